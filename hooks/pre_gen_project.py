@@ -1,0 +1,80 @@
+"""Refuse answers that no working project could have, and say what would work."""
+
+import json
+import keyword
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+# Raw strings, so that this file is valid Python before and after Cookiecutter renders it.
+ANSWERS = r"""{{ cookiecutter | tojson }}"""
+# The answers as they were typed on a command line; cruft does not pass them on.
+TYPED = r"""{{ _cookiecutter | default({}) | tojson }}"""
+
+SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+
+# Import names that differ from their distribution's. The distributions' own names
+# are looked up after generation, in the project's constraints.txt.
+IMPORTS = """
+    amplitude antlr4 attr databricks dateutil docket dotenv flufl git google graphql griffe hydra key-value
+    markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab pythonjsonlogger rpds
+    ruamel setuptools sklearn slugify uv validate wheel yaml zc
+"""
+FOLDERS = "build conftest data dist docs mlruns models notebooks reports scripts site src test tests"
+TAKEN = {*IMPORTS.split(), *FOLDERS.split()}
+
+
+def unprintable(character: str) -> bool:
+    """Whether TOML, YAML or a terminal refuses the character."""
+    # Control characters, surrogates, line and paragraph separators; then Unicode's noncharacters.
+    return (
+        unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        or ord(character) & 0xFFFE == 0xFFFE
+        or 0xFDD0 <= ord(character) <= 0xFDEF
+    )
+
+
+def against_text(name: str, text: str, typed: str) -> Iterator[str]:
+    """Say what is wrong with an answer in free text."""
+    if not text or text != text.strip():
+        yield f"{name} must not be empty, nor begin or end with white space."
+    if len(text) > 200:
+        yield f"{name} has {len(text)} characters; give at most 200."
+    if any(map(unprintable, text)):
+        yield f"{name} must be one line without control characters or broken ones, unlike {text!a}."
+    if re.search(r"[{][%#{]", text + typed):
+        yield f"{name} must not hold two curly brackets, or one beside % or #: Cookiecutter would run them."
+
+
+def against_slug(slug: str) -> Iterator[str]:
+    """Say why neither a folder nor a package can have this name."""
+    package = slug.replace("-", "_")
+    if not slug:
+        yield "project_slug is empty, as project_name has no letters for it: give one, like penguin-model."
+    elif len(slug) > 64 or not SLUG.fullmatch(slug):
+        yield (
+            f"project_slug {slug!a} cannot name a package: give lower-case words like penguin-model, "
+            "a letter first, then letters and digits, single hyphens between, 64 characters at most."
+        )
+    elif keyword.iskeyword(package) or keyword.issoftkeyword(package):
+        yield f"project_slug {slug!r} is a word of the Python language: give another, like {slug}-model."
+    elif package in sys.stdlib_module_names:
+        yield f"project_slug {slug!r} is in Python's standard library: give another, like {slug}-model."
+    elif slug.replace("_", "-") in TAKEN:
+        yield f"project_slug {slug!r} is taken, by a dependency or a folder: give another, like {slug}-model."
+
+
+def objections(answers: dict[str, Any], typed: dict[str, Any]) -> Iterator[str]:
+    """Say, a sentence each, what is wrong with the answers."""
+    for name in answers["__quoted"]:
+        yield from against_text(name, answers[name], str(typed.get(name, "")))
+    # The answer itself: cookiecutter.json calls the folder "refused" where the answer would
+    # lead out of the output folder, because that folder is made before this hook runs.
+    yield from against_slug(answers["__slug"])
+
+
+if __name__ == "__main__":
+    objection = next(objections(json.loads(ANSWERS), json.loads(TYPED)), None)
+    sys.exit(objection)

@@ -1,0 +1,142 @@
+"""What must be true of the project for every value of every question. Fast: nothing is installed."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, Bake
+from markdown_it import MarkdownIt
+
+each_value = pytest.mark.parametrize("answers", EVERY_VALUE)
+each_other_value = pytest.mark.parametrize("answers", OTHER_VALUES)
+
+Answers = dict[str, Any]
+
+
+@each_value
+def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -> None:
+    project = bake(**answers)
+    package = project.answers["__package"]
+    optional = {path: wanted == "True" for path, wanted in project.answers["__keep_if"].items()}
+    for path, wanted in optional.items():
+        assert (project.path / path).exists() == wanted, path
+    expected = set()
+    for path in PROJECT.rglob("*"):
+        name = re.sub(r"{{ *cookiecutter\.__package *}}", package, str(path.relative_to(PROJECT)))
+        dropped = any(Path(name).is_relative_to(option) for option, wanted in optional.items() if not wanted)
+        if path.is_file() and not dropped:
+            expected.add(name)
+    found = {str(path.relative_to(project.path)) for path in project.path.rglob("*") if path.is_file()}
+    assert {name for name in found if not name.startswith(".git/")} == expected
+
+
+@each_value
+def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
+    for name, text in bake(**answers).texts().items():
+        # GitHub writes its own expressions as ${{ }}.
+        own = r"(?<!\$){{" if name.startswith(".github/") else "{{"
+        assert not re.search(rf"cookiecutter\.|{own}|{{%", text), name
+
+
+@each_value
+def test_every_file_parses(bake: Bake, answers: Answers) -> None:
+    parsed = [
+        PARSERS[Path(name).suffix](text)
+        for name, text in bake(**answers).texts().items()
+        if Path(name).suffix in PARSERS
+    ]
+    assert parsed
+
+
+@each_value
+def test_ruff_finds_nothing(bake: Bake, answers: Answers) -> None:
+    for command in (["check"], ["format", "--check"]):
+        run = subprocess.run(
+            ["ruff", *command, "--no-cache"],
+            cwd=bake(**answers).path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+
+
+@each_value
+def test_raw_data_is_copied_byte_by_byte(bake: Bake, answers: Answers) -> None:
+    raw = [path for path in (PROJECT / "data/raw").iterdir() if path.is_file()]
+    assert raw
+    for path in raw:
+        assert (bake(**answers).path / "data/raw" / path.name).read_bytes() == path.read_bytes()
+
+
+def changes(bake: Bake, answers: Answers) -> set[str]:
+    """Name the files of code and configuration, not prose, in which the project differs from the default."""
+    project, default = bake(**answers).texts(), bake().texts()
+    return {
+        name
+        for name in project.keys() | default.keys()
+        if project.get(name) != default.get(name) and not name.endswith(".md")
+    }
+
+
+@each_other_value
+def test_no_answer_is_without_effect(bake: Bake, answers: Answers) -> None:
+    assert changes(bake, answers)
+
+
+def test_problem_is_a_matter_of_parameters(bake: Bake) -> None:
+    assert changes(bake, {"problem": "regression"}) == {"params.yaml"}
+
+
+@each_value
+def test_readme_names_only_what_exists(bake: Bake, answers: Answers) -> None:
+    project = bake(**answers)
+    readme = project.texts()["README.md"]
+    tokens = MarkdownIt().parse(readme)
+    inline = [child for token in tokens for child in token.children or []]
+    words = {child.content for child in inline if child.type == "code_inline"}
+    links = {str(child.attrs["href"]) for child in inline if child.type == "link_open"}
+    # A path has a slash, or the suffix of a file, and nothing that a path cannot hold.
+    paths = {
+        word
+        for word in words
+        if re.fullmatch(r"\.?[\w-]+(\.[a-z]+|(/[\w.-]+)*/?)", word) and re.search(r"[/.]", word)
+    }
+    paths |= {link for link in links if not re.match(r"\w+:|#", link)}
+    for path in paths:
+        assert (project.path / path).exists(), path
+    makefile = project.texts()["Makefile"]
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`|&& )make ([a-z][\w-]*)", readme, re.MULTILINE))
+    assert paths
+    assert named
+    assert named <= targets
+
+
+def test_commands_printed_last_exist(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
+    project = bake(project_slug="printed")
+    assert re.findall(r"^    (.+)$", capfd.readouterr().out, re.MULTILINE) == [
+        "cd printed",
+        "make setup",
+        "make train",
+    ]
+    assert {"setup", "train"} <= set(re.findall(r"^([a-z]+):", project.texts()["Makefile"], re.MULTILINE))
+
+
+@each_value
+def test_every_dependency_is_in_the_tested_set(bake: Bake, answers: Answers) -> None:
+    texts = bake(**answers).texts()
+    project = tomllib.loads(texts["pyproject.toml"])
+    groups = [project["project"]["dependencies"], *project["dependency-groups"].values()]
+    needed = {re.split(r"[^\w.-]", requirement)[0] for group in groups for requirement in group}
+    tested = set(re.findall(r"^([\w.-]+)==", texts["constraints.txt"], re.MULTILINE))
+    assert needed
+    assert {normal(name) for name in needed} <= {normal(name) for name in tested}
+
+
+def normal(name: str) -> str:
+    """Spell a distribution's name as PEP 503 wants it compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,149 @@
+"""The template itself, its hooks, and what git and cruft make of them."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT, ROOT, TEMPLATE, Bake
+from post_gen_project import obey
+from pytest_cookies.plugin import Cookies
+
+PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
+
+
+def run(*command: str, cwd: Path) -> str:
+    """Run a command that must succeed, and return what it printed."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", TEMPLATE["__keep_if"])
+def test_optional_path_is_in_the_template(path: str) -> None:
+    assert (PROJECT / re.sub(r"{{ *([\w.]+) *}}", r"{{\1}}", path)).exists()
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATE if not name.startswith("_")])
+def test_every_question_is_a_sentence_with_choices_described(name: str) -> None:
+    prompt = TEMPLATE["__prompts__"][name]
+    if isinstance(TEMPLATE[name], list):
+        assert list(prompt) == ["__prompt__", *TEMPLATE[name]]
+        prompt = prompt["__prompt__"]
+    assert re.match(r"[A-Z].+ .+\?", prompt)
+
+
+def test_every_free_text_is_quoted_and_escaped() -> None:
+    free = {name for name, value in TEMPLATE.items() if isinstance(value, str) and not name.startswith("_")}
+    for table in (TEMPLATE["__quoted"], TEMPLATE["__markdown"]):
+        assert {*table, "project_slug"} == free
+        assert len({expression.replace(name, "") for name, expression in table.items()}) == 1
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=[str(path.relative_to(PROJECT)) for path in PYTHON])
+def test_python_holds_no_jinja_but_the_package_name_in_test_imports(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if path.is_relative_to(PROJECT / "tests"):
+        text = re.sub(r"(?<=from |mport ){{ ?cookiecutter\.__package ?}}", "package", text)
+    assert not re.search(r"{{|{%|{#", text)
+    ast.parse(text)
+
+
+def test_no_file_names_a_registry_or_locks_one_in() -> None:
+    hosts = [".".join(parts) for parts in [("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org")]]
+    locks = {"uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "package-lock.json", "pixi.lock"}
+    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
+    for path in (ROOT / name for name in names.split("\0") if name):
+        assert path.name not in locks, path
+        assert not any(host.encode() in path.read_bytes() for host in hosts), path
+
+
+def test_unknown_answer_is_an_error(bake: Bake) -> None:
+    with pytest.raises(AssertionError, match="not in cookiecutter"):
+        bake(nosuch="answer")
+
+
+@pytest.mark.parametrize("table", [{"gone.py": "False"}, {"gone.py": "True"}, {"here.py": "yes"}])
+def test_stale_or_unclear_row_of_the_table_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here.py").touch()
+    with pytest.raises(SystemExit, match=r"__keep_if .+\.$"):
+        obey(table)
+
+
+def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
+    project = bake().path
+    assert run("git", "log", "--format=%an %D %s", cwd=project) == "Test HEAD -> main Start the project\n"
+    assert run("git", "status", "--porcelain", cwd=project) == ""
+    tracked = run("git", "ls-files", cwd=project).splitlines()
+    assert "pyproject.toml" in tracked
+    assert not [name for name in tracked if name.endswith(".csv")]
+
+
+REASONS = {
+    "no git": "not installed",
+    "no identity": "user.name and user.email",
+    "signing fails": "git commit failed: ",
+    "repository around": "already lies in one",
+}
+
+
+@pytest.mark.parametrize("trouble", REASONS)
+def test_git_trouble_is_said_and_harmless(
+    cookies: Cookies,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    trouble: str,
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    if trouble == "no git":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    if trouble == "signing fails":
+        (tmp_path / "config").write_text(
+            "[user]\nname = T\nemail = t@example.org\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
+        )
+    if trouble == "repository around":
+        run("git", "init", cwd=tmp_path)
+    result = cookies.bake(template=str(ROOT))
+    assert result.exception is None
+    assert re.fullmatch(rf".*{REASONS[trouble]}.*\n", capfd.readouterr().err)
+    assert (result.project_path / ".git").exists() == (trouble in {"no identity", "signing fails"})
+
+
+def test_git_of_the_caller_is_left_alone(
+    cookies: Cookies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("git", "init", "other", cwd=tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    project = cookies.bake(template=str(ROOT)).project_path
+    monkeypatch.delenv("GIT_DIR")
+    assert run("git", "status", "--porcelain", cwd=tmp_path / "other") == ""
+    assert run("git", "log", "--format=%s", cwd=project) == "Start the project\n"
+
+
+def test_cruft_creates_and_updates_a_project(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    shutil.copytree(PROJECT, template / PROJECT.name)
+    shutil.copytree(ROOT / "hooks", template / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "cookiecutter.json", template)
+    commit = "git init -q -b main && git add --force . && git commit -q -m new"
+    run("sh", "-c", commit, cwd=template)
+    cruft = [sys.executable, "-m", "cruft"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run([*cruft, "create", str(template), "--no-input"], cwd=tmp_path, env=environment, check=True)
+    project = tmp_path / "penguin-model"
+    run("sh", "-c", commit, cwd=project)
+    assert json.loads((project / ".cruft.json").read_text())["commit"]
+    with (template / PROJECT.name / "params.yaml").open("a") as params:
+        params.write("# {{ cookiecutter.project_slug }}\n")
+    run("sh", "-c", commit, cwd=template)
+    subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, env=environment, check=True)
+    assert (project / "params.yaml").read_text().endswith("# penguin-model\n")

@@ -1,0 +1,5 @@
+"""`python -m` runs the project's verbs."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,62 @@
+"""The project's verbs. Each imports what it needs when it is called, so that the menu comes at once."""
+
+import signal
+import sys
+
+import typer
+
+from .errors import ProjectError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def project() -> None:
+    """Train, look, and keep track."""
+
+
+@app.command()
+def prepare() -> None:
+    """Create the databases of Prefect and MLflow, so that no run has to wait for it."""
+    from . import orchestration
+
+    with orchestration.api() as session:
+        from . import tracking
+        from .flows import training  # noqa: F401 - imported once, it starts faster ever after
+
+        tracking.connect()
+        with session():
+            pass
+
+
+@app.command()
+def train() -> None:
+    """Run the training flow; `make train` does so through DVC, which knows whether anything has changed."""
+    from . import orchestration
+
+    with orchestration.api() as session:
+        from .flows.training import training
+
+        with session():
+            state = training(return_state=True)
+    if state.is_failed():
+        # Prefect has shown why: no second traceback.
+        sys.exit(f"Training failed: {state.result(raise_on_failure=False)}")
+
+
+@app.command()
+def status() -> None:
+    """Show the newest model: its version, alias and holdout metrics."""
+    from . import tracking
+
+    typer.echo(tracking.describe_newest())
+
+
+def main() -> None:
+    """Run a verb; a ProjectError is one sentence on stderr and exit code 1."""
+    # SIGTERM ends a run like Ctrl-C does, so that what was started is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        app()
+    except ProjectError as error:
+        sys.exit(str(error))

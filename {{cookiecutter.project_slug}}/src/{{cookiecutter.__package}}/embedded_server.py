@@ -1,0 +1,38 @@
+"""A Prefect server for one run: serves on the socket whose file descriptor it is given until its stdin is closed."""
+
+import asyncio
+import gc
+import socket
+import sys
+import threading
+
+
+def main() -> None:
+    """Start, serve, and end with the parent."""
+    # Nothing that start-up makes is garbage; to look for some takes a sixth of it.
+    gc.disable()
+    import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.server.utilities.messaging.memory import Topic
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Let the recorder catch up first: what waits in its queue at the end would be dropped."""
+            queues = [subscription._queue for subscription in Topic.by_name("events")._subscriptions]  # noqa: SLF001
+            while any(queue.qsize() for queue in queues):
+                await asyncio.sleep(0.02)
+            await super().shutdown(sockets)
+
+    server = Server(uvicorn.Config(create_app(), log_level="error", timeout_graceful_shutdown=5))
+    gc.enable()
+
+    def stop_with_parent() -> None:
+        sys.stdin.buffer.read()
+        server.should_exit = True
+
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+
+
+if __name__ == "__main__":
+    main()

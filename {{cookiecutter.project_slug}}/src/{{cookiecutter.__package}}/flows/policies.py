@@ -1,0 +1,93 @@
+"""How tasks behave: what is tried again, and what is reused."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, ParamSpec, Self
+
+from prefect import Task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.tasks import exponential_backoff
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+from sqlalchemy.exc import OperationalError
+
+from ..settings import root
+from ..versioning import md5
+
+P = ParamSpec("P")
+# Faults of input and output may pass; these may not, though Python counts them among the former.
+LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+class File(BaseModel):
+    """A file as it was: its path below the project's root, and the MD5 of its content."""
+
+    path: Path
+    md5: str
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Take the file as it is now; raise FileNotFoundError if it is not there."""
+        return cls(path=path, md5=md5(root() / path))
+
+    @property
+    def full(self) -> Path:
+        """The absolute path."""
+        return root() / self.path
+
+    def intact(self) -> bool:
+        """Tell whether the file is still as it was."""
+        return self.full.is_file() and md5(self.full) == self.md5
+
+
+def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Tell whether to try again: after faults of input and output, never after a wrong schema or a fault of the code."""
+    fault = state.result(raise_on_failure=False)
+    return isinstance(fault, OSError | OperationalError) and not isinstance(fault, LASTING)
+
+
+def by_content(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """Name a task run by all that its result depends on: task, code, the content of its files, its other parameters."""
+    plain = {name: value.md5 if isinstance(value, File) else to_jsonable_python(value) for name, value in parameters.items()}
+    known_by = json.dumps([context.task.name, _code(), plain], sort_keys=True)
+    return hashlib.sha256(known_by.encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Return a digest of the package's source: any edit of it makes every result new."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parents[1]
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+RETRIED: dict[str, Any] = {
+    "retries": 3,
+    "retry_delay_seconds": exponential_backoff(2),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": may_pass,
+}
+REUSED: dict[str, Any] = {
+    "cache_policy": CacheKeyFnPolicy(cache_key_fn=by_content),
+    "persist_result": True,
+    "result_serializer": "json",
+}
+
+
+def reuse(task: Task[P, list[File]]) -> Callable[P, list[File]]:
+    """Call a cached task, and call it afresh if the files that it once wrote are no longer as it wrote them."""
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> list[File]:
+        files = task(*args, **kwargs)
+        if all(file.intact() for file in files):
+            return files
+        return task.with_options(refresh_cache=True)(*args, **kwargs)
+
+    return call

@@ -1,0 +1,157 @@
+"""The training flow: source → ingest → validate → features → train → evaluate → promote → register."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from .. import tracking, versioning
+from ..predictor import PIPELINE, RECIPE, Predictor, Recipe
+from ..settings import Contract, Model, Split, read_contract, read_params, root
+from ..steps import evaluate, ingest, promote, split, train, validate
+from .policies import RETRIED, REUSED, File, reuse
+
+TABLE = Path("data/processed/table.parquet")
+TRAINING = Path("data/processed/training.parquet")
+HOLDOUT = Path("data/processed/holdout.parquet")
+MODELS = Path("models")
+METRICS = Path("reports/metrics.json")
+PLOTS = Path("reports/plots")
+
+
+class Trained(NamedTuple):
+    """What a training made."""
+
+    metrics: dict[str, float]
+    version: int
+    alias: str
+    reason: str
+
+
+@task(name="ingest", timeout_seconds=3600, **RETRIED, **REUSED)
+def ingest_table(source: File, null_values: list[str]) -> list[File]:
+    """Read the source and keep it as Parquet."""
+    _write(ingest.read_table(source.full, null_values), TABLE)
+    get_run_logger().info("Read %s", source.path)
+    return [File.at(TABLE)]
+
+
+@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+def validate_table(table: File, contract: Contract) -> None:
+    """Stop here if the table is not what the contract says."""
+    validate.check(pl.scan_parquet(table.full), contract)
+    get_run_logger().info("The table keeps contract.yaml")
+
+
+@task(name="features", timeout_seconds=3600, **RETRIED, **REUSED)
+def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
+    """Build the features of all labelled rows, and keep some rows back as the holdout."""
+    raw = pl.scan_parquet(table.full)
+    rows = ingest.drop_unlabelled(raw, recipe.data.target)
+    target = ingest.conform(rows, recipe.contract).select(recipe.data.target).collect().to_series()
+    kept = split.holdout(target, kept_back.holdout, kept_back.seed, stratify=recipe.data.problem == "classification")
+    built = recipe.build_features(rows).with_columns(target)
+    _write(built.filter(~kept), TRAINING)
+    _write(built.filter(kept), HOLDOUT)
+    unlabelled = raw.select(pl.len()).collect().item() - len(target)
+    get_run_logger().info(
+        "%d rows to learn from, %d kept back, %d dropped for want of a target", len(target) - kept.sum(), kept.sum(), unlabelled
+    )
+    return [File.at(TRAINING), File.at(HOLDOUT)]
+
+
+@task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRIED)
+def train_model(training: File, recipe: Recipe, model: Model) -> Predictor:
+    """Fit the pipeline and save it with its recipe."""
+    pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params)
+    table = pl.read_parquet(training.full)
+    predictor = Predictor(train.fit(pipeline, table, recipe.data.target), recipe)
+    predictor.save(root() / MODELS)
+    get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
+    return predictor
+
+
+@task(name="evaluate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+def evaluate_model(predictor: Predictor, holdout: File) -> dict[str, float]:
+    """Judge the model on the holdout; write the metrics and plots that DVC compares."""
+    data = predictor.recipe.data
+    table = pl.read_parquet(holdout.full)
+    metrics = evaluate.metrics(data.problem, predictor.pipeline, table, data.target)
+    evaluate.plots(data.problem, predictor.pipeline, table, data.target, root() / PLOTS)
+    (root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    get_run_logger().info("Holdout: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    return metrics
+
+
+@task(name="promote", timeout_seconds=600, cache_policy=NO_CACHE, **RETRIED)
+def choose_alias(metric: str, metrics: dict[str, float]) -> promote.Decision:
+    """Compare the model with the reigning champion."""
+    decision = promote.decide(metric, metrics, tracking.champion_metrics())
+    get_run_logger().info("%s: %s", decision.alias.capitalize(), decision.reason)
+    return decision
+
+
+@task(name="register", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+def register_model(recipe: Recipe, table: File, tags: dict[str, str], decision: promote.Decision) -> int:
+    """Log the model, make it the next registered version and give it its alias."""
+    example = ingest.conform(pl.scan_parquet(table.full).head(5), recipe.inputs).collect()
+    uri = tracking.log_model(root() / MODELS, recipe.data.problem, recipe.inputs, example)
+    version = tracking.register(uri, decision.alias, tags | {"reason": decision.reason})
+    get_run_logger().info("Registered %s version %d as %s", tracking.NAME, version, decision.alias)
+    return version
+
+
+@flow(name="training")
+def training() -> Trained:
+    """Train the model of params.yaml on its table, judge it, and register it as champion or challenger."""
+    params, contract = read_params(), read_contract()
+    recipe = Recipe.of(params, contract)
+    raw = File.at(Path(params.data.source))
+    [table] = reuse(ingest_table)(raw, params.data.null_values)
+    validate_table(table, contract)
+    learned, kept = reuse(build_features)(table, recipe, params.split)
+    used = [raw, File.at(Path("contract.yaml")), File.at(Path("params.yaml"))]
+    with tracking.run(provenance(used)) as run_id:
+        predictor = train_model(learned, recipe, params.model)
+        metrics = evaluate_model(predictor, kept)
+        tracking.log_dataset(pl.read_parquet(table.full), raw.path, raw.md5, params.data.target)
+        tracking.log_results(params.model_dump(), metrics, root() / PLOTS)
+        decision = choose_alias(params.promote.metric, metrics)
+        made = [File.at(MODELS / PIPELINE), File.at(MODELS / RECIPE)]
+        version = register_model(recipe, table, provenance(used, made), decision)
+    trained = Trained(metrics, version, decision.alias, decision.reason)
+    create_markdown_artifact(report(trained, run_id), key="training", description="What this run made")
+    return trained
+
+
+def provenance(used: list[File], made: list[File] | None = None) -> dict[str, str]:
+    """Return the tags that tie a run or a model to its origin: git commit, flow run, and the files as dvc.lock records them."""
+    lock = {"deps": {str(file.path): file.md5 for file in used}, "outs": {str(file.path): file.md5 for file in made or []}}
+    return {
+        "git.commit": versioning.commit(),
+        "prefect.flow_run_id": str(flow_run.id),
+        "prefect.flow_run_name": str(flow_run.name),
+        "dvc.lock": json.dumps(lock),
+        **{f"input.{file.path}": file.md5 for file in used},
+    }
+
+
+def report(trained: Trained, run_id: str) -> str:
+    """Say in Markdown what a training made, and where MLflow keeps it."""
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in trained.metrics.items())
+    outcome = f"Version {trained.version} of {tracking.NAME} is **{trained.alias}**: {trained.reason}."
+    return f"{outcome}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"
+
+
+def _write(frame: pl.LazyFrame, path: Path) -> None:
+    """Write Parquet as a whole or not at all, without holding the table in memory."""
+    full = root() / path
+    full.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = full.with_suffix(".unfinished")
+    frame.sink_parquet(unfinished)
+    unfinished.replace(full)

@@ -1,0 +1,119 @@
+"""Everything about where Prefect runs: the project's own home, and a server of its own where none is given."""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+from .errors import ProjectError
+from .settings import read_settings
+
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+# A server that lives as long as one run: records in bulk, and without the parts that nobody could see.
+EMBEDDED = {
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+}
+
+
+def configure() -> None:
+    """Set Prefect's environment from .env; to be called before Prefect is imported, for it reads it then.
+
+    What the environment already says stays.
+    """
+    chosen = read_settings().model_dump(mode="json", exclude_none=True)
+    for name, value in {**{name.upper(): value for name, value in chosen.items()}, **QUIET}.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Find the configured Prefect API or start one that ends with the block.
+
+    Yields a function to call `with` after the heavy imports and around the flow runs: start-up and imports take seconds
+    each, and so happen at once. It raises ProjectError if the API does not answer.
+    """
+    configure()
+    if url := os.environ.get("PREFECT_API_URL"):
+        yield lambda: _session(url)
+        return
+    with _embedded() as (url, server):
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield lambda: _session(url, server)
+        finally:
+            del os.environ["PREFECT_API_URL"]
+
+
+@contextmanager
+def _embedded() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a server on a free port; stop it at the end of the block."""
+    home = read_settings().prefect_home
+    home.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener, (home / "server.log").open("wb") as log:
+        # The child inherits the open socket, so that no other program can take the port. It ends when its stdin is closed:
+        # by us, or by the system when we are killed.
+        server = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", f"{__package__}.embedded_server", str(listener.fileno())],
+            env=os.environ | EMBEDDED,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    try:
+        yield url, server
+    finally:
+        server.communicate()
+
+
+@contextmanager
+def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterator[None]:
+    """Wait until the API answers; at the end, wait until it has heard everything."""
+    _await(url, server, seconds=120 if server else 5)
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(one_sentence)
+    # Nobody watches the heartbeats of a run that has a server of its own, and to stop them takes Prefect a second.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server else {}):
+        try:
+            yield
+        finally:
+            APILogWorker.drain_all(timeout=10)
+            EventsWorker.drain_all(timeout=10)
+
+
+def _await(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server and server.poll() is not None:
+            raise ProjectError(f"Prefect's server ended while it started; {read_settings().prefect_home}/server.log says why.")
+        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=seconds):  # noqa: S310 - http, by its type
+            return
+        time.sleep(0.1)
+    raise ProjectError(f"No Prefect API answers at {url}: start it, or run without by removing PREFECT_API_URL from .env.")
+
+
+def one_sentence(record: logging.LogRecord) -> bool:
+    """Let a ProjectError through as its sentence, without the traceback that its reader does not need."""
+    fault: Any = record.exc_info[1] if record.exc_info else None
+    if isinstance(fault, ProjectError):
+        record.msg, record.args, record.exc_info = str(fault), (), None
+    return True

@@ -1,0 +1,83 @@
+"""The model as it is used: raw rows in, predictions out. MLflow loads it through `_load_pyfunc`, without this project."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from pydantic import BaseModel
+from sklearn.pipeline import Pipeline
+
+from .errors import ProjectError
+from .settings import Contract, Data, Params
+from .steps import features, ingest, train
+
+PIPELINE, RECIPE = "pipeline.skops", "recipe.json"
+
+
+class Recipe(BaseModel):
+    """What stands between raw rows and the pipeline."""
+
+    data: Data
+    features: dict[str, str]
+    contract: Contract
+    trusted: list[str]
+
+    @classmethod
+    def of(cls, params: Params, contract: Contract) -> Self:
+        """Take from the experiment what a prediction needs; raise ProjectError if it does not fit the contract."""
+        for key, names in {"data.target": [params.data.target], "data.drop": params.data.drop}.items():
+            for name in names:
+                if name not in contract.columns:
+                    message = f"params.yaml: {key} names '{name}'; contract.yaml has only {', '.join(contract.columns)}."
+                    raise ProjectError(message)
+        return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
+
+    @property
+    def inputs(self) -> Contract:
+        """The raw columns that the model sees."""
+        unseen = {self.data.target, *self.data.drop}
+        return Contract(columns={name: column for name, column in self.contract.columns.items() if name not in unseen})
+
+    def build_features(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Build the model's columns from raw rows; the one definition for training, scoring and serving."""
+        return features.build(ingest.conform(rows, self.inputs), self.features, hidden=self.data.target)
+
+
+class Predictor:
+    """A fitted pipeline and its recipe."""
+
+    def __init__(self, pipeline: Pipeline, recipe: Recipe) -> None:
+        """Join the two; `load` reads them from a folder."""
+        self.pipeline = pipeline
+        self.recipe = recipe
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        recipe = Recipe.model_validate_json((folder / RECIPE).read_text(encoding="utf-8"))
+        return cls(train.load(folder / PIPELINE, recipe.trusted), recipe)
+
+    def save(self, folder: Path) -> None:
+        """Write pipeline (skops) and recipe (JSON) into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        train.save(self.pipeline, folder / PIPELINE, self.recipe.trusted)
+        (folder / RECIPE).write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+
+    def predict(self, rows: pd.DataFrame | pl.DataFrame, params: Mapping[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
+        """Predict the target of each raw row.
+
+        With `params={"probabilities": True}` a classifier returns a frame instead: a column of chances (0 to 1) per class.
+        """
+        table = rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows)
+        columns = self.recipe.build_features(table.lazy()).collect()
+        if params and params.get("probabilities"):
+            return pd.DataFrame(self.pipeline.predict_proba(columns), columns=self.pipeline.classes_)
+        return np.asarray(self.pipeline.predict(columns))
+
+
+def _load_pyfunc(path: str) -> Predictor:
+    """Load the model for MLflow."""
+    return Predictor.load(Path(path))

@@ -1,0 +1,204 @@
+"""What the experiment is (params.yaml, contract.yaml) and where it runs (.env): typed, read on demand."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from .errors import ProjectError
+
+Section = TypeVar("Section", bound=BaseModel)
+Problem = Literal["classification", "regression"]
+METRICS: dict[Problem, tuple[str, ...]] = {
+    "classification": ("f1_macro", "accuracy", "balanced_accuracy", "log_loss", "roc_auc"),
+    "regression": ("rmse", "mae", "r2"),
+}
+
+
+def root() -> Path:
+    """Return the folder that data, models and reports lie in: the one that this code lies in, unless told otherwise."""
+    return Path(os.environ.get("PROJECT_ROOT", Path(__file__).parents[2])).resolve()
+
+
+def home() -> Path:
+    """Return the folder that keeps the memory (.env, MLflow, Prefect).
+
+    It is the root, except in the copies below `.dvc/tmp/exps` in which DVC runs experiments: these share their owner's.
+    """
+    here = root()
+    owners = [folder.parents[2] for folder in here.parents if folder.parts[-3:] == (".dvc", "tmp", "exps")]
+    return owners[0] if owners else here
+
+
+class Strict(BaseModel):
+    """A section of a file: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Strict):
+    """The table, and what is to be learned from it."""
+
+    source: str
+    null_values: list[str] = []
+    problem: Problem
+    target: str
+    drop: list[str] = []
+
+
+class Split(Strict):
+    """How rows are kept back to judge the model."""
+
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+
+class Model(Strict):
+    """The estimator by its dotted path, and its parameters."""
+
+    estimator: str
+    params: dict[str, Any] = {}
+    trusted: list[str] = []
+
+
+class Promote(Strict):
+    """What makes a model better than the champion."""
+
+    metric: str
+
+
+class Params(Strict):
+    """The experiment, as params.yaml has it."""
+
+    data: Data
+    features: dict[str, str] = {}
+    split: Split
+    model: Model
+    promote: Promote
+
+    @model_validator(mode="after")
+    def metric_fits_problem(self) -> Self:
+        """Refuse a metric that the problem does not have."""
+        allowed = METRICS[self.data.problem]
+        if self.promote.metric not in allowed:
+            message = f"promote.metric is '{self.promote.metric}'; for {self.data.problem} it must be one of {', '.join(allowed)}"
+            raise ValueError(message)
+        return self
+
+
+class Column(Strict):
+    """What one column of the raw table must be."""
+
+    type: Literal["string", "integer", "float", "boolean", "date", "datetime"]
+    nullable: bool = False
+    allowed: list[str] | None = None
+    min: float | None = None
+    max: float | None = None
+    unique: bool = False
+
+
+class Rows(Strict):
+    """How many rows the raw table must have."""
+
+    min: Annotated[int, Field(ge=0)] = 1
+
+
+class Contract(Strict):
+    """What the raw table must be, as contract.yaml has it."""
+
+    rows: Rows = Rows()
+    columns: dict[str, Column]
+
+
+class Settings(BaseSettings):
+    """Where the project runs: the environment first, then .env, then defaults that need no server."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_file_encoding="utf-8", env_ignore_empty=True)
+
+    prefect_api_url: AnyHttpUrl | None = None
+    prefect_api_key: str | None = None
+    prefect_api_auth_string: str | None = None
+    prefect_home: Path = Path(".prefect")
+    prefect_logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    mlflow_tracking_uri: str = "sqlite:///mlflow.db"
+    mlflow_tracking_username: str | None = None
+    mlflow_tracking_password: str | None = None
+    mlflow_artifact_root: Path = Path("mlartifacts")
+
+    @model_validator(mode="after")
+    def anchored(self) -> Self:
+        """Make paths absolute, so that they mean the same from every working folder."""
+        for name in ("prefect_home", "mlflow_artifact_root"):
+            object.__setattr__(self, name, home() / getattr(self, name))
+        scheme, _, path = self.mlflow_tracking_uri.partition(":///")
+        if scheme == "sqlite":
+            object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{home() / path}")
+        return self
+
+
+def read_settings() -> Settings:
+    """Read where the project runs; raise ProjectError naming file, key and what is allowed."""
+    file = home() / ".env"
+    try:
+        return Settings(_env_file=file)
+    except ValidationError as error:
+        raise ProjectError(explain(error, f"{file.name} (or the environment)", Settings)) from None
+
+
+def read_params() -> Params:
+    """Read what the experiment is; raise ProjectError naming file, key and what is allowed."""
+    return _read("params.yaml", Params)
+
+
+def read_contract() -> Contract:
+    """Read what the raw table must be; raise ProjectError naming file, key and what is allowed."""
+    return _read("contract.yaml", Contract)
+
+
+def _read(name: str, section: type[Section]) -> Section:
+    try:
+        # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.
+        content = YAML(typ="safe").load(root() / name)
+        return section.model_validate(content)
+    except FileNotFoundError:
+        message = f"{name} is missing in {root()}."
+        raise ProjectError(message) from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        message = f"{name}, line {line}: not valid YAML ({error.problem})."
+        raise ProjectError(message) from None
+    except ValidationError as error:
+        raise ProjectError(explain(error, name, section)) from None
+
+
+def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
+    """Say in a sentence a line what pydantic found wrong in a file."""
+    sentences = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        match fault["type"]:
+            case "extra_forbidden":
+                allowed = ", ".join(_fields(section, fault["loc"][:-1]))
+                sentences.append(f"{file}: `{key}` is not a key here; allowed are {allowed}.")
+            case "missing":
+                sentences.append(f"{file}: `{key}` is missing.")
+            case "value_error":
+                sentences.append(f"{file}: {fault['ctx']['error']}.")
+            case _:
+                sentences.append(f"{file}: `{key}` is {fault['input']!r}; {fault['msg'][0].lower()}{fault['msg'][1:]}.")
+    return "\n".join(sentences)
+
+
+def _fields(section: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that a section, found by its location, allows."""
+    for part in location:
+        field = section.model_fields.get(str(part))
+        # A key of a mapping (a column's name) has no field of its own: what follows belongs to the mapping's values.
+        inner = field.annotation if field else None
+        candidates = [inner, *get_args(inner)]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
+    return list(section.model_fields)

@@ -1,0 +1,65 @@
+"""Build the pipeline and fit it."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import skops.io
+from skrub import tabular_pipeline
+from sklearn.base import is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
+
+from ..errors import ProjectError
+from ..settings import Problem
+from .trusted import TRUSTED
+
+
+def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) -> Pipeline:
+    """Return an unfitted pipeline around the estimator that copes with categories, dates and missing values."""
+    where = f"params.yaml: model.estimator is '{estimator}'"
+    module, _, name = estimator.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        message = f"{where}, which cannot be imported; give a dotted path such as sklearn.ensemble.RandomForestClassifier."
+        raise ProjectError(message) from None
+    try:
+        made = found(**params)
+    except TypeError as error:
+        message = f"params.yaml: model.params do not fit {estimator}: {error}."
+        raise ProjectError(message) from None
+    if not (is_classifier if problem == "classification" else is_regressor)(made):
+        message = f"{where}, which does not do {problem} (data.problem)."
+        raise ProjectError(message)
+    return tabular_pipeline(made)
+
+
+def fit(pipeline: Pipeline, table: pl.DataFrame, target: str) -> Pipeline:
+    """Fit the pipeline on every column but the target."""
+    try:
+        fitted: Pipeline = pipeline.fit(table.drop(target), table.get_column(target).to_numpy())
+    except ValueError as error:
+        message = f"The model of params.yaml could not be fitted: {error}"
+        raise ProjectError(message) from error
+    return fitted
+
+
+def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
+    """Write the fitted pipeline as skops, without pickle; refuse one that could not be loaded again."""
+    content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
+    allowed = {*TRUSTED, *trusted}
+    if unknown := [name for name in skops.io.get_untrusted_types(data=content) if name not in allowed]:
+        message = f"The model contains types that are not trusted: {', '.join(unknown)}. If they should be, list them in params.yaml under model.trusted."
+        raise ProjectError(message)
+    path.write_bytes(content)
+
+
+def load(path: Path, trusted: Sequence[str] = ()) -> Pipeline:
+    """Read a fitted pipeline; types outside the allow-list are refused by skops."""
+    unknown = skops.io.get_untrusted_types(file=path)
+    allowed = {*TRUSTED, *trusted}
+    pipeline: Pipeline = skops.io.load(path, trusted=[name for name in unknown if name in allowed])
+    return pipeline

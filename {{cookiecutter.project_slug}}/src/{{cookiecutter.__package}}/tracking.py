@@ -1,0 +1,147 @@
+"""Everything MLflow: the memory of runs, and the registry of models."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import polars as pl
+from mlflow import MlflowClient
+from mlflow.data.polars_dataset import from_polars
+from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.utils.time import get_current_time_millis
+
+from . import predictor
+from .errors import ProjectError
+from .settings import Column, Contract, Problem, read_settings
+
+# The experiment and the registered model are called like the package.
+NAME = __package__ or ""
+TYPES = {
+    "string": DataType.string,
+    "integer": DataType.long,
+    "float": DataType.double,
+    "boolean": DataType.boolean,
+    "date": DataType.datetime,
+    "datetime": DataType.datetime,
+}
+# What the registered model imports where it is loaded, in the versions that trained it.
+IMPORTED = ("mlflow", "pandas", "polars", "pydantic-settings", "ruamel.yaml", "scikit-learn", "skops", "skrub")
+
+
+def connect() -> MlflowClient:
+    """Point MLflow to the project's store; create its database and experiment if they are not there."""
+    settings = read_settings()
+    for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc", "mlflow.utils.environment", "alembic.runtime.migration"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
+    client = MlflowClient()
+    if client.get_experiment_by_name(NAME) is None:
+        # A server decides itself where artifacts go; without one, the project does.
+        serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
+        client.create_experiment(NAME, settings.mlflow_artifact_root.as_uri() if serverless else None)
+    mlflow.set_experiment(NAME)
+    return client
+
+
+@contextmanager
+def run(tags: Mapping[str, str]) -> Iterator[str]:
+    """Open a run with these tags and yield its id; it ends FINISHED, or FAILED with an exception."""
+    connect()
+    with mlflow.start_run(tags=dict(tags)) as active:
+        yield active.info.run_id
+
+
+def log_dataset(table: pl.DataFrame, source: Path, md5: str, target: str) -> None:
+    """Record which table the active run learned from: name, digest (the MD5 that DVC knows it by) and source."""
+    origin = LocalArtifactDatasetSource(str(source))  # type: ignore[no-untyped-call]
+    dataset = from_polars(table, source=origin, name=source.name, digest=md5, targets=target)
+    mlflow.log_input(dataset, context="training")
+
+
+def log_results(params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path) -> None:
+    """Record parameters (dots for nesting), holdout metrics and the plots in the active run."""
+    run_id = mlflow.active_run().info.run_id
+    now = get_current_time_millis()
+    MlflowClient().log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+        params=[Param(name, str(value)) for name, value in flatten(params)],
+    )
+    mlflow.log_artifacts(str(plots), "plots")
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested parameters as pairs of dotted name and value."""
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def champion_metrics() -> dict[str, float] | None:
+    """Return the holdout metrics of the reigning champion, None if there is none."""
+    client = connect()
+    try:
+        champion = client.get_model_version_by_alias(NAME, "champion")
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            return None
+        raise
+    metrics: dict[str, float] = client.get_run(champion.run_id).data.metrics
+    return metrics
+
+
+def log_model(folder: Path, problem: Problem, inputs: Contract, example: pl.DataFrame) -> str:
+    """Log the model in `folder` to the active run with its signature on raw rows; return the model's URI."""
+    predicted = DataType.double if problem == "regression" else DataType.string
+    probabilities = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
+    columns = [ColSpec(_type(column), name, required=not column.nullable) for name, column in inputs.columns.items()]
+    signature = ModelSignature(Schema(columns), Schema([ColSpec(predicted)]), probabilities)
+    info = mlflow.pyfunc.log_model(
+        name="model",
+        loader_module=predictor.__name__,
+        data_path=str(folder),
+        code_paths=[str(Path(__file__).parent)],
+        # Named here, because to infer them MLflow would load the model in another process, for ten seconds.
+        pip_requirements=[f"{name}=={version(name)}" for name in IMPORTED],
+        signature=signature,
+        input_example=example.to_pandas(),
+    )
+    uri: str = info.model_uri
+    return uri
+
+
+def _type(column: Column) -> DataType:
+    # pandas, in which MLflow hands rows over, has no integer that may be missing.
+    return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]
+
+
+def register(model_uri: str, alias: str, tags: Mapping[str, str]) -> int:
+    """Make the logged model the next version of the registered model and give it the alias; return its number."""
+    client = MlflowClient()
+    version_ = mlflow.register_model(model_uri, NAME, tags=dict(tags))
+    client.set_registered_model_alias(NAME, alias, version_.version)
+    return int(version_.version)
+
+
+def describe_newest() -> str:
+    """Say which version was registered last, under which alias and why, and what the holdout said of it."""
+    client = connect()
+    versions = client.search_model_versions(f"name = '{NAME}'", max_results=1, order_by=["version_number DESC"])
+    if not versions:
+        raise ProjectError(f"No version of {NAME} is registered yet; `make train` makes the first.")
+    newest = versions[0]
+    aliases = [alias for alias, number in client.get_registered_model(NAME).aliases.items() if str(number) == str(newest.version)]
+    metrics = client.get_run(newest.run_id).data.metrics
+    lines = [f"{name:>18}  {value:.4f}" for name, value in metrics.items()]
+    alias = ", ".join(aliases) or "no alias"
+    return "\n".join(["Holdout:", *lines, f"{NAME} version {newest.version}: {alias} ({newest.tags['reason']})"])
