@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import cycle
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import PARSERS, PROJECT, ROOT, Bake, Refuse
 from cookiecutter.exceptions import UndefinedVariableInTemplate
 from jinja2 import TemplateSyntaxError
@@ -19,7 +21,7 @@ from pytest_cookies.plugin import Cookies
 FREE_TEXT = ["project_name", "description", "author"]
 KEPT = [
     """It's "both" 'quotes' at ""once""" + '"',
-    "C:\\new\\table \\",
+    "C:\\new\\!\\table \\",
     "key: value # no comment",
     "<b>bold</b> &amp; <!-- <script>",
     "*a* **b** _c_ __d__ `e` ~~f~~ [g](h) ![i](j) [k]: l | m",
@@ -59,21 +61,31 @@ REFUSED_SLUGS = (  # noqa: SIM905 (as a list it would fill a page)
 ).split("|")
 
 
+def shown(markdown: str) -> list[str]:
+    """Return the plain text of each block, as a reader sees it."""
+    blocks = [token.children or [] for token in MarkdownIt().parse(markdown) if token.type == "inline"]
+    return ["".join(child.content for child in block if child.type == "text") for block in blocks]
+
+
 @pytest.mark.parametrize("text", KEPT)
 def test_free_text_reads_back_as_it_was_given(bake: Bake, text: str) -> None:
-    project = bake(project_slug="hostile", **dict.fromkeys(FREE_TEXT, text)).texts()
-    for name, content in project.items():
+    project = bake(project_slug="hostile", **dict.fromkeys(FREE_TEXT, text))
+    texts = project.texts()
+    for name, content in texts.items():
         PARSERS.get(Path(name).suffix, str)(content)
-    metadata = tomllib.loads(project["pyproject.toml"])["project"]
+    metadata = tomllib.loads(texts["pyproject.toml"])["project"]
     assert metadata["description"] == text
     assert metadata["authors"] == [{"name": text}]
-    assert f"Copyright (c) {text}\n" in project["LICENSE"]
-    blocks = [
-        token.children or [] for token in MarkdownIt().parse(project["README.md"]) if token.type == "inline"
-    ]
-    shown = ["".join(child.content for child in block) for block in blocks]
-    assert shown[0] == text
-    assert any(text in block for block in shown[1:])
+    assert f"Copyright (c) {text}\n" in texts["LICENSE"]
+    title, *body = shown(texts["README.md"])
+    assert title == text
+    assert any(text in block for block in body)
+    # Wherever in a document a text may be put later.
+    for escaped in project.answers["__markdown"].values():
+        for place in ("{}", "# {}", "- {}", "> {}", "[{}](link)"):
+            assert shown(place.format(escaped)) == [text]
+    for quoted in project.answers["__quoted"].values():
+        assert tomllib.loads(f"text = {quoted}") == yaml.safe_load(f"text: {quoted}") == {"text": text}
 
 
 def test_ordinary_text_stays_readable_in_markdown(bake: Bake) -> None:
@@ -81,8 +93,9 @@ def test_ordinary_text_stays_readable_in_markdown(bake: Bake) -> None:
     assert text in bake(description=text).texts()["README.md"]
 
 
-@pytest.mark.parametrize("name", FREE_TEXT)
-@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(
+    ("name", "text"), list(zip(cycle(FREE_TEXT), REFUSED.values(), strict=False)), ids=REFUSED
+)
 def test_free_text_that_cannot_work_is_refused(refuse: Refuse, name: str, text: str) -> None:
     assert refuse(**{"project_slug": "hostile", name: text}).startswith(f"{name} ")
 
@@ -113,11 +126,21 @@ def test_every_folder_of_the_project_is_refused_as_its_slug() -> None:
 
 def test_every_dependency_is_refused_as_the_slug(bake: Bake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bake().path)
-    names = re.findall(r"^([\w.-]+)==", Path("constraints.txt").read_text(), re.MULTILINE)
+    names = re.findall(r"^([\w.-]+)==", Path("constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert names
     for name in names:
         with pytest.raises(SystemExit, match="dependency"):
-            refuse_taken_name(re.sub(r"[-_.]+", "-", name).lower())
+            refuse_taken_name(name)
+
+
+@pytest.mark.parametrize("slug", ["ruamel-yaml", "ruamel_yaml"])
+def test_dependency_is_refused_however_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slug: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("constraints.txt").write_text("Ruamel.YAML==0.19 ; python_version < '4'\n")
+    with pytest.raises(SystemExit, match="dependency"):
+        refuse_taken_name(slug)
 
 
 @pytest.mark.parametrize("slug", ["a", "x2", "penguin_model", "penguin-model-2", "a" * 64])

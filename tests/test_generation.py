@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, Bake
+from conftest import EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
+from cookiecutter.generate import is_copy_only_path
 from markdown_it import MarkdownIt
 
 each_value = pytest.mark.parametrize("answers", EVERY_VALUE)
@@ -64,12 +65,13 @@ def test_ruff_finds_nothing(bake: Bake, answers: Answers) -> None:
         assert run.returncode == 0, run.stdout + run.stderr
 
 
-@each_value
-def test_raw_data_is_copied_byte_by_byte(bake: Bake, answers: Answers) -> None:
+def test_raw_data_is_copied_not_rendered(bake: Bake) -> None:
     raw = [path for path in (PROJECT / "data/raw").iterdir() if path.is_file()]
     assert raw
     for path in raw:
-        assert (bake(**answers).path / "data/raw" / path.name).read_bytes() == path.read_bytes()
+        name = path.relative_to(PROJECT)
+        assert is_copy_only_path(str(name), {"cookiecutter": TEMPLATE}), name
+        assert (bake().path / name).read_bytes() == path.read_bytes(), name
 
 
 def changes(bake: Bake, answers: Answers) -> set[str]:
@@ -91,6 +93,13 @@ def test_problem_is_a_matter_of_parameters(bake: Bake) -> None:
     assert changes(bake, {"problem": "regression"}) == {"params.yaml"}
 
 
+def looks_like_path(word: str) -> bool:
+    """Tell a path of the project from a command, an address or a dotted name."""
+    if not re.fullmatch(r"[\w.-][\w./-]*", word):
+        return False
+    return "/" in word or Path(word).suffix in PARSERS or (PROJECT / word).exists()
+
+
 @each_value
 def test_readme_names_only_what_exists(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
@@ -99,18 +108,13 @@ def test_readme_names_only_what_exists(bake: Bake, answers: Answers) -> None:
     inline = [child for token in tokens for child in token.children or []]
     words = {child.content for child in inline if child.type == "code_inline"}
     links = {str(child.attrs["href"]) for child in inline if child.type == "link_open"}
-    # A path has a slash, or the suffix of a file, and nothing that a path cannot hold.
-    paths = {
-        word
-        for word in words
-        if re.fullmatch(r"\.?[\w-]+(\.[a-z]+|(/[\w.-]+)*/?)", word) and re.search(r"[/.]", word)
-    }
+    paths = {word for word in words if looks_like_path(word)}
     paths |= {link for link in links if not re.match(r"\w+:|#", link)}
     for path in paths:
         assert (project.path / path).exists(), path
     makefile = project.texts()["Makefile"]
     targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
-    named = set(re.findall(r"(?:^|`|&& )make ([a-z][\w-]*)", readme, re.MULTILINE))
+    named = set(re.findall(r"(?:^ *|`|&& )make ([a-z][\w-]*)", readme, re.MULTILINE))
     assert paths
     assert named
     assert named <= targets

@@ -45,11 +45,23 @@ def test_every_free_text_is_quoted_and_escaped() -> None:
         assert len({expression.replace(name, "") for name, expression in table.items()}) == 1
 
 
+def test_free_text_enters_files_only_quoted_or_escaped() -> None:
+    bare = rf"cookiecutter\.({'|'.join(TEMPLATE['__quoted'])})\b"
+    found = {
+        path.name
+        for path in PROJECT.rglob("*")
+        if path.is_file() and re.search(bare, path.read_text(encoding="utf-8"))
+    }
+    assert found == {"LICENSE"}  # which is plain text
+
+
 @pytest.mark.parametrize("path", PYTHON, ids=[str(path.relative_to(PROJECT)) for path in PYTHON])
 def test_python_holds_no_jinja_but_the_package_name_in_test_imports(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if path.is_relative_to(PROJECT / "tests"):
-        text = re.sub(r"(?<=from |mport ){{ ?cookiecutter\.__package ?}}", "package", text)
+        text = re.sub(
+            r"^( *(?:from|import) ){{ ?cookiecutter\.__package ?}}", r"\1package", text, flags=re.MULTILINE
+        )
     assert not re.search(r"{{|{%|{#", text)
     ast.parse(text)
 
@@ -90,6 +102,7 @@ def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
 REASONS = {
     "no git": "not installed",
     "no identity": "user.name and user.email",
+    "half an identity": "user.name and user.email",
     "signing fails": "git commit failed: ",
     "repository around": "already lies in one",
 }
@@ -106,16 +119,19 @@ def test_git_trouble_is_said_and_harmless(
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
     if trouble == "no git":
         monkeypatch.setenv("PATH", str(tmp_path))
+    half = "[user]\nemail = t@example.org\n"
+    if trouble == "half an identity":
+        (tmp_path / "config").write_text(half)
     if trouble == "signing fails":
         (tmp_path / "config").write_text(
-            "[user]\nname = T\nemail = t@example.org\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
+            f"{half}name = T\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
         )
     if trouble == "repository around":
         run("git", "init", cwd=tmp_path)
     result = cookies.bake(template=str(ROOT))
     assert result.exception is None
     assert re.fullmatch(rf".*{REASONS[trouble]}.*\n", capfd.readouterr().err)
-    assert (result.project_path / ".git").exists() == (trouble in {"no identity", "signing fails"})
+    assert (result.project_path / ".git").exists() == (trouble not in {"no git", "repository around"})
 
 
 def test_git_of_the_caller_is_left_alone(

@@ -32,8 +32,11 @@ def prepare() -> None:
 @app.command()
 def train() -> None:
     """Run the training flow; `make train` does so through DVC, which knows whether anything has changed."""
-    from . import orchestration
+    from . import orchestration, settings
 
+    # A wrong key is told at once, before anything is started.
+    settings.read_params()
+    settings.read_contract()
     with orchestration.api() as session:
         from .flows.training import training
 
@@ -50,6 +53,14 @@ def status() -> None:
     from . import tracking
 
     typer.echo(tracking.describe_newest())
+
+
+@app.command("ui")
+def pages() -> None:
+    """Look at runs and models: Prefect and MLflow in the browser, until Ctrl-C."""
+    from . import ui
+
+    ui.serve()
 
 
 def main() -> None:

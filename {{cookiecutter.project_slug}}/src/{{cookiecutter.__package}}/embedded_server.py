@@ -11,15 +11,15 @@ def main() -> None:
     """Start, serve, and end with the parent."""
     # Nothing that start-up makes is garbage; to look for some takes a sixth of it.
     gc.disable()
-    import uvicorn
-    from prefect.server.api.server import create_app
-    from prefect.server.utilities.messaging.memory import Topic
+    import uvicorn  # noqa: PLC0415
+    from prefect.server.api.server import create_app  # noqa: PLC0415
+    from prefect.server.utilities.messaging.memory import Topic  # noqa: PLC0415
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """Let the recorder catch up first: what waits in its queue at the end would be dropped."""
             queues = [subscription._queue for subscription in Topic.by_name("events")._subscriptions]  # noqa: SLF001
-            while any(queue.qsize() for queue in queues):
+            while any(queue.qsize() for queue in queues):  # noqa: ASYNC110 - the queues are not ours to signal
                 await asyncio.sleep(0.02)
             await super().shutdown(sockets)
 

@@ -8,17 +8,23 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 from .errors import ProjectError
 from .settings import read_settings
 
-QUIET = {
+# Where `ui` writes the address of the server that it runs, for flow runs to use.
+ANNOUNCED = "server.url"
+DEFAULTS = {
+    # Nobody is told about what runs here, and nobody is asked.
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Waiting threads of scikit-learn sleep. By default they spin, and beside any other work fitting takes ten times as long.
+    "OMP_WAIT_POLICY": "passive",
 }
 # A server that lives as long as one run: records in bulk, and without the parts that nobody could see.
 EMBEDDED = {
@@ -34,27 +40,40 @@ def configure() -> None:
     What the environment already says stays.
     """
     chosen = read_settings().model_dump(mode="json", exclude_none=True)
-    for name, value in {**{name.upper(): value for name, value in chosen.items()}, **QUIET}.items():
+    for name, value in {**{name.upper(): value for name, value in chosen.items()}, **DEFAULTS}.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
 def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Find the configured Prefect API or start one that ends with the block.
+    """Find the Prefect API, configured or run by `ui`, or start one that ends with the block.
 
     Yields a function to call `with` after the heavy imports and around the flow runs: start-up and imports take seconds
     each, and so happen at once. It raises ProjectError if the API does not answer.
     """
     configure()
-    if url := os.environ.get("PREFECT_API_URL"):
-        yield lambda: _session(url)
+    if configured := os.environ.get("PREFECT_API_URL"):
+        _await(configured, None, seconds=5)
+        yield lambda: _session(configured)
         return
-    with _embedded() as (url, server):
+    with ExitStack() as started:
+        url, server = _announced(), None
+        if not url:
+            url, server = started.enter_context(_embedded())
         os.environ["PREFECT_API_URL"] = url
         try:
             yield lambda: _session(url, server)
         finally:
             del os.environ["PREFECT_API_URL"]
+
+
+def _announced() -> str | None:
+    """Return the address of the server that `ui` runs for this project, None if there is none."""
+    with suppress(OSError):
+        url = (read_settings().prefect_home / ANNOUNCED).read_text(encoding="utf-8")
+        with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http, written by `ui`
+            return url
+    return None
 
 
 @contextmanager
@@ -63,9 +82,9 @@ def _embedded() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     home = read_settings().prefect_home
     home.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as listener, (home / "server.log").open("wb") as log:
-        # The child inherits the open socket, so that no other program can take the port. It ends when its stdin is closed:
-        # by us, or by the system when we are killed.
-        server = subprocess.Popen(  # noqa: S603
+        # The child inherits the open socket, so that no other program can take the port. It ends when its stdin is
+        # closed: by us, or by the system when we are killed.
+        server = subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.embedded_server", str(listener.fileno())],
             env=os.environ | EMBEDDED,
             stdin=subprocess.PIPE,
@@ -84,10 +103,11 @@ def _embedded() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 @contextmanager
 def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterator[None]:
     """Wait until the API answers; at the end, wait until it has heard everything."""
-    _await(url, server, seconds=120 if server else 5)
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    _await(url, server, seconds=120)
+    # Imported now: whoever starts the server earlier, does so to import beside it.
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(one_sentence)
@@ -104,11 +124,15 @@ def _await(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server and server.poll() is not None:
-            raise ProjectError(f"Prefect's server ended while it started; {read_settings().prefect_home}/server.log says why.")
+            raise ProjectError(
+                f"Prefect's server ended while it started; {read_settings().prefect_home}/server.log says why."
+            )
         with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=seconds):  # noqa: S310 - http, by its type
             return
         time.sleep(0.1)
-    raise ProjectError(f"No Prefect API answers at {url}: start it, or run without by removing PREFECT_API_URL from .env.")
+    raise ProjectError(
+        f"No Prefect API answers at {url}: start it, or run without by removing PREFECT_API_URL from .env."
+    )
 
 
 def one_sentence(record: logging.LogRecord) -> bool:

@@ -1,4 +1,4 @@
-"""The model as it is used: raw rows in, predictions out. MLflow loads it through `_load_pyfunc`, without this project."""
+"""The model as it is used: raw rows in, predictions out. MLflow loads it by `_load_pyfunc`, without this project."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,8 +31,8 @@ class Recipe(BaseModel):
         for key, names in {"data.target": [params.data.target], "data.drop": params.data.drop}.items():
             for name in names:
                 if name not in contract.columns:
-                    message = f"params.yaml: {key} names '{name}'; contract.yaml has only {', '.join(contract.columns)}."
-                    raise ProjectError(message)
+                    columns = ", ".join(contract.columns)
+                    raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has only {columns}.")
         return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
 
     @property
@@ -66,13 +66,18 @@ class Predictor:
         train.save(self.pipeline, folder / PIPELINE, self.recipe.trusted)
         (folder / RECIPE).write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
 
-    def predict(self, rows: pd.DataFrame | pl.DataFrame, params: Mapping[str, Any] | None = None) -> np.ndarray | pd.DataFrame:
+    def predict(
+        self, rows: pd.DataFrame | pl.DataFrame, params: Mapping[str, Any] | None = None
+    ) -> np.ndarray | pd.DataFrame:
         """Predict the target of each raw row.
 
-        With `params={"probabilities": True}` a classifier returns a frame instead: a column of chances (0 to 1) per class.
+        With `params={"probabilities": True}` a classifier returns a frame: a column of chances (0 to 1) per class.
         """
         table = rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows)
-        columns = self.recipe.build_features(table.lazy()).collect()
+        try:
+            columns = self.recipe.build_features(table.lazy()).collect()
+        except pl.exceptions.InvalidOperationError as error:
+            raise ProjectError(f"The rows do not have the types of contract.yaml: {error}") from None
         if params and params.get("probabilities"):
             return pd.DataFrame(self.pipeline.predict_proba(columns), columns=self.pipeline.classes_)
         return np.asarray(self.pipeline.predict(columns))

@@ -85,8 +85,7 @@ class Params(Strict):
         """Refuse a metric that the problem does not have."""
         allowed = METRICS[self.data.problem]
         if self.promote.metric not in allowed:
-            message = f"promote.metric is '{self.promote.metric}'; for {self.data.problem} it must be one of {', '.join(allowed)}"
-            raise ValueError(message)
+            raise ValueError(f"promote.metric is '{self.promote.metric}'; {self.data.problem} has {', '.join(allowed)}")
         return self
 
 
@@ -165,12 +164,10 @@ def _read(name: str, section: type[Section]) -> Section:
         content = YAML(typ="safe").load(root() / name)
         return section.model_validate(content)
     except FileNotFoundError:
-        message = f"{name} is missing in {root()}."
-        raise ProjectError(message) from None
+        raise ProjectError(f"{name} is missing in {root()}.") from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        message = f"{name}, line {line}: not valid YAML ({error.problem})."
-        raise ProjectError(message) from None
+        raise ProjectError(f"{name}, line {line}: not valid YAML ({error.problem}).") from None
     except ValidationError as error:
         raise ProjectError(explain(error, name, section)) from None
 
@@ -180,9 +177,11 @@ def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
     sentences = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
+        allowed = ", ".join(_fields(section, fault["loc"][:-1]))
+        if issubclass(section, BaseSettings):
+            key, allowed = key.upper(), allowed.upper()
         match fault["type"]:
             case "extra_forbidden":
-                allowed = ", ".join(_fields(section, fault["loc"][:-1]))
                 sentences.append(f"{file}: `{key}` is not a key here; allowed are {allowed}.")
             case "missing":
                 sentences.append(f"{file}: `{key}` is missing.")

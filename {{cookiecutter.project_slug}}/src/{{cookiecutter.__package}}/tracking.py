@@ -1,6 +1,8 @@
 """Everything MLflow: the memory of runs, and the registry of models."""
 
+import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -10,17 +12,17 @@ from typing import Any
 import mlflow
 import polars as pl
 from mlflow import MlflowClient
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.polars_dataset import from_polars
-from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-from mlflow.utils.time import get_current_time_millis
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from . import predictor
 from .errors import ProjectError
-from .settings import Column, Contract, Problem, read_settings
+from .predictor import Recipe
+from .settings import Column, read_settings
 
 # The experiment and the registered model are called like the package.
 NAME = __package__ or ""
@@ -39,8 +41,8 @@ IMPORTED = ("mlflow", "pandas", "polars", "pydantic-settings", "ruamel.yaml", "s
 def connect() -> MlflowClient:
     """Point MLflow to the project's store; create its database and experiment if they are not there."""
     settings = read_settings()
-    for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc", "mlflow.utils.environment", "alembic.runtime.migration"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
     client = MlflowClient()
     if client.get_experiment_by_name(NAME) is None:
@@ -61,21 +63,20 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
 
 def log_dataset(table: pl.DataFrame, source: Path, md5: str, target: str) -> None:
     """Record which table the active run learned from: name, digest (the MD5 that DVC knows it by) and source."""
-    origin = LocalArtifactDatasetSource(str(source))  # type: ignore[no-untyped-call]
+    origin = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
     dataset = from_polars(table, source=origin, name=source.name, digest=md5, targets=target)
     mlflow.log_input(dataset, context="training")
 
 
-def log_results(params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path) -> None:
-    """Record parameters (dots for nesting), holdout metrics and the plots in the active run."""
-    run_id = mlflow.active_run().info.run_id
-    now = get_current_time_millis()
+def log_results(run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path) -> None:
+    """Record parameters (dots for nesting), holdout metrics and the plots in a run."""
+    now = int(time.time() * 1000)
     MlflowClient().log_batch(
         run_id,
         metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
         params=[Param(name, str(value)) for name, value in flatten(params)],
     )
-    mlflow.log_artifacts(str(plots), "plots")
+    mlflow.log_artifacts(str(plots), "plots", run_id=run_id)
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -96,16 +97,19 @@ def champion_metrics() -> dict[str, float] | None:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             return None
         raise
-    metrics: dict[str, float] = client.get_run(champion.run_id).data.metrics
+    metrics: dict[str, float] = client.get_run(str(champion.run_id)).data.metrics
     return metrics
 
 
-def log_model(folder: Path, problem: Problem, inputs: Contract, example: pl.DataFrame) -> str:
+def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
     """Log the model in `folder` to the active run with its signature on raw rows; return the model's URI."""
-    predicted = DataType.double if problem == "regression" else DataType.string
-    probabilities = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
-    columns = [ColSpec(_type(column), name, required=not column.nullable) for name, column in inputs.columns.items()]
-    signature = ModelSignature(Schema(columns), Schema([ColSpec(predicted)]), probabilities)
+    regression = recipe.data.problem == "regression"
+    predicted = DataType.double if regression else TYPES[recipe.contract.columns[recipe.data.target].type]
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_type(column), name, required=not column.nullable) for name, column in recipe.inputs.columns.items()
+    ]
+    options = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
+    signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
     info = mlflow.pyfunc.log_model(
         name="model",
         loader_module=predictor.__name__,
@@ -140,8 +144,12 @@ def describe_newest() -> str:
     if not versions:
         raise ProjectError(f"No version of {NAME} is registered yet; `make train` makes the first.")
     newest = versions[0]
-    aliases = [alias for alias, number in client.get_registered_model(NAME).aliases.items() if str(number) == str(newest.version)]
-    metrics = client.get_run(newest.run_id).data.metrics
+    aliases = [
+        alias
+        for alias, number in client.get_registered_model(NAME).aliases.items()
+        if str(number) == str(newest.version)
+    ]
+    metrics = client.get_run(str(newest.run_id)).data.metrics
     lines = [f"{name:>18}  {value:.4f}" for name, value in metrics.items()]
     alias = ", ".join(aliases) or "no alias"
     return "\n".join(["Holdout:", *lines, f"{NAME} version {newest.version}: {alias} ({newest.tags['reason']})"])

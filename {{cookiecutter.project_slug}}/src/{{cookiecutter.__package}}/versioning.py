@@ -14,7 +14,7 @@ def md5(path: Path) -> str:
 
 
 def commit() -> str:
-    """Return the git commit of the project, with `-dirty` behind it if tracked files differ; `none` if there is none."""
+    """Return the project's git commit, with `-dirty` behind it if tracked files differ; `none` if there is none."""
     git = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         done = subprocess.run(git, cwd=root(), capture_output=True, text=True, check=True)

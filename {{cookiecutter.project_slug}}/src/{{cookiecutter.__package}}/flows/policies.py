@@ -46,14 +46,16 @@ class File(BaseModel):
 
 
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether to try again: after faults of input and output, never after a wrong schema or a fault of the code."""
+    """Tell whether to try again: after faults of input and output, never after a wrong schema or faulty code."""
     fault = state.result(raise_on_failure=False)
     return isinstance(fault, OSError | OperationalError) and not isinstance(fault, LASTING)
 
 
 def by_content(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Name a task run by all that its result depends on: task, code, the content of its files, its other parameters."""
-    plain = {name: value.md5 if isinstance(value, File) else to_jsonable_python(value) for name, value in parameters.items()}
+    plain = {
+        name: value.md5 if isinstance(value, File) else to_jsonable_python(value) for name, value in parameters.items()
+    }
     known_by = json.dumps([context.task.name, _code(), plain], sort_keys=True)
     return hashlib.sha256(known_by.encode()).hexdigest()
 

@@ -60,7 +60,10 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     _write(built.filter(kept), HOLDOUT)
     unlabelled = raw.select(pl.len()).collect().item() - len(target)
     get_run_logger().info(
-        "%d rows to learn from, %d kept back, %d dropped for want of a target", len(target) - kept.sum(), kept.sum(), unlabelled
+        "%d rows to learn from, %d kept back, %d dropped for want of a target",
+        len(target) - kept.sum(),
+        kept.sum(),
+        unlabelled,
     )
     return [File.at(TRAINING), File.at(HOLDOUT)]
 
@@ -100,7 +103,7 @@ def choose_alias(metric: str, metrics: dict[str, float]) -> promote.Decision:
 def register_model(recipe: Recipe, table: File, tags: dict[str, str], decision: promote.Decision) -> int:
     """Log the model, make it the next registered version and give it its alias."""
     example = ingest.conform(pl.scan_parquet(table.full).head(5), recipe.inputs).collect()
-    uri = tracking.log_model(root() / MODELS, recipe.data.problem, recipe.inputs, example)
+    uri = tracking.log_model(root() / MODELS, recipe, example)
     version = tracking.register(uri, decision.alias, tags | {"reason": decision.reason})
     get_run_logger().info("Registered %s version %d as %s", tracking.NAME, version, decision.alias)
     return version
@@ -120,7 +123,7 @@ def training() -> Trained:
         predictor = train_model(learned, recipe, params.model)
         metrics = evaluate_model(predictor, kept)
         tracking.log_dataset(pl.read_parquet(table.full), raw.path, raw.md5, params.data.target)
-        tracking.log_results(params.model_dump(), metrics, root() / PLOTS)
+        tracking.log_results(run_id, params.model_dump(), metrics, root() / PLOTS)
         decision = choose_alias(params.promote.metric, metrics)
         made = [File.at(MODELS / PIPELINE), File.at(MODELS / RECIPE)]
         version = register_model(recipe, table, provenance(used, made), decision)
@@ -130,8 +133,11 @@ def training() -> Trained:
 
 
 def provenance(used: list[File], made: list[File] | None = None) -> dict[str, str]:
-    """Return the tags that tie a run or a model to its origin: git commit, flow run, and the files as dvc.lock records them."""
-    lock = {"deps": {str(file.path): file.md5 for file in used}, "outs": {str(file.path): file.md5 for file in made or []}}
+    """Return the tags that tie a run or model to its origin: git commit, flow run, and the MD5s that dvc.lock has."""
+    lock = {
+        "deps": {str(file.path): file.md5 for file in used},
+        "outs": {str(file.path): file.md5 for file in made or []},
+    }
     return {
         "git.commit": versioning.commit(),
         "prefect.flow_run_id": str(flow_run.id),

@@ -24,13 +24,10 @@ def _expression(name: str, sql: str, rows: pl.LazyFrame, hidden: str) -> pl.Expr
     try:
         expression = pl.sql_expr(sql)
     except (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError) as error:
-        message = f"{where}, which is no Polars SQL expression: {error}."
-        raise ProjectError(message) from None
+        raise ProjectError(f"{where}, which is no Polars SQL expression: {error}.") from None
     used = expression.meta.root_names()
     if hidden in used:
-        message = f"{where}, which looks at the target '{hidden}'; a feature may use every other column."
-        raise ProjectError(message)
+        raise ProjectError(f"{where}, which looks at the target '{hidden}'; a feature may use every other column.")
     if unknown := [column for column in used if column not in columns]:
-        message = f"{where}, and the table has no column {', '.join(unknown)}; it has {', '.join(columns)}."
-        raise ProjectError(message)
+        raise ProjectError(f"{where}, and the table has no column {', '.join(unknown)}; it has {', '.join(columns)}.")
     return expression

@@ -26,24 +26,28 @@ def read_table(source: Path, null_values: Sequence[str] = ()) -> pl.LazyFrame:
         case ".parquet":
             return pl.scan_parquet(source)
         case other:
-            message = f"params.yaml: data.source is '{source}', and '{other}' files are not read; give a .csv or .parquet file."
-            raise ProjectError(message)
+            raise ProjectError(
+                f"params.yaml: data.source is '{source}', and '{other}' is not read; give a .csv or .parquet file."
+            )
 
 
 def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:
     """Drop the rows whose target is missing: nothing can be learned from them."""
     columns = table.collect_schema().names()
     if target not in columns:
-        message = f"params.yaml: data.target is '{target}', which is no column of the table; its columns are {', '.join(columns)}."
-        raise ProjectError(message)
+        raise ProjectError(f"params.yaml: data.target is '{target}'; the table has only {', '.join(columns)}.")
     return table.drop_nulls(target)
 
 
 def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
-    """Return the contract's columns in its order and types; columns that may be missing are filled with nulls."""
+    """Return the contract's columns in its order and types; those that may be missing and are become nulls.
+
+    Raises ProjectError for a column that is missing and may not be.
+    """
     present = table.collect_schema().names()
+    if absent := [name for name, column in contract.columns.items() if name not in present and not column.nullable]:
+        raise ProjectError(f"The rows lack the column(s) {absent}, which contract.yaml requires; they have {present}.")
     return table.select(
         (pl.col(name) if name in present else pl.lit(None)).cast(DTYPES[column.type]).alias(name)
         for name, column in contract.columns.items()
-        if name in present or column.nullable
     )

@@ -14,7 +14,7 @@ class Decision(NamedTuple):
 
 
 def decide(metric: str, challenger: Mapping[str, float], champion: Mapping[str, float] | None) -> Decision:
-    """Compare holdout metrics; the champion stays unless the challenger is better. `champion` is None if there is none."""
+    """Compare holdout metrics: the champion, None if there is none, stays unless the challenger is better."""
     new = challenger[metric]
     if champion is None:
         return Decision("champion", f"the first model, {metric} {new:.4g}")

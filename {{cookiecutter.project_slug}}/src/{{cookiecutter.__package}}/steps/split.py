@@ -18,8 +18,7 @@ def holdout(target: pl.Series, share: float, seed: int, *, stratify: bool) -> pl
             np.arange(len(target)), test_size=share, random_state=seed, stratify=target.to_numpy() if even else None
         )
     except ValueError as error:
-        message = f"params.yaml: split.holdout is {share}, which does not work with {len(target)} rows: {error}"
-        raise ProjectError(message) from None
+        raise ProjectError(f"params.yaml: split.holdout is {share}, but with {len(target)} rows: {error}") from None
     mask = np.zeros(len(target), dtype=bool)
     mask[kept] = True
     return pl.Series("holdout", mask)

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 import skops.io
-from skrub import tabular_pipeline
 from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
+from skrub import tabular_pipeline
 
 from ..errors import ProjectError
 from ..settings import Problem
@@ -24,16 +24,13 @@ def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) 
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
-        message = f"{where}, which cannot be imported; give a dotted path such as sklearn.ensemble.RandomForestClassifier."
-        raise ProjectError(message) from None
+        raise ProjectError(f"{where}, which cannot be imported; give a path like sklearn.svm.SVC.") from None
     try:
         made = found(**params)
     except TypeError as error:
-        message = f"params.yaml: model.params do not fit {estimator}: {error}."
-        raise ProjectError(message) from None
+        raise ProjectError(f"params.yaml: model.params do not fit {estimator}: {error}.") from None
     if not (is_classifier if problem == "classification" else is_regressor)(made):
-        message = f"{where}, which does not do {problem} (data.problem)."
-        raise ProjectError(message)
+        raise ProjectError(f"{where}, which does not do {problem} (data.problem).")
     return tabular_pipeline(made)
 
 
@@ -50,16 +47,21 @@ def fit(pipeline: Pipeline, table: pl.DataFrame, target: str) -> Pipeline:
 def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
     """Write the fitted pipeline as skops, without pickle; refuse one that could not be loaded again."""
     content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
-    allowed = {*TRUSTED, *trusted}
-    if unknown := [name for name in skops.io.get_untrusted_types(data=content) if name not in allowed]:
-        message = f"The model contains types that are not trusted: {', '.join(unknown)}. If they should be, list them in params.yaml under model.trusted."
-        raise ProjectError(message)
+    _approve(skops.io.get_untrusted_types(data=content), trusted)
     path.write_bytes(content)
 
 
 def load(path: Path, trusted: Sequence[str] = ()) -> Pipeline:
-    """Read a fitted pipeline; types outside the allow-list are refused by skops."""
-    unknown = skops.io.get_untrusted_types(file=path)
-    allowed = {*TRUSTED, *trusted}
-    pipeline: Pipeline = skops.io.load(path, trusted=[name for name in unknown if name in allowed])
+    """Read a fitted pipeline; refuse types outside the allow-list."""
+    pipeline: Pipeline = skops.io.load(path, trusted=_approve(skops.io.get_untrusted_types(file=path), trusted))
     return pipeline
+
+
+def _approve(types: list[str], trusted: Sequence[str]) -> list[str]:
+    """Return the types if each is in the allow-list; raise ProjectError if not."""
+    if unknown := [name for name in types if name not in {*TRUSTED, *trusted}]:
+        raise ProjectError(
+            f"The model contains types that are not trusted: {', '.join(unknown)}. "
+            "If they should be, list them in params.yaml under model.trusted."
+        )
+    return types

@@ -19,7 +19,7 @@ CHECKED: dict[str, Callable[..., dy.Column]] = {
 }
 
 
-class ContractViolation(ProjectError):
+class ContractError(ProjectError):
     """The table is not what the contract says; `rows` are those that break a rule."""
 
     def __init__(self, message: str, rows: pl.DataFrame) -> None:
@@ -29,17 +29,16 @@ class ContractViolation(ProjectError):
 
 
 def check(table: pl.LazyFrame, contract: Contract) -> None:
-    """Raise ContractViolation, with the rows, if the table is not what the contract says."""
-    missing = [name for name in contract.columns if name not in table.collect_schema().names()]
-    if missing:
-        message = f"contract.yaml: the table lacks the column(s) {', '.join(missing)}; it has {', '.join(table.collect_schema().names())}."
-        raise ContractViolation(message, pl.DataFrame())
+    """Raise ContractError, with the rows, if the table is not what the contract says."""
+    present = table.collect_schema().names()
+    if missing := [name for name in contract.columns if name not in present]:
+        message = f"contract.yaml: the table lacks the column(s) {', '.join(missing)}; it has {', '.join(present)}."
+        raise ContractError(message, pl.DataFrame())
     good, bad = _schema(contract).filter(table.collect(), cast=True)
     if counts := bad.counts():
-        raise ContractViolation(_complaint(counts, bad.invalid()), bad.invalid())
+        raise ContractError(_complaint(counts, bad.invalid()), bad.invalid())
     if good.height < contract.rows.min:
-        message = f"contract.yaml: the table has {good.height} rows; rows.min is {contract.rows.min}."
-        raise ContractViolation(message, good)
+        raise ContractError(f"contract.yaml: the table has {good.height} rows; rows.min is {contract.rows.min}.", good)
 
 
 def _schema(contract: Contract) -> type[dy.Schema]:
@@ -66,6 +65,6 @@ def _complaint(counts: dict[str, int], rows: pl.DataFrame) -> str:
     lines = []
     for broken, count in counts.items():
         column, _, rule = broken.rpartition("|")
-        examples = rows.get_column(column).unique(maintain_order=True).head(3).to_list() if column in rows.columns else []
+        examples = rows.get_column(column).unique(maintain_order=True).head(3).to_list()
         lines.append(f"contract.yaml: column '{column}' breaks '{rule}' in {count} row(s), for example {examples}.")
     return "\n".join(lines)

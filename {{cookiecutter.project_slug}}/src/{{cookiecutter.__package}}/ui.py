@@ -1,0 +1,107 @@
+"""The pages of Prefect and MLflow over the project's own data, on loopback."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from .errors import ProjectError
+from .orchestration import ANNOUNCED, configure
+from .settings import Settings, read_settings
+
+HOST = "127.0.0.1"
+
+
+def serve() -> None:
+    """Show both pages until Ctrl-C; what runs elsewhere already is not started, its address is printed."""
+    configure()
+    settings = read_settings()
+    settings.prefect_home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as pages, suppress(KeyboardInterrupt):
+        prefect = pages.enter_context(_prefect(settings))
+        mlflow = pages.enter_context(_mlflow(settings))
+        print(f"Prefect  {prefect}\nMLflow   {mlflow}\nCtrl-C stops both.", flush=True)  # noqa: T201 - what it is for
+        while True:
+            time.sleep(3600)
+
+
+@contextmanager
+def _prefect(settings: Settings) -> Iterator[str]:
+    if settings.prefect_api_url:
+        yield str(settings.prefect_api_url).removesuffix("/api")
+        return
+    port = free_port(4200, "Prefect")
+    address = f"http://{HOST}:{port}"
+    # Without PREFECT_SERVER_API_PORT the pages would call the default port.
+    own = {"PREFECT_SERVER_API_HOST": HOST, "PREFECT_SERVER_API_PORT": str(port)}
+    announced = settings.prefect_home / ANNOUNCED
+    with _running(["prefect", "server", "start"], own, settings.prefect_home / "server.log", f"{address}/api/health"):
+        announced.write_text(f"{address}/api", encoding="utf-8")
+        try:
+            yield address
+        finally:
+            announced.unlink(missing_ok=True)
+
+
+@contextmanager
+def _mlflow(settings: Settings) -> Iterator[str]:
+    if not settings.mlflow_tracking_uri.startswith("sqlite:"):
+        yield settings.mlflow_tracking_uri
+        return
+    port = free_port(5000, "MLflow")
+    address = f"http://{HOST}:{port}"
+    command = [
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        settings.mlflow_tracking_uri,
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    # Nothing here runs MLflow's background jobs, and their workers would have to be stopped as well.
+    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with _running(command, own, settings.prefect_home / "mlflow.log", f"{address}/health"):
+        yield address
+
+
+@contextmanager
+def _running(command: list[str], own: dict[str, str], log: Path, health: str) -> Iterator[None]:
+    """Run a server on a leash for the block; return when it answers."""
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.leash", sys.executable, "-m", *command],
+            env=os.environ | own,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        while server.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(health, timeout=60):  # noqa: S310 - http, made above
+                break
+            time.sleep(0.1)
+        else:
+            raise ProjectError(f"The server of {command[0]} ended while it started; {log} says why.")
+        yield
+    finally:
+        server.communicate()
+
+
+def free_port(wanted: int, name: str) -> int:
+    """Return the wanted port, or the next one that is free, and say so."""
+    for port in range(wanted, wanted + 100):
+        with suppress(OSError), socket.create_server((HOST, port)):
+            if port != wanted:
+                print(f"Port {wanted} is taken, so {name} is on {port}.", flush=True)  # noqa: T201
+            return port
+    raise ProjectError(f"None of the ports {wanted} to {wanted + 99} is free for {name}; stop what holds them.")

@@ -1,0 +1,70 @@
+"""Settings: one clear sentence for every wrong key or value."""
+
+import pytest
+
+from {{ cookiecutter.__package }} import settings
+from {{ cookiecutter.__package }}.errors import ProjectError
+
+
+@pytest.mark.parametrize(
+    ("found", "put", "sentence"),
+    [
+        ("  seed:", "  sed:", r"params\.yaml: `split\.sed` is not a key here; allowed are holdout, seed"),
+        ("model:", "modle:", r"params\.yaml: `model` is missing"),
+        ("  holdout: ", "  holdout: 1", r"params\.yaml: `split\.holdout` is 1.*less than 1"),
+        ("  metric: ", "  metric: x", r"params\.yaml: promote\.metric is 'x.* has (f1_macro|rmse), "),
+        ("split:", "split: [", r"params\.yaml, line \d+: not valid YAML"),
+    ],
+)
+def test_wrong_params_are_named(edited, found, put, sentence):
+    file = edited / "params.yaml"
+    file.write_text(file.read_text().replace(found, put, 1))
+    with pytest.raises(ProjectError, match=sentence):
+        settings.read_params()
+
+
+def test_wrong_contract_is_named(edited):
+    (edited / "contract.yaml").write_text("columns: {x: {type: number, nullabel: true}}")
+    with pytest.raises(
+        ProjectError, match=r"contract\.yaml: `columns\.x\.type` is 'number'.*'string', 'integer'"
+    ) as error:
+        settings.read_contract()
+    assert "`columns.x.nullabel` is not a key here; allowed are type, nullable, allowed" in str(error.value)
+
+
+def test_empty_file_is_one_sentence(edited):
+    (edited / "params.yaml").write_text("")
+    with pytest.raises(ProjectError, match=r"params\.yaml"):
+        settings.read_params()
+
+
+def test_missing_file_is_one_sentence(edited):
+    (edited / "params.yaml").unlink()
+    with pytest.raises(ProjectError, match=r"params\.yaml is missing"):
+        settings.read_params()
+
+
+def test_wrong_env_is_named(edited):
+    (edited / ".env").write_text("PREFECT_API_ULR=http://localhost/api\nPREFECT_LOGGING_LEVEL=LOUD\n")
+    with pytest.raises(
+        ProjectError, match=r"\.env.*`PREFECT_API_ULR` is not a key here; allowed are PREFECT_API_URL"
+    ) as error:
+        settings.read_settings()
+    assert "`PREFECT_LOGGING_LEVEL` is 'LOUD'" in str(error.value)
+
+
+def test_env_file_is_read_and_the_environment_wins(edited, monkeypatch):
+    (edited / ".env").write_text("MLFLOW_TRACKING_URI=sqlite:///file.db\nMLFLOW_ARTIFACT_ROOT=kept\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    read = settings.read_settings()
+    assert read.mlflow_tracking_uri == "http://127.0.0.1:1"
+    assert read.mlflow_artifact_root == edited / "kept"
+
+
+def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypatch):
+    copy = tmp_path / ".dvc/tmp/exps/standalone/tmpx"
+    monkeypatch.setenv("PROJECT_ROOT", str(copy))
+    assert settings.root() == copy
+    assert settings.home() == tmp_path
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    assert settings.home() == tmp_path

@@ -1,0 +1,158 @@
+"""The steps as plain functions, without Prefect, on small tables."""
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from sklearn.dummy import DummyClassifier
+
+from {{ cookiecutter.__package }}.errors import ProjectError
+from {{ cookiecutter.__package }}.settings import Contract
+from {{ cookiecutter.__package }}.steps import evaluate, features, ingest, promote, split, train
+
+TABLE = pl.DataFrame(
+    {"size": [1.0, 2.0, None, 4.0] * 10, "kind": ["a", "b", None, "b"] * 10, "label": ["x", "y", "x", "y"] * 10}
+)
+
+
+def test_ingest_reads_csv_and_parquet_alike(tmp_path):
+    TABLE.write_csv(tmp_path / "t.csv", null_value="NA")
+    TABLE.write_parquet(tmp_path / "t.parquet")
+    assert_frame_equal(ingest.read_table(tmp_path / "t.csv", ["NA"]), ingest.read_table(tmp_path / "t.parquet"))
+
+
+def test_ingest_refuses_other_files(tmp_path):
+    with pytest.raises(ProjectError, match=r"'\.docx' is not read"):
+        ingest.read_table(tmp_path / "t.docx")
+
+
+def test_rows_without_a_target_are_dropped():
+    assert ingest.drop_unlabelled(TABLE.lazy(), "kind").collect().height == 30
+
+
+def test_unknown_target_is_refused():
+    with pytest.raises(ProjectError, match=r"data\.target is 'price'.*size, kind, label"):
+        ingest.drop_unlabelled(TABLE.lazy(), "price")
+
+
+def test_rows_get_the_contracts_types_and_missing_columns():
+    contract = Contract.model_validate(
+        {"columns": {"n": {"type": "integer"}, "gone": {"type": "string", "nullable": True}}}
+    )
+    conformed = ingest.conform(pl.LazyFrame({"other": [1], "n": ["7"]}), contract).collect()
+    assert_frame_equal(conformed, pl.DataFrame({"n": [7], "gone": [None]}, schema={"n": pl.Int64, "gone": pl.String}))
+
+
+def test_rows_without_a_required_column_are_refused():
+    contract = Contract.model_validate({"columns": {"n": {"type": "integer"}}})
+    with pytest.raises(ProjectError, match=r"lack.*'n'.*they have \['m'\]"):
+        ingest.conform(pl.LazyFrame({"m": ["many"]}), contract)
+
+
+def test_features_are_computed_and_infinities_become_missing():
+    rows = pl.LazyFrame({"a": [1.0, 2.0], "b": [2.0, 0.0]})
+    built = features.build(rows, {"ratio": "a / b"}, hidden="label").collect()
+    assert built.get_column("ratio").to_list() == [0.5, None]
+
+
+@pytest.mark.parametrize(
+    ("sql", "complaint"),
+    [("label || 'x'", "looks at the target"), ("size +", "no Polars SQL"), ("weight * 2", "has no column weight")],
+)
+def test_bad_feature_is_refused(sql, complaint):
+    with pytest.raises(ProjectError, match=complaint):
+        features.build(TABLE.lazy(), {"new": sql}, hidden="label")
+
+
+def test_holdout_is_the_same_for_a_seed_and_keeps_proportions():
+    kept = split.holdout(TABLE["label"], 0.25, seed=1, stratify=True)
+    assert kept.to_list() == split.holdout(TABLE["label"], 0.25, seed=1, stratify=True).to_list()
+    assert kept.to_list() != split.holdout(TABLE["label"], 0.25, seed=2, stratify=True).to_list()
+    assert TABLE.filter(kept)["label"].value_counts(sort=True)["count"].to_list() == [5, 5]
+
+
+def test_holdout_that_cannot_be_is_refused():
+    with pytest.raises(ProjectError, match=r"split\.holdout is 0\.5.*1 rows"):
+        split.holdout(pl.Series(["x"]), 0.5, seed=1, stratify=False)
+
+
+@pytest.mark.parametrize(
+    ("problem", "estimator", "params", "complaint"),
+    [
+        ("classification", "sklearn.no.Such", {}, "cannot be imported"),
+        ("classification", "Such", {}, "cannot be imported"),
+        ("classification", "sklearn.tree.DecisionTreeClassifier", {"depth": 1}, r"model\.params do not fit"),
+        ("regression", "sklearn.tree.DecisionTreeClassifier", {}, "does not do regression"),
+        ("regression", "pathlib.Path", {}, "does not do regression"),
+    ],
+)
+def test_bad_model_is_refused(problem, estimator, params, complaint):
+    with pytest.raises(ProjectError, match=complaint):
+        train.build_pipeline(problem, estimator, params)
+
+
+def test_parameter_that_the_estimator_rejects_is_one_sentence():
+    pipeline = train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {"max_depth": -1})
+    with pytest.raises(ProjectError, match=r"could not be fitted.*max_depth"):
+        train.fit(pipeline, TABLE, "label")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    ["ensemble.RandomForestClassifier", "linear_model.LogisticRegression", "neighbors.KNeighborsClassifier", "svm.SVC"],
+)
+def test_saved_pipeline_predicts_the_same(estimator, tmp_path):
+    pipeline = train.fit(train.build_pipeline("classification", f"sklearn.{estimator}", {}), TABLE, "label")
+    train.save(pipeline, tmp_path / "p.skops")
+    again = train.load(tmp_path / "p.skops")
+    assert again.predict(TABLE.drop("label")).tolist() == pipeline.predict(TABLE.drop("label")).tolist()
+
+
+def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypatch):
+    pipeline = train.fit(
+        train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {}), TABLE, "label"
+    )
+    train.save(pipeline, tmp_path / "p.skops")
+    monkeypatch.setattr(train, "TRUSTED", [name for name in train.TRUSTED if not name.endswith("Tree")])
+    with pytest.raises(ProjectError, match=r"not trusted: sklearn\.tree\._tree\.Tree"):
+        train.load(tmp_path / "p.skops")
+    with pytest.raises(ProjectError, match=r"not trusted: sklearn\.tree\._tree\.Tree.*model\.trusted"):
+        train.save(pipeline, tmp_path / "q.skops")
+    assert not (tmp_path / "q.skops").exists()
+    train.save(pipeline, tmp_path / "q.skops", trusted=["sklearn.tree._tree.Tree"])
+
+
+def test_perfect_and_useless_classifiers_are_judged_so(tmp_path):
+    table = TABLE.drop("kind").with_columns(size=pl.col("label").replace_strict({"x": 0.0, "y": 1.0}))
+    good = train.fit(train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {}), table, "label")
+    scores = evaluate.metrics("classification", good, table, "label")
+    assert scores["accuracy"] == scores["f1_macro"] == scores["roc_auc"] == 1
+    useless = DummyClassifier(strategy="constant", constant="x").fit(table.drop("label"), table["label"])
+    assert evaluate.metrics("classification", useless, table, "label")["balanced_accuracy"] == 0.5
+    evaluate.plots("classification", good, table, "label", tmp_path)
+    assert [plot.name for plot in tmp_path.iterdir()] == ["confusion_matrix.png"]
+
+
+def test_regression_is_judged_in_the_targets_units(tmp_path):
+    table = pl.DataFrame({"a": [1.0, 2.0, 3.0, 4.0] * 5, "y": [11.0, 22.0, 33.0, 44.0] * 5})
+    fitted = train.fit(train.build_pipeline("regression", "sklearn.tree.DecisionTreeRegressor", {}), table, "y")
+    assert evaluate.metrics("regression", fitted, table, "y") == {"rmse": 0, "mae": 0, "r2": 1}
+    evaluate.plots("regression", fitted, table, "y", tmp_path)
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "new", "old", "alias"),
+    [
+        ("accuracy", 0.8, None, "champion"),
+        ("accuracy", 0.8, {"accuracy": 0.7}, "champion"),
+        ("accuracy", 0.8, {"accuracy": 0.8}, "challenger"),
+        ("accuracy", 0.8, {"accuracy": 0.9}, "challenger"),
+        ("rmse", 2.0, {"rmse": 3.0}, "champion"),
+        ("rmse", 3.0, {"rmse": 2.0}, "challenger"),
+        ("accuracy", 0.1, {"rmse": 2.0}, "champion"),
+    ],
+)
+def test_better_model_becomes_champion(metric, new, old, alias):
+    decision = promote.decide(metric, {metric: new}, old)
+    assert decision.alias == alias
+    assert metric in decision.reason
