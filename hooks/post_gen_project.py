@@ -51,7 +51,9 @@ def start_repository() -> str | None:
     if shutil.which("git") is None:
         return "No git repository was started, because git is not installed."
     here = Path.cwd()
-    if any((folder / ".git").exists() for folder in (here, *here.parents)):
+    inside = any((folder / ".git").exists() for folder in (here, *here.parents))
+    # A repository that ignores this folder will never keep it, and DVC works in none that does.
+    if inside and git("check-ignore", "--quiet", ".").returncode != 0:
         return "No git repository was started, because this folder already lies in one."
     for command in (["init", "-b", "main"], ["add", "."], ["commit", "-m", "Start the project"]):
         run = git(*command)

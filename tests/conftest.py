@@ -50,7 +50,7 @@ class Project(NamedTuple):
     def texts(self) -> dict[str, str]:
         """Every file that Cookiecutter rendered, by its path from the project's root."""
         names = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
-        rendered = (name for name in names if name.parts[0] != ".git" and name.parts[:2] != ("data", "raw"))
+        rendered = (name for name in names if name.parts[0] != ".git" and name.parts[0] != "data")
         return {str(name): (self.path / name).read_text(encoding="utf-8") for name in sorted(rendered)}
 
 

@@ -15,7 +15,7 @@ from {{ cookiecutter.__package }} import orchestration, ui
 from {{ cookiecutter.__package }}.errors import ProjectError
 
 PROJECT = Path(__file__).parents[1]
-PACKAGE = "{{ cookiecutter.__package }}"
+PACKAGE = orchestration.__package__
 
 
 def run(*verb: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """The project's verbs. Each imports what it needs when it is called, so that the menu comes at once."""
 
+import os
 import signal
 import sys
 
@@ -53,6 +54,15 @@ def status() -> None:
     from . import tracking
 
     typer.echo(tracking.describe_newest())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def prefect(command: typer.Context) -> None:
+    """Run Prefect's own command line on the server of .env, or of `ui`."""
+    from . import orchestration
+
+    orchestration.use_server()
+    os.execv(sys.executable, [sys.executable, "-m", "prefect", *command.args])  # noqa: S606
 
 
 @app.command("ui")

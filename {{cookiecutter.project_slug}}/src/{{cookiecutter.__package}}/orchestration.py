@@ -23,7 +23,7 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    # Waiting threads of scikit-learn sleep. By default they spin, and beside any other work fitting takes ten times as long.
+    # Waiting threads of scikit-learn sleep. By default they spin, and beside other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
 }
 # A server that lives as long as one run: records in bulk, and without the parts that nobody could see.
@@ -65,6 +65,18 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
             yield lambda: _session(url, server)
         finally:
             del os.environ["PREFECT_API_URL"]
+
+
+def use_server() -> None:
+    """Point Prefect to the server of .env or of `ui`; raise ProjectError if there is none."""
+    configure()
+    url = os.environ.get("PREFECT_API_URL") or _announced()
+    if not url:
+        raise ProjectError(
+            "No Prefect server is running: start one with `make ui`, or name one as PREFECT_API_URL in .env."
+        )
+    os.environ["PREFECT_API_URL"] = url
+    _await(url, None, seconds=5)
 
 
 def _announced() -> str | None:

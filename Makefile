@@ -1,0 +1,36 @@
+# A menu; `make` alone prints it. Everything made here lies in build/.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench pin clean
+
+# uv, from the PATH or through pip into an environment of its own, which no system's Python refuses. Where Python has no
+# venv (Debian splits it off), pip can still install into a plain folder.
+PYTHON ?= python3
+TOOLS := $(CURDIR)/build/tools
+UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
+export PATH := $(dir $(UV)):$(PATH)
+RUN := uv run --quiet
+
+help: ## print this menu
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+demo: $(UV) ## generate the default project into build/demo and train it
+	@test -e build/demo || $(RUN) cookiecutter --no-input . --output-dir build project_slug=demo
+	@$(MAKE) --no-print-directory -C build/demo setup train status
+	@printf '\nNext, in build/demo:\n  make ui      # look\n  make test    # test\n  make deploy  # deploy\n'
+
+test: $(UV) ## prove that every project that can be generated runs
+	$(RUN) pytest
+
+check: $(UV) ## format and lint, changing nothing
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+
+bench: $(UV) ## time the commands beside a bare script and a rival
+	$(RUN) python -m bench
+
+clean: ## remove build/, the demo included
+	rm -rf build
+
+$(TOOLS)/bin/uv:
+	$(PYTHON) -m venv $(TOOLS) || $(PYTHON) -m pip --version > /dev/null
+	if test -x $(TOOLS)/bin/pip; then $(TOOLS)/bin/pip install --quiet uv; else $(PYTHON) -m pip install --quiet --target $(TOOLS) uv; fi

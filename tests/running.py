@@ -1,0 +1,135 @@
+"""A generated project that is installed and run, in an environment and a home folder of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conftest import Project
+
+# Shared by the projects of one Python version: to install one is then a matter of seconds.
+SHARED = Path(tempfile.gettempdir()) / f"template-environments-{os.getuid()}"
+
+# Questions for `Running.ask`.
+PREFECT = """
+import json, sys
+from {package} import orchestration
+with orchestration.api() as session, session():
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs()
+        tasks = client.read_task_runs(limit=200)
+print(json.dumps({{
+    "flows": [run.state_name for run in runs],
+    "tasks": sorted({{(task.name.rpartition("-")[0], task.state_name) for task in tasks}}),
+}}))
+"""
+MLFLOW = """
+import json
+from {package} import tracking
+client = tracking.connect()
+champion = client.get_model_version_by_alias(tracking.NAME, "champion")
+run = client.get_run(champion.run_id)
+print(json.dumps({{
+    "champion": int(champion.version),
+    "versions": len(client.search_model_versions(f"name = '{{tracking.NAME}}'")),
+    "status": run.info.status,
+    "metrics": run.data.metrics,
+    "tags": champion.tags,
+    "depths": [r.data.params["model.params.max_depth"] for r in client.search_runs([run.info.experiment_id])],
+}}))
+"""
+
+
+class Running(NamedTuple):
+    """Where a project lies, how its package is called, its Python version, and where it is installed."""
+
+    path: Path
+    package: str
+    python: str
+    environment: Path
+
+    @classmethod
+    def copy_of(
+        cls, project: Project, folder: Path, python: str, environment: Path | None = None
+    ) -> "Running":
+        """Copy a generated project, which other tests read, into a folder to run it there."""
+        path = folder / project.path.name
+        shutil.copytree(project.path, path)
+        return cls(path, project.answers["__package"], python, environment or SHARED / python)
+
+    def env(self) -> dict[str, str]:
+        """Return the environment of its commands: no setting of the machine's, a home of its own."""
+        home = self.path.parent / "home"
+        home.mkdir(exist_ok=True)
+        foreign = ("PREFECT_", "MLFLOW_", "DVC_", "VIRTUAL_ENV", "PROJECT_ROOT", "COV_", "PYTEST_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        cache = subprocess.run(
+            ["uv", "cache", "dir"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        own = {
+            "HOME": str(home),
+            "UV_CACHE_DIR": cache,
+            "UV_PROJECT_ENVIRONMENT": str(self.environment),
+            "UV_PYTHON": self.python,
+            "MYPY_CACHE_DIR": str(SHARED / f"mypy-{self.python}"),
+        }
+        return kept | own
+
+    def run(self, *command: str, cwd: Path | None = None) -> str:
+        """Run a command in the project and return what it printed; fail with all of it."""
+        done = subprocess.run(
+            command, cwd=cwd or self.path, env=self.env(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in the project that goes on until it is terminated."""
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.env(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def make(self, target: str) -> str:
+        """Make a target."""
+        return self.run("make", target)
+
+    def uv(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Call uv."""
+        return self.run("uv", "--quiet", *arguments, cwd=cwd)
+
+    def git(self, *arguments: str) -> str:
+        """Call git."""
+        return self.run("git", *arguments)
+
+    def ask(self, code: str) -> Any:  # noqa: ANN401 - JSON
+        """Run a question to Prefect or MLflow in the project's environment; the last line answers in JSON."""
+        python = str(self.environment / "bin/python")
+        return json.loads(self.run(python, "-c", code.format(package=self.package)).splitlines()[-1])
+
+    def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
+        """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
+        url = (self.path / ".prefect/server.url").read_text(encoding="utf-8")
+        query = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
+        ask = urllib.request.Request(  # noqa: S310 - http, on loopback
+            f"{url}/flow_runs/filter", json.dumps(query).encode(), {"Content-Type": "application/json"}
+        )
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with urllib.request.urlopen(ask) as answer:  # noqa: S310
+                ended = [run for run in json.load(answer) if run["auto_scheduled"]]
+            if ended:
+                return dict(ended[0])
+            time.sleep(1)
+        message = f"no scheduled run has ended within {seconds} s"
+        raise AssertionError(message)

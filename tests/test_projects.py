@@ -1,0 +1,130 @@
+"""Generated projects, installed from their own declared dependencies and run. Slow: minutes each.
+
+Prefect, DVC and MLflow are asked what happened; an exit code alone proves nothing.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import running
+from conftest import CHOICES, Bake
+from running import Running
+
+COMBINATIONS = [
+    # One environment a Python version, so these stay with one worker.
+    pytest.param((python, problem), id=f"{python}-{problem}", marks=pytest.mark.xdist_group(python))
+    for python in CHOICES["python_version"]
+    for problem in CHOICES["problem"]
+]
+pytestmark = pytest.mark.slow
+
+PREDICT = """
+import importlib.util, json, mlflow, polars as pl
+assert importlib.util.find_spec("{package}") is None
+mlflow.set_tracking_uri("sqlite:///{folder}/mlflow.db")
+rows = pl.read_csv("{folder}/data/raw/penguins.csv", null_values="NA").to_pandas()
+model = mlflow.pyfunc.load_model("models:/{package}@champion")
+required = [column.name for column in model.metadata.signature.inputs if column.required]
+print(json.dumps({{"predictions": len(model.predict(rows)), "required": required}}))
+"""
+
+
+@pytest.fixture(scope="module", params=COMBINATIONS)
+def project(request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+    """Generate a project and set it up as its README says."""
+    python, problem = request.param
+    if shutil.which(f"python{python}") is None:
+        pytest.skip(f"Python {python} is not installed here")
+    baked = bake(python_version=python, problem=problem)
+    made = Running.copy_of(baked, tmp_path_factory.mktemp("running"), python)
+    made.make("setup")
+    return made
+
+
+def test_installs_the_tested_set(project: Running) -> None:
+    listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
+    tested = set(re.findall(r"^[\w.-]+==[^\s;]+", listed, flags=re.MULTILINE))
+    python = str(project.environment / "bin/python")
+    installed = set(project.uv("pip", "freeze", "--exclude-editable", "--python", python).split())
+    assert installed
+    assert installed <= tested
+
+
+def test_is_clean(project: Running) -> None:
+    project.make("check")
+
+
+def test_passes_its_own_tests(project: Running) -> None:
+    said = project.make("test")
+    assert re.search(r"\d+ passed", said)
+    assert re.search(r"Required test coverage of 90.*% reached", said)
+
+
+def test_trains_a_champion(project: Running) -> None:
+    assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
+    project.make("train")
+    assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+    prefect = project.ask(running.PREFECT)
+    assert prefect["flows"] == ["Completed"]
+    steps = ["evaluate", "features", "ingest", "promote", "register", "train", "validate"]
+    assert prefect["tasks"] == [[step, "Completed"] for step in steps]
+    mlflow = project.ask(running.MLFLOW)
+    assert (mlflow["champion"], mlflow["status"]) == (1, "FINISHED")
+    assert mlflow["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
+    assert "version 1: champion" in project.make("status")
+
+
+def test_dvc_lock_and_the_model_name_each_other(project: Running) -> None:
+    lock = (project.path / "dvc.lock").read_text(encoding="utf-8")
+    recorded = dict(re.findall(r"path: (\S+)\n\s+hash: md5\n\s+md5: (\w+)\n", lock))
+    tags = project.ask(running.MLFLOW)["tags"]
+    tied = json.loads(tags["dvc.lock"])
+    assert tied["outs"] == {path: recorded[path] for path in ("models/pipeline.skops", "models/recipe.json")}
+    for path in ("data/raw/penguins.csv", "contract.yaml"):
+        assert tied["deps"][path] == tags[f"input.{path}"] == recorded[path]
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", tags["git.commit"])
+
+
+def test_does_nothing_when_nothing_changed(project: Running) -> None:
+    assert "up to date" in project.make("train")
+    assert project.ask(running.MLFLOW)["versions"] == 1
+
+
+def test_experiments_land_in_the_one_mlflow(project: Running) -> None:
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "Train")
+    depth = "model.params.max_depth"
+    project.uv("run", "dvc", "exp", "run", "--temp", "--set-param", f"{depth}=1")
+    project.uv("run", "dvc", "exp", "run", "--queue", "--set-param", f"{depth}=2")
+    project.uv("run", "dvc", "exp", "run", "--run-all")
+    project.uv("run", "dvc", "exp", "run", "--set-param", f"{depth}=4")
+    assert sorted(project.ask(running.MLFLOW)["depths"]) == ["1", "2", "3", "4"]
+    cached = {tuple(task) for task in project.ask(running.PREFECT)["tasks"]}
+    assert {("ingest", "Cached"), ("features", "Cached"), ("train", "Completed")} <= cached
+    changed = json.loads(project.uv("run", "dvc", "metrics", "diff", "--json"))["reports/metrics.json"]
+    assert any("diff" in metric for metric in changed.values())
+    assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
+
+
+def test_data_and_model_come_back_in_a_clone(project: Running) -> None:
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "Keep the experiment")
+    project.uv("run", "dvc", "push")
+    clone = project._replace(path=project.path.parent / "clone")
+    project.git("clone", "--quiet", str(project.path), str(clone.path))
+    clone.uv("run", "--no-sync", "dvc", "pull")
+    for path in ("data/raw/penguins.csv", "models/pipeline.skops", "data/processed/holdout.parquet"):
+        assert (clone.path / path).read_bytes() == (project.path / path).read_bytes()
+    assert json.loads(clone.uv("run", "--no-sync", "dvc", "status", "--json")) == {}
+
+
+def test_champion_predicts_raw_rows_without_the_project(project: Running, tmp_path: Path) -> None:
+    requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))
+    without = ("run", "--isolated", "--no-project", "--with-requirements", str(requirements))
+    code = PREDICT.format(package=project.package, folder=project.path)
+    said = json.loads(project.uv(*without, "python", "-c", code, cwd=tmp_path).splitlines()[-1])
+    assert said["predictions"] == 344
+    assert {"island", "year"} <= set(said["required"])
