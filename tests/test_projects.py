@@ -20,6 +20,8 @@ COMBINATIONS = [
     for problem in CHOICES["problem"]
 ]
 pytestmark = pytest.mark.slow
+# What does not depend on the problem or on Python is seen once.
+of_default_project = pytest.mark.parametrize("project", COMBINATIONS[:1], indirect=True)
 
 PREDICT = """
 import importlib.util, json, mlflow, polars as pl
@@ -93,6 +95,7 @@ def test_does_nothing_when_nothing_changed(project: Running) -> None:
     assert project.ask(running.MLFLOW)["versions"] == 1
 
 
+@of_default_project
 def test_experiments_land_in_the_one_mlflow(project: Running) -> None:
     project.git("add", ".")
     project.git("commit", "--quiet", "--message", "Train")
@@ -109,6 +112,7 @@ def test_experiments_land_in_the_one_mlflow(project: Running) -> None:
     assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
 
 
+@of_default_project
 def test_data_and_model_come_back_in_a_clone(project: Running) -> None:
     project.git("add", ".")
     project.git("commit", "--quiet", "--message", "Keep the experiment")

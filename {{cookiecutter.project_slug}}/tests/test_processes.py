@@ -7,27 +7,40 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from {{ cookiecutter.__package }} import orchestration, ui
+from {{ cookiecutter.__package }} import cli, orchestration, ui
 from {{ cookiecutter.__package }}.errors import ProjectError
+from {{ cookiecutter.__package }}.settings import root
 
-PROJECT = Path(__file__).parents[1]
 PACKAGE = orchestration.__package__
 
 
-def run(*verb: str, **env: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def prepared(trained) -> dict[str, str]:
+    """Return an environment in which the copy of the project, databases and all, is on its own: no server is named."""
+    return {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start processes that are killed when the test ends, also when it fails."""
+    with ExitStack() as started:
+
+        def start(command: list[str], env: dict[str, str]) -> subprocess.Popen[str]:
+            process = started.enter_context(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+def run(*verb: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a verb of the project as a command."""
-    return subprocess.run(
-        [sys.executable, "-m", PACKAGE, *verb],
-        cwd=PROJECT,
-        env=os.environ | env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return subprocess.run([sys.executable, "-m", PACKAGE, *verb], env=env, capture_output=True, text=True, check=False)
 
 
 def gone(url: str, seconds: float = 20) -> bool:
@@ -42,28 +55,17 @@ def gone(url: str, seconds: float = 20) -> bool:
     return False
 
 
-def test_verbs_without_work_answer_at_once():
-    assert "train" in run("--help").stdout
-
-
-def test_error_is_one_sentence_and_no_traceback(tmp_path):
-    done = run("train", PROJECT_ROOT=str(tmp_path))
-    assert done.returncode == 1
-    assert "params.yaml is missing" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_unreachable_api_is_one_sentence_within_seconds():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    done = run("train", PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+    done = run("train", env=os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"})
     assert done.returncode == 1
     assert f"No Prefect API answers at http://127.0.0.1:{port}/api" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_embedded_server_ends_with_its_parent(how, tmp_path):
+def test_embedded_server_ends_with_its_parent(how, prepared, start):
     code = f"""if True:
         import os, time
         from {PACKAGE} import orchestration
@@ -71,16 +73,11 @@ def test_embedded_server_ends_with_its_parent(how, tmp_path):
             print(os.environ["PREFECT_API_URL"], flush=True)
             time.sleep(99)
     """
-    env = os.environ | {"PROJECT_ROOT": str(tmp_path)}
-    env.pop("PREFECT_API_URL", None)
-    env.pop("PREFECT_HOME", None)
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=PROJECT, env=env, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        url = parent.stdout.readline().strip()
-        urllib.request.urlopen(f"{url}/health", timeout=20).close()
-        parent.send_signal(how)
-        parent.wait(timeout=20)
+    parent = start([sys.executable, "-c", code], prepared)
+    url = parent.stdout.readline().strip()
+    urllib.request.urlopen(f"{url}/health", timeout=20).close()
+    parent.send_signal(how)
+    parent.wait(timeout=20)
     assert gone(f"{url}/health")
 
 
@@ -102,24 +99,51 @@ def test_taken_port_is_said_and_the_next_is_used(capsys):
     assert f"Port {port} is taken, so It is on" in capsys.readouterr().out
 
 
-def test_ui_serves_both_pages_and_leaves_nothing_running(tmp_path):
-    env = os.environ | {"PROJECT_ROOT": str(tmp_path)}
-    for name in ("PREFECT_API_URL", "PREFECT_HOME", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACT_ROOT"):
-        env.pop(name, None)
-    with subprocess.Popen(
-        [sys.executable, "-m", PACKAGE, "ui"], cwd=PROJECT, env=env, stdout=subprocess.PIPE, text=True
-    ) as pages:
-        said: list[str] = []
-        while not said or not said[-1].startswith("Ctrl-C"):
-            said.append(pages.stdout.readline())
-            assert said[-1], "".join(said)
-        addresses = dict(line.split() for line in said if line.startswith(("Prefect ", "MLflow ")))
+def test_ui_serves_both_pages_until_ctrl_c_and_leaves_nothing_running(prepared, monkeypatch, capsys):
+    monkeypatch.delenv("PREFECT_API_URL")
+    announced = root() / ".prefect" / orchestration.ANNOUNCED
+    addresses: dict[str, str] = {}
+
+    def look_and_press_ctrl_c(seconds: float) -> None:
+        if seconds < 1:
+            return wait(seconds)
+        said = capsys.readouterr().out.splitlines()
+        addresses.update(line.split() for line in said if line.startswith(("Prefect ", "MLflow ")))
         for address in addresses.values():
             with urllib.request.urlopen(address, timeout=60) as page:
                 assert b"<html" in page.read().lower()
-        assert (tmp_path / ".prefect" / orchestration.ANNOUNCED).read_text() == f"{addresses['Prefect']}/api"
-        pages.send_signal(signal.SIGINT)
-        assert pages.wait(timeout=30) == 0
+        assert announced.read_text() == f"{addresses['Prefect']}/api"
+        assert "training" in run("prefect", "flow", "ls", env=prepared | {"COLUMNS": "200"}).stdout
+        return signal.raise_signal(signal.SIGINT)
+
+    wait = time.sleep
+    monkeypatch.setattr(ui.time, "sleep", look_and_press_ctrl_c)
+    ui.serve()
+    monkeypatch.undo()
     assert len(addresses) == 2
     assert all(gone(address) for address in addresses.values())
-    assert not (tmp_path / ".prefect" / orchestration.ANNOUNCED).exists()
+    assert not announced.exists()
+    assert "No Prefect server is running" in run("prefect", "flow", "ls", env=prepared).stderr
+
+
+def test_verb_trains_with_a_server_of_its_own(prepared):
+    done = run("train", env=prepared)
+    assert done.returncode == 0, done.stderr
+    assert "Finished in state Completed()" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("verb", "said"), [("prepare", ""), ("status", f"{PACKAGE} version"), ("--help", "train")])
+def test_verb_answers(verb, said, trained, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [PACKAGE, verb])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert said in capsys.readouterr().out
+
+
+def test_error_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [PACKAGE, "train"])
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"params\.yaml is missing in"):
+        cli.main()

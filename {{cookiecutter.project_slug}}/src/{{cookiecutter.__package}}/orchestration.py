@@ -1,5 +1,6 @@
 """Everything about where Prefect runs: the project's own home, and a server of its own where none is given."""
 
+import gc
 import logging
 import os
 import socket
@@ -52,6 +53,8 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     each, and so happen at once. It raises ProjectError if the API does not answer.
     """
     configure()
+    # Nothing that the imports make is garbage; to look for some takes a sixth of their time.
+    gc.disable()
     if configured := os.environ.get("PREFECT_API_URL"):
         _await(configured, None, seconds=5)
         yield lambda: _session(configured)
@@ -116,6 +119,8 @@ def _embedded() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterator[None]:
     """Wait until the API answers; at the end, wait until it has heard everything."""
     _await(url, server, seconds=120)
+    gc.freeze()
+    gc.enable()
     # Imported now: whoever starts the server earlier, does so to import beside it.
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
     from prefect.logging.handlers import APILogWorker  # noqa: PLC0415

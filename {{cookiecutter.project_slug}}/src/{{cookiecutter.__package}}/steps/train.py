@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import skops.io
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from skrub import tabular_pipeline
 
@@ -29,7 +29,9 @@ def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) 
         made = found(**params)
     except TypeError as error:
         raise ProjectError(f"params.yaml: model.params do not fit {estimator}: {error}.") from None
-    if not (is_classifier if problem == "classification" else is_regressor)(made):
+    if not isinstance(made, BaseEstimator) or not (is_classifier if problem == "classification" else is_regressor)(
+        made
+    ):
         raise ProjectError(f"{where}, which does not do {problem} (data.problem).")
     return tabular_pipeline(made)
 
