@@ -1,6 +1,6 @@
 # A menu; `make` alone prints it. Everything made here lies in build/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench pin clean
+.PHONY: help demo test check bench constraints clean
 
 # uv, from the PATH or through pip into an environment of its own, which no system's Python refuses. Where Python has no
 # venv (Debian splits it off), pip can still install into a plain folder.
@@ -26,7 +26,13 @@ check: $(UV) ## format and lint, changing nothing
 	$(RUN) ruff check
 
 bench: $(UV) ## time the commands beside a bare script and a rival
-	$(RUN) python -m bench
+	$(RUN) python tests/bench.py
+
+constraints: $(UV) ## write down the tested set, as exclude-newer gives it
+	rm -rf build/constraints
+	$(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints project_slug=tested-set
+	cd build/constraints/tested-set && uv pip compile --quiet --universal --python-version 3.11 --group dev \
+		--no-header --no-annotate pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
 clean: ## remove build/, the demo included
 	rm -rf build

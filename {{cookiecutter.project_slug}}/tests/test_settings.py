@@ -1,9 +1,13 @@
 """Settings: one clear sentence for every wrong key or value."""
 
+from pathlib import Path
+
 import pytest
 
 from {{ cookiecutter.__package }} import settings
 from {{ cookiecutter.__package }}.errors import ProjectError
+
+PROJECT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,10 @@ def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypat
     assert settings.home() == tmp_path
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     assert settings.home() == tmp_path
+
+
+def test_every_key_of_the_example_is_one(edited):
+    (edited / ".env").write_text((PROJECT / ".env.example").read_text().replace("\n#", "\n"))
+    lines = [line for line in (edited / ".env").read_text().splitlines() if "=" in line]
+    (edited / ".env").write_text("\n".join(lines))
+    assert len(lines) == len(type(settings.read_settings()).model_fields)

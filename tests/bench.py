@@ -1,0 +1,108 @@
+"""Time whole commands beside the same work by a bare script: `make bench`. Asserts nothing."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RUNS = 5
+BARE = """
+import polars as pl, skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+from skrub import tabular_pipeline
+table = pl.read_csv("data/raw/penguins.csv", null_values="NA")
+table = table.with_columns(bill_ratio=pl.col("bill_length_mm") / pl.col("bill_depth_mm"))
+learned, kept = train_test_split(table, test_size=0.25, random_state=7, stratify=table["species"])
+model = tabular_pipeline(HistGradientBoostingClassifier(max_depth=3, random_state=0))
+model.fit(learned.drop("species"), learned["species"].to_numpy())
+print(f1_score(kept["species"].to_numpy(), model.predict(kept.drop("species")), average="macro"))
+skops.io.dump(model, "bare.skops")
+"""
+
+
+def seconds(
+    command: list[str], folder: Path, prepare: Callable[[], object] = lambda: None, runs: int = RUNS
+) -> float:
+    """Return the median wall time of a command; `prepare` runs before each run and is not counted."""
+    times = []
+    for _ in range(runs):
+        prepare()
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def empty_template(folder: Path) -> Path:
+    """Make a template that renders one empty file: what Cookiecutter itself takes."""
+    (folder / "{{cookiecutter.project_slug}}").mkdir(parents=True)
+    (folder / "{{cookiecutter.project_slug}}/README.md").touch()
+    (folder / "cookiecutter.json").write_text(json.dumps({"project_slug": "empty"}))
+    return folder
+
+
+def main() -> None:
+    """Generate a project in a scratch folder, time its commands, and print them beside the bare script's."""
+    os.environ.pop("VIRTUAL_ENV", None)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        project = folder / "penguin-model"
+        rendering = [
+            sys.executable,
+            "-m",
+            "cookiecutter",
+            "--no-input",
+            "--overwrite-if-exists",
+            "--output-dir",
+            scratch,
+        ]
+        rows = [
+            (
+                "generate an empty template",
+                seconds([*rendering, str(empty_template(folder / "template"))], folder),
+            ),
+            (
+                "generate the default project",
+                seconds([*rendering, str(ROOT)], folder, lambda: shutil.rmtree(project, ignore_errors=True)),
+            ),
+        ]
+        subprocess.run(["make", "setup"], cwd=project, check=True, stdout=subprocess.DEVNULL)
+        (project / "bare.py").write_text(BARE)
+        params = project / "params.yaml"
+        rates = iter(range(1, 100))
+
+        def change() -> None:
+            text = params.read_text()
+            params.write_text(text.replace(_rate(text), f"learning_rate: 0.1{next(rates)}"))
+
+        bare = seconds(["uv", "run", "--quiet", "python", "bare.py"], project)
+        train = ["make", "train"]
+        flow = ["uv", "run", "--quiet", "penguin-model", "train"]
+        rows += [
+            ("bare script", bare),
+            ("make train, first", seconds(train, project, runs=1)),
+            ("make train, one parameter changed", seconds(train, project, change)),
+            ("make train, nothing changed", seconds(train, project)),
+            ("the training flow alone, home warm", seconds(flow, project)),
+            ("make test", seconds(["make", "test"], project, runs=1)),
+        ]
+    print(f"{'median of ' + str(RUNS) + ' runs':<38}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
+    for name, taken in rows:
+        print(f"{name:<38}{taken:>9.1f}{taken / bare:>9.1f}{taken - bare:>+9.1f}")
+
+
+def _rate(text: str) -> str:
+    return next(line.strip() for line in text.splitlines() if "learning_rate" in line)
+
+
+if __name__ == "__main__":
+    main()
