@@ -7,19 +7,19 @@
 PYTHON ?= python3
 TOOLS := $(CURDIR)/build/tools
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
-export PATH := $(dir $(UV)):$(PATH)
+export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
 help: ## print this menu
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
 
 demo: $(UV) ## generate the default project into build/demo and train it
-	@test -e build/demo || $(RUN) cookiecutter --no-input . --output-dir build project_slug=demo
+	@test -e build/demo || $(RUN) cookiecutter --no-input . --output-dir build project_slug=demo > /dev/null
 	@$(MAKE) --no-print-directory -C build/demo setup train status
 	@printf '\nNext, in build/demo:\n  make ui      # look\n  make test    # test\n  make deploy  # deploy\n'
 
 test: $(UV) ## prove that every project that can be generated runs
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses auto --dist loadgroup
 
 check: $(UV) ## format and lint, changing nothing
 	$(RUN) ruff format --check

@@ -19,7 +19,7 @@ def served() -> Iterator[list[subprocess.Popen[str]]]:
     yield started
     for process in reversed(started):
         process.terminate()
-        process.wait(timeout=60)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.xdist_group("pip")

@@ -5,7 +5,7 @@ Prefect, DVC and MLflow are asked what happened; an exit code alone proves nothi
 
 import json
 import re
-import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,15 @@ COMBINATIONS = [
     for problem in CHOICES["problem"]
 ]
 pytestmark = pytest.mark.slow
-# What does not depend on the problem or on Python is seen once.
-of_default_project = pytest.mark.parametrize("project", COMBINATIONS[:1], indirect=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Test every combination; what depends on neither problem nor Python, once."""
+    if "project" in metafunc.fixturenames:
+        once = metafunc.definition.get_closest_marker("once") is not None
+        combinations = COMBINATIONS[:1] if once else COMBINATIONS
+        metafunc.parametrize("project", combinations, indirect=True, scope="module")
+
 
 PREDICT = """
 import importlib.util, json, mlflow, polars as pl
@@ -34,11 +41,14 @@ print(json.dumps({{"predictions": len(model.predict(rows)), "required": required
 """
 
 
-@pytest.fixture(scope="module", params=COMBINATIONS)
+@pytest.fixture(scope="module")
 def project(request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
     """Generate a project and set it up as its README says."""
     python, problem = request.param
-    if shutil.which(f"python{python}") is None:
+    # Asked of uv, as a name on the PATH may lead nowhere.
+    if subprocess.run(
+        ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
+    ).returncode:
         pytest.skip(f"Python {python} is not installed here")
     baked = bake(python_version=python, problem=problem)
     made = Running.copy_of(baked, tmp_path_factory.mktemp("running"), python)
@@ -95,7 +105,7 @@ def test_does_nothing_when_nothing_changed(project: Running) -> None:
     assert project.ask(running.MLFLOW)["versions"] == 1
 
 
-@of_default_project
+@pytest.mark.once
 def test_experiments_land_in_the_one_mlflow(project: Running) -> None:
     project.git("add", ".")
     project.git("commit", "--quiet", "--message", "Train")
@@ -112,7 +122,7 @@ def test_experiments_land_in_the_one_mlflow(project: Running) -> None:
     assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
 
 
-@of_default_project
+@pytest.mark.once
 def test_data_and_model_come_back_in_a_clone(project: Running) -> None:
     project.git("add", ".")
     project.git("commit", "--quiet", "--message", "Keep the experiment")
@@ -125,6 +135,7 @@ def test_data_and_model_come_back_in_a_clone(project: Running) -> None:
     assert json.loads(clone.uv("run", "--no-sync", "dvc", "status", "--json")) == {}
 
 
+@pytest.mark.once
 def test_champion_predicts_raw_rows_without_the_project(project: Running, tmp_path: Path) -> None:
     requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))
     without = ("run", "--isolated", "--no-project", "--with-requirements", str(requirements))

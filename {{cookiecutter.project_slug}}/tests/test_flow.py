@@ -1,7 +1,9 @@
 """The training flow end to end, and what Prefect, MLflow and the files say of it afterwards."""
 
 import json
+import shutil
 import time
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -10,7 +12,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from {{ cookiecutter.__package }} import tracking, versioning
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows.policies import may_pass
+from {{ cookiecutter.__package }}.flows import policies
+from {{ cookiecutter.__package }}.flows.policies import PACKAGE, by_content, digest_of_code, may_pass
 from {{ cookiecutter.__package }}.flows.training import training
 from {{ cookiecutter.__package }}.settings import read_params, root
 
@@ -94,6 +97,19 @@ def test_edited_input_is_noticed(trained, edited):
         assert states["ingest"] == states["features"] == ["Completed"]
     finally:
         source.write_bytes(original)
+
+
+def test_edited_code_is_noticed(tmp_path, monkeypatch):
+    context = SimpleNamespace(task=SimpleNamespace(name="ingest"))
+    before = by_content(context, {})
+    shutil.copytree(PACKAGE, tmp_path / "package")
+    step = tmp_path / "package/steps/ingest.py"
+    assert digest_of_code(tmp_path / "package") == digest_of_code(PACKAGE)
+    monkeypatch.setattr(policies, "PACKAGE", tmp_path / "package")
+    assert by_content(context, {}) == before
+    step.write_text(step.read_text() + "\n# an edit\n")
+    digest_of_code.cache_clear()
+    assert by_content(context, {}) != before
 
 
 def test_violated_contract_stops_the_run_before_anything_is_registered(trained, edited):

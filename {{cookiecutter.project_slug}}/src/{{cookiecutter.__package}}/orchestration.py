@@ -128,6 +128,8 @@ def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterato
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(one_sentence)
+        if server:
+            logging.getLogger(name).addFilter(without_pages)
     # Nobody watches the heartbeats of a run that has a server of its own, and to stop them takes Prefect a second.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server else {}):
         try:
@@ -150,6 +152,11 @@ def _await(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> 
     raise ProjectError(
         f"No Prefect API answers at {url}: start it, or run without by removing PREFECT_API_URL from .env."
     )
+
+
+def without_pages(record: logging.LogRecord) -> bool:
+    """Drop the addresses of pages that an embedded server does not have."""
+    return not str(record.msg).startswith("View at")
 
 
 def one_sentence(record: logging.LogRecord) -> bool:

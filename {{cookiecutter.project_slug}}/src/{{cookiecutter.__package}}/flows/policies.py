@@ -20,6 +20,7 @@ from ..settings import root
 from ..versioning import md5
 
 P = ParamSpec("P")
+PACKAGE = Path(__file__).parents[1]
 # Faults of input and output may pass; these may not, though Python counts them among the former.
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -56,15 +57,14 @@ def by_content(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     plain = {
         name: value.md5 if isinstance(value, File) else to_jsonable_python(value) for name, value in parameters.items()
     }
-    known_by = json.dumps([context.task.name, _code(), plain], sort_keys=True)
+    known_by = json.dumps([context.task.name, digest_of_code(PACKAGE), plain], sort_keys=True)
     return hashlib.sha256(known_by.encode()).hexdigest()
 
 
 @cache
-def _code() -> str:
-    """Return a digest of the package's source: any edit of it makes every result new."""
+def digest_of_code(package: Path) -> str:
+    """Return a digest of a package's source: any edit of it makes every result new."""
     digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):
         digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
