@@ -13,22 +13,7 @@ import running
 from conftest import CHOICES, Bake
 from running import Running
 
-COMBINATIONS = [
-    # One environment a Python version, so these stay with one worker.
-    pytest.param((python, problem), id=f"{python}-{problem}", marks=pytest.mark.xdist_group(python))
-    for python in CHOICES["python_version"]
-    for problem in CHOICES["problem"]
-]
 pytestmark = pytest.mark.slow
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Test every combination; what depends on neither problem nor Python, once."""
-    if "project" in metafunc.fixturenames:
-        once = metafunc.definition.get_closest_marker("once") is not None
-        combinations = COMBINATIONS[:1] if once else COMBINATIONS
-        metafunc.parametrize("project", combinations, indirect=True, scope="module")
-
 
 PREDICT = """
 import importlib.util, json, mlflow, polars as pl
@@ -41,105 +26,131 @@ print(json.dumps({{"predictions": len(model.predict(rows)), "required": required
 """
 
 
-@pytest.fixture(scope="module")
-def project(request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+def set_up(bake: Bake, folder: Path, python: str, problem: str, environment: str) -> Running:
     """Generate a project and set it up as its README says."""
-    python, problem = request.param
     # Asked of uv, as a name on the PATH may lead nowhere.
     if subprocess.run(
         ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
     ).returncode:
         pytest.skip(f"Python {python} is not installed here")
-    baked = bake(python_version=python, problem=problem)
-    made = Running.copy_of(baked, tmp_path_factory.mktemp("running"), python)
+    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python, environment)
     made.make("setup")
     return made
 
 
-def test_installs_the_tested_set(project: Running) -> None:
-    listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
-    tested = set(re.findall(r"^[\w.-]+==[^\s;]+", listed, flags=re.MULTILINE))
-    python = str(project.environment / "bin/python")
-    installed = set(project.uv("pip", "freeze", "--exclude-editable", "--python", python).split())
-    assert installed
-    assert installed <= tested
+class Projects:
+    """What is true of a project of one problem, on every Python. A class is what one worker runs."""
+
+    problem: str
+
+    @pytest.fixture(scope="class", params=CHOICES["python_version"])
+    def project(
+        self, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
+    ) -> Running:
+        """Set a project up once for the tests below, which run in their order."""
+        folder = tmp_path_factory.mktemp("running")
+        return set_up(
+            bake, folder, request.param, request.cls.problem, f"{request.cls.problem}-{request.param}"
+        )
+
+    def test_installs_the_tested_set(self, project: Running) -> None:
+        listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
+        tested = set(re.findall(r"^[\w.-]+==[^\s;]+", listed, flags=re.MULTILINE))
+        python = str(project.environment / "bin/python")
+        installed = set(project.uv("pip", "freeze", "--exclude-editable", "--python", python).split())
+        assert installed
+        assert installed <= tested
+
+    def test_is_clean(self, project: Running) -> None:
+        project.make("check")
+
+    def test_passes_its_own_tests(self, project: Running) -> None:
+        said = project.make("test")
+        assert re.search(r"\d+ passed", said)
+        assert re.search(r"Required test coverage of 90.*% reached", said)
+
+    def test_trains_a_champion(self, project: Running) -> None:
+        assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
+        project.make("train")
+        assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+        prefect = project.ask(running.PREFECT)
+        assert prefect["flows"] == ["Completed"]
+        steps = ["evaluate", "features", "ingest", "promote", "register", "train", "validate"]
+        assert prefect["tasks"] == [[step, "Completed"] for step in steps]
+        mlflow = project.ask(running.MLFLOW)
+        assert (mlflow["champion"], mlflow["status"]) == (1, "FINISHED")
+        assert mlflow["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
+        assert "version 1: champion" in project.make("status")
+
+    def test_dvc_lock_and_the_model_name_each_other(self, project: Running) -> None:
+        lock = (project.path / "dvc.lock").read_text(encoding="utf-8")
+        recorded = dict(re.findall(r"path: (\S+)\n\s+hash: md5\n\s+md5: (\w+)\n", lock))
+        tags = project.ask(running.MLFLOW)["tags"]
+        tied = json.loads(tags["dvc.lock"])
+        assert tied["outs"] == {
+            path: recorded[path] for path in ("models/pipeline.skops", "models/recipe.json")
+        }
+        for path in ("data/raw/penguins.csv", "contract.yaml"):
+            assert tied["deps"][path] == tags[f"input.{path}"] == recorded[path]
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", tags["git.commit"])
+
+    def test_does_nothing_when_nothing_changed(self, project: Running) -> None:
+        assert "up to date" in project.make("train")
+        assert project.ask(running.MLFLOW)["versions"] == 1
 
 
-def test_is_clean(project: Running) -> None:
-    project.make("check")
+class TestClassification(Projects):
+    """The default project."""
+
+    problem = "classification"
 
 
-def test_passes_its_own_tests(project: Running) -> None:
-    said = project.make("test")
-    assert re.search(r"\d+ passed", said)
-    assert re.search(r"Required test coverage of 90.*% reached", said)
+class TestRegression(Projects):
+    """The other problem."""
+
+    problem = "regression"
 
 
-def test_trains_a_champion(project: Running) -> None:
-    assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
-    project.make("train")
-    assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
-    prefect = project.ask(running.PREFECT)
-    assert prefect["flows"] == ["Completed"]
-    steps = ["evaluate", "features", "ingest", "promote", "register", "train", "validate"]
-    assert prefect["tasks"] == [[step, "Completed"] for step in steps]
-    mlflow = project.ask(running.MLFLOW)
-    assert (mlflow["champion"], mlflow["status"]) == (1, "FINISHED")
-    assert mlflow["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
-    assert "version 1: champion" in project.make("status")
+class TestExperiments:
+    """What depends neither on the problem nor on Python, of a project that has trained."""
 
+    @pytest.fixture(scope="class")
+    def project(self, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up and train it."""
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification", "experiments")
+        made.make("train")
+        return made
 
-def test_dvc_lock_and_the_model_name_each_other(project: Running) -> None:
-    lock = (project.path / "dvc.lock").read_text(encoding="utf-8")
-    recorded = dict(re.findall(r"path: (\S+)\n\s+hash: md5\n\s+md5: (\w+)\n", lock))
-    tags = project.ask(running.MLFLOW)["tags"]
-    tied = json.loads(tags["dvc.lock"])
-    assert tied["outs"] == {path: recorded[path] for path in ("models/pipeline.skops", "models/recipe.json")}
-    for path in ("data/raw/penguins.csv", "contract.yaml"):
-        assert tied["deps"][path] == tags[f"input.{path}"] == recorded[path]
-    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", tags["git.commit"])
+    def test_experiments_land_in_the_one_mlflow(self, project: Running) -> None:
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Train")
+        depth = "model.params.max_depth"
+        project.uv("run", "dvc", "exp", "run", "--temp", "--set-param", f"{depth}=1")
+        project.uv("run", "dvc", "exp", "run", "--queue", "--set-param", f"{depth}=2")
+        project.uv("run", "dvc", "exp", "run", "--run-all")
+        project.uv("run", "dvc", "exp", "run", "--set-param", f"{depth}=4")
+        assert sorted(project.ask(running.MLFLOW)["depths"]) == ["1", "2", "3", "4"]
+        cached = {tuple(task) for task in project.ask(running.PREFECT)["tasks"]}
+        assert {("ingest", "Cached"), ("features", "Cached"), ("train", "Completed")} <= cached
+        changed = json.loads(project.uv("run", "dvc", "metrics", "diff", "--json"))["reports/metrics.json"]
+        assert any("diff" in metric for metric in changed.values())
+        assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
 
+    def test_data_and_model_come_back_in_a_clone(self, project: Running) -> None:
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Keep the experiment")
+        project.uv("run", "dvc", "push")
+        clone = project._replace(path=project.path.parent / "clone")
+        project.git("clone", "--quiet", str(project.path), str(clone.path))
+        clone.uv("run", "--no-sync", "dvc", "pull")
+        for path in ("data/raw/penguins.csv", "models/pipeline.skops", "data/processed/holdout.parquet"):
+            assert (clone.path / path).read_bytes() == (project.path / path).read_bytes()
+        assert json.loads(clone.uv("run", "--no-sync", "dvc", "status", "--json")) == {}
 
-def test_does_nothing_when_nothing_changed(project: Running) -> None:
-    assert "up to date" in project.make("train")
-    assert project.ask(running.MLFLOW)["versions"] == 1
-
-
-@pytest.mark.once
-def test_experiments_land_in_the_one_mlflow(project: Running) -> None:
-    project.git("add", ".")
-    project.git("commit", "--quiet", "--message", "Train")
-    depth = "model.params.max_depth"
-    project.uv("run", "dvc", "exp", "run", "--temp", "--set-param", f"{depth}=1")
-    project.uv("run", "dvc", "exp", "run", "--queue", "--set-param", f"{depth}=2")
-    project.uv("run", "dvc", "exp", "run", "--run-all")
-    project.uv("run", "dvc", "exp", "run", "--set-param", f"{depth}=4")
-    assert sorted(project.ask(running.MLFLOW)["depths"]) == ["1", "2", "3", "4"]
-    cached = {tuple(task) for task in project.ask(running.PREFECT)["tasks"]}
-    assert {("ingest", "Cached"), ("features", "Cached"), ("train", "Completed")} <= cached
-    changed = json.loads(project.uv("run", "dvc", "metrics", "diff", "--json"))["reports/metrics.json"]
-    assert any("diff" in metric for metric in changed.values())
-    assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
-
-
-@pytest.mark.once
-def test_data_and_model_come_back_in_a_clone(project: Running) -> None:
-    project.git("add", ".")
-    project.git("commit", "--quiet", "--message", "Keep the experiment")
-    project.uv("run", "dvc", "push")
-    clone = project._replace(path=project.path.parent / "clone")
-    project.git("clone", "--quiet", str(project.path), str(clone.path))
-    clone.uv("run", "--no-sync", "dvc", "pull")
-    for path in ("data/raw/penguins.csv", "models/pipeline.skops", "data/processed/holdout.parquet"):
-        assert (clone.path / path).read_bytes() == (project.path / path).read_bytes()
-    assert json.loads(clone.uv("run", "--no-sync", "dvc", "status", "--json")) == {}
-
-
-@pytest.mark.once
-def test_champion_predicts_raw_rows_without_the_project(project: Running, tmp_path: Path) -> None:
-    requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))
-    without = ("run", "--isolated", "--no-project", "--with-requirements", str(requirements))
-    code = PREDICT.format(package=project.package, folder=project.path)
-    said = json.loads(project.uv(*without, "python", "-c", code, cwd=tmp_path).splitlines()[-1])
-    assert said["predictions"] == 344
-    assert {"island", "year"} <= set(said["required"])
+    def test_champion_predicts_raw_rows_without_the_project(self, project: Running, tmp_path: Path) -> None:
+        requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))
+        without = ("run", "--isolated", "--no-project", "--with-requirements", str(requirements))
+        code = PREDICT.format(package=project.package, folder=project.path)
+        said = json.loads(project.uv(*without, "python", "-c", code, cwd=tmp_path).splitlines()[-1])
+        assert said["predictions"] == 344
+        assert {"island", "year"} <= set(said["required"])

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from {{ cookiecutter.__package }} import cli, orchestration, ui
+from {{ cookiecutter.__package }} import cli, embedded_server, orchestration, ui
 from {{ cookiecutter.__package }}.errors import ProjectError
 from {{ cookiecutter.__package }}.settings import root
 
@@ -83,7 +83,7 @@ def test_embedded_server_ends_with_its_parent(how, prepared, start):
 
 def test_server_that_cannot_start_is_one_sentence(monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr(orchestration, "EMBEDDED", {"PREFECT_API_DATABASE_CONNECTION_URL": "nonsense"})
+    monkeypatch.setattr(embedded_server, "EMBEDDED", {"PREFECT_API_DATABASE_CONNECTION_URL": "nonsense"})
     with (
         pytest.raises(ProjectError, match=r"server ended while it started; .*server\.log says why"),
         orchestration.api() as session,

@@ -1,15 +1,50 @@
-"""A Prefect server for one run: serves on the socket whose file descriptor it is given until its stdin is closed."""
+"""A Prefect server for one run: `running` starts this file as a process, which serves until its stdin is closed."""
 
 import asyncio
 import gc
 import os
 import socket
+import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# A server that lives as long as one run: records in bulk, and without the parts that nobody could see.
+EMBEDDED = {
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+}
+
+
+@contextmanager
+def running(home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a server on a free port, its database and log in `home`; stop it at the end of the block."""
+    home.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener, (home / "server.log").open("wb") as log:
+        # The child inherits the open socket, so that no other program can take the port. It ends when its stdin is
+        # closed: by us, or by the system when we are killed.
+        server = subprocess.Popen(
+            [sys.executable, "-m", __spec__.name, str(listener.fileno())],
+            env=os.environ | EMBEDDED,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+    try:
+        yield url, server
+    finally:
+        server.communicate()
 
 
 def main() -> None:
-    """Start, serve, and end with the parent."""
+    """Serve on the socket whose file descriptor is the first argument, and end with the parent."""
     # Nothing that start-up makes is garbage; to look for some takes a sixth of it.
     gc.disable()
     import uvicorn  # noqa: PLC0415
@@ -20,7 +55,8 @@ def main() -> None:
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             """Let the recorder catch up first: what waits in its queue at the end would be dropped."""
             queues = [subscription._queue for subscription in Topic.by_name("events")._subscriptions]  # noqa: SLF001
-            while any(queue.qsize() for queue in queues):  # noqa: ASYNC110 - the queues are not ours to signal
+            end = time.monotonic() + 10
+            while any(queue.qsize() for queue in queues) and time.monotonic() < end:
                 await asyncio.sleep(0.02)
             await super().shutdown(sockets)
 

@@ -3,15 +3,14 @@
 import gc
 import logging
 import os
-import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
+from . import embedded_server
 from .errors import ProjectError
 from .settings import read_settings
 
@@ -26,12 +25,6 @@ DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Waiting threads of scikit-learn sleep. By default they spin, and beside other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
-}
-# A server that lives as long as one run: records in bulk, and without the parts that nobody could see.
-EMBEDDED = {
-    "PREFECT_SERVER_UI_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
 }
 
 
@@ -62,7 +55,7 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     with ExitStack() as started:
         url, server = _announced(), None
         if not url:
-            url, server = started.enter_context(_embedded())
+            url, server = started.enter_context(embedded_server.running(read_settings().prefect_home))
         os.environ["PREFECT_API_URL"] = url
         try:
             yield lambda: _session(url, server)
@@ -89,30 +82,6 @@ def _announced() -> str | None:
         with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http, written by `ui`
             return url
     return None
-
-
-@contextmanager
-def _embedded() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Start a server on a free port; stop it at the end of the block."""
-    home = read_settings().prefect_home
-    home.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener, (home / "server.log").open("wb") as log:
-        # The child inherits the open socket, so that no other program can take the port. It ends when its stdin is
-        # closed: by us, or by the system when we are killed.
-        server = subprocess.Popen(
-            [sys.executable, "-m", f"{__package__}.embedded_server", str(listener.fileno())],
-            env=os.environ | EMBEDDED,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,
-        )
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-    try:
-        yield url, server
-    finally:
-        server.communicate()
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from .errors import ProjectError
+from .errors import ProjectError, explain
 
 Section = TypeVar("Section", bound=BaseModel)
 Problem = Literal["classification", "regression"]
@@ -170,34 +170,3 @@ def _read(name: str, section: type[Section]) -> Section:
         raise ProjectError(f"{name}, line {line}: not valid YAML ({error.problem}).") from None
     except ValidationError as error:
         raise ProjectError(explain(error, name, section)) from None
-
-
-def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
-    """Say in a sentence a line what pydantic found wrong in a file."""
-    sentences = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        allowed = ", ".join(_fields(section, fault["loc"][:-1]))
-        if issubclass(section, BaseSettings):
-            key, allowed = key.upper(), allowed.upper()
-        match fault["type"]:
-            case "extra_forbidden":
-                sentences.append(f"{file}: `{key}` is not a key here; allowed are {allowed}.")
-            case "missing":
-                sentences.append(f"{file}: `{key}` is missing.")
-            case "value_error":
-                sentences.append(f"{file}: {fault['ctx']['error']}.")
-            case _:
-                sentences.append(f"{file}: `{key}` is {fault['input']!r}; {fault['msg'][0].lower()}{fault['msg'][1:]}.")
-    return "\n".join(sentences)
-
-
-def _fields(section: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that a section, found by its location, allows."""
-    for part in location:
-        field = section.model_fields.get(str(part))
-        # A key of a mapping (a column's name) has no field of its own: what follows belongs to the mapping's values.
-        inner = field.annotation if field else None
-        candidates = [inner, *get_args(inner)]
-        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
-    return list(section.model_fields)
