@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from conftest import Project
 
-# Shared by the projects of one Python version: to install one is then a matter of seconds.
+# Environments outlive a run of the tests: to install a project again is then a matter of seconds.
 SHARED = Path(tempfile.gettempdir()) / f"template-environments-{os.getuid()}"
 
 # Questions for `Running.ask`.
@@ -55,13 +55,11 @@ class Running(NamedTuple):
     environment: Path
 
     @classmethod
-    def copy_of(
-        cls, project: Project, folder: Path, python: str, environment: Path | None = None
-    ) -> "Running":
+    def copy_of(cls, project: Project, folder: Path, python: str, environment: str) -> "Running":
         """Copy a generated project, which other tests read, into a folder to run it there."""
         path = folder / project.path.name
         shutil.copytree(project.path, path)
-        return cls(path, project.answers["__package"], python, environment or SHARED / python)
+        return cls(path, project.answers["__package"], python, SHARED / environment)
 
     def env(self) -> dict[str, str]:
         """Return the environment of its commands: no setting of the machine's, a home of its own."""

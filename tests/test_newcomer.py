@@ -12,7 +12,6 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.xdist_group("newcomer")
 def test_demo_works_for_a_newcomer_and_again(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     listed = subprocess.run(

@@ -22,12 +22,11 @@ def served() -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate(timeout=60)
 
 
-@pytest.mark.xdist_group("pip")
 def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(
     bake: Bake, tmp_path: Path, served: list[subprocess.Popen[str]]
 ) -> None:
-    pip = Running.copy_of(bake(), tmp_path, "3.11", environment=tmp_path / "environment")
-    pip.uv("venv", "--seed", "--quiet", str(pip.environment))
+    pip = Running.copy_of(bake(), tmp_path, "3.11", environment="pip")
+    pip.uv("venv", "--seed", "--clear", "--quiet", str(pip.environment))
     pip.run(str(pip.environment / "bin/pip"), "install", "--quiet", "--editable", ".")
     pip.run(str(pip.environment / "bin/python"), "-m", pip.package, "train")
     assert pip.ask(running.PREFECT)["flows"] == ["Completed"]

@@ -56,7 +56,7 @@ def main() -> None:
             """Let the recorder catch up first: what waits in its queue at the end would be dropped."""
             queues = [subscription._queue for subscription in Topic.by_name("events")._subscriptions]  # noqa: SLF001
             end = time.monotonic() + 10
-            while any(queue.qsize() for queue in queues) and time.monotonic() < end:
+            while any(queue.qsize() for queue in queues) and time.monotonic() < end:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             await super().shutdown(sockets)
 
