@@ -44,14 +44,13 @@ class Projects:
     problem: str
 
     @pytest.fixture(scope="class", params=CHOICES["python_version"])
+    @classmethod
     def project(
-        self, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
+        cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
     ) -> Running:
         """Set a project up once for the tests below, which run in their order."""
         folder = tmp_path_factory.mktemp("running")
-        return set_up(
-            bake, folder, request.param, request.cls.problem, f"{request.cls.problem}-{request.param}"
-        )
+        return set_up(bake, folder, request.param, cls.problem, f"{cls.problem}-{request.param}")
 
     def test_installs_the_tested_set(self, project: Running) -> None:
         listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
@@ -115,7 +114,8 @@ class TestExperiments:
     """What depends neither on the problem nor on Python, of a project that has trained."""
 
     @pytest.fixture(scope="class")
-    def project(self, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and train it."""
         made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification", "experiments")
         made.make("train")
