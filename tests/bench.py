@@ -56,7 +56,9 @@ def empty_template(folder: Path) -> Path:
 
 def main() -> None:
     """Generate a project in a scratch folder, time its commands, and print them beside the bare script's."""
-    os.environ.pop("VIRTUAL_ENV", None)
+    # The project has an environment of its own, not that of the template.
+    for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
+        os.environ.pop(name, None)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         project = folder / "penguin-model"
