@@ -1,4 +1,4 @@
-# A menu; `make` alone prints it. Everything made here lies in build/.
+# A menu; `make` alone prints it. Everything made here lies in build/ and .venv/.
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench constraints clean
 
@@ -34,8 +34,8 @@ constraints: $(UV) ## write down the tested set, as exclude-newer gives it
 	cd build/constraints/tested-set && uv pip compile --quiet --universal --python-version 3.11 --group dev \
 		--no-header --no-annotate pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
-clean: ## remove build/, the demo included
-	rm -rf build
+clean: ## remove build/, the demo included, and .venv/
+	rm -rf build .venv
 
 $(TOOLS)/bin/uv:
 	$(PYTHON) -m venv $(TOOLS) || $(PYTHON) -m pip --version > /dev/null
