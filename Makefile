@@ -25,7 +25,7 @@ check: $(UV) ## format and lint, changing nothing
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 
-bench: $(UV) ## time the commands beside a bare script and a rival
+bench: $(UV) ## time the commands beside a bare script
 	$(RUN) python tests/bench.py
 
 constraints: $(UV) ## write down the tested set, as exclude-newer gives it
