@@ -11,7 +11,7 @@ export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
 help: ## print this menu
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: $(UV) ## generate the default project into build/demo and train it
 	@test -e build/demo || $(RUN) cookiecutter --no-input . --output-dir build project_slug=demo > /dev/null

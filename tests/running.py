@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,12 @@ print(json.dumps({{
 """
 
 
+@cache
+def uv_cache() -> str:
+    """Return the folder of uv's cache, which the projects share though their homes are empty."""
+    return subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 class Running(NamedTuple):
     """Where a project lies, how its package is called, its Python version, and where it is installed."""
 
@@ -67,12 +74,9 @@ class Running(NamedTuple):
         home.mkdir(exist_ok=True)
         foreign = ("PREFECT_", "MLFLOW_", "DVC_", "VIRTUAL_ENV", "PROJECT_ROOT", "COV_", "PYTEST_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        cache = subprocess.run(
-            ["uv", "cache", "dir"], capture_output=True, text=True, check=True
-        ).stdout.strip()
         own = {
             "HOME": str(home),
-            "UV_CACHE_DIR": cache,
+            "UV_CACHE_DIR": uv_cache(),
             "UV_PROJECT_ENVIRONMENT": str(self.environment),
             "UV_PYTHON": self.python,
             "MYPY_CACHE_DIR": str(SHARED / f"mypy-{self.python}"),

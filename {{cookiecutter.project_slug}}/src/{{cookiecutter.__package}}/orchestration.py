@@ -87,7 +87,7 @@ def _announced() -> str | None:
 @contextmanager
 def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterator[None]:
     """Wait until the API answers; at the end, wait until it has heard everything."""
-    _await(url, server, seconds=120)
+    _await(url, server, seconds=120 if server else 5)
     gc.freeze()
     gc.enable()
     # Imported now: whoever starts the server earlier, does so to import beside it.
