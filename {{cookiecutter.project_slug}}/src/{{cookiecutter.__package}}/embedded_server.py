@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# A server that lives as long as one run: records in bulk, and without the parts that nobody could see.
+# A server that lives as long as one run records in bulk.
 EMBEDDED = {
-    "PREFECT_SERVER_UI_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
 }
@@ -60,15 +60,23 @@ def main() -> None:
                 await asyncio.sleep(0.02)
             await super().shutdown(sockets)
 
-    server = Server(uvicorn.Config(create_app(), log_level="error", timeout_graceful_shutdown=5))
+    server = Server(uvicorn.Config(create_app(ephemeral=True), log_level="error", timeout_graceful_shutdown=5))
     gc.enable()
+
+    listener = socket.socket(fileno=int(sys.argv[1]))
 
     def stop_with_parent() -> None:
         sys.stdin.buffer.read()
         server.should_exit = True
 
-    threading.Thread(target=stop_with_parent, daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
+    def warm_up() -> None:
+        """Ask the first question, for which FastAPI builds all its routes, while the parent still imports."""
+        with suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/api/admin/version").close()
+
+    for beside in (stop_with_parent, warm_up):
+        threading.Thread(target=beside, daemon=True).start()
+    server.run(sockets=[listener])
     # All is written, and the parent waits: Python would take two seconds to take apart what the system frees at once.
     os._exit(0)
 

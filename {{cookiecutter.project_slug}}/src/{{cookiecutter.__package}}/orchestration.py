@@ -46,13 +46,12 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     each, and so happen at once. It raises ProjectError if the API does not answer.
     """
     configure()
-    # Nothing that the imports make is garbage; to look for some takes a sixth of their time.
-    gc.disable()
     if configured := os.environ.get("PREFECT_API_URL"):
         _await(configured, None, seconds=5)
-        yield lambda: _session(configured)
+        with _without_collection():
+            yield lambda: _session(configured)
         return
-    with ExitStack() as started:
+    with ExitStack() as started, _without_collection():
         url, server = _announced(), None
         if not url:
             url, server = started.enter_context(embedded_server.running(read_settings().prefect_home))
@@ -61,6 +60,16 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
             yield lambda: _session(url, server)
         finally:
             del os.environ["PREFECT_API_URL"]
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Collect no garbage: nothing that imports make is any, and to look for some takes a sixth of their time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def use_server() -> None:

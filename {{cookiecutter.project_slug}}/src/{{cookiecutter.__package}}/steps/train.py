@@ -10,11 +10,14 @@ import polars as pl
 import skops.io
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
+from skops.io.exceptions import UntrustedTypesFoundException
 from skrub import tabular_pipeline
 
 from ..errors import ProjectError
 from ..settings import Problem
 from .trusted import TRUSTED
+
+REMEDY = "If they should be trusted, list them in params.yaml under model.trusted."
 
 
 def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) -> Pipeline:
@@ -49,21 +52,15 @@ def fit(pipeline: Pipeline, table: pl.DataFrame, target: str) -> Pipeline:
 def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
     """Write the fitted pipeline as skops, without pickle; refuse one that could not be loaded again."""
     content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
-    _approve(skops.io.get_untrusted_types(data=content), trusted)
+    if unknown := set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *trusted}:
+        raise ProjectError(f"The model contains types that are not trusted: {', '.join(sorted(unknown))}. {REMEDY}")
     path.write_bytes(content)
 
 
 def load(path: Path, trusted: Sequence[str] = ()) -> Pipeline:
     """Read a fitted pipeline; refuse types outside the allow-list."""
-    pipeline: Pipeline = skops.io.load(path, trusted=_approve(skops.io.get_untrusted_types(file=path), trusted))
+    try:
+        pipeline: Pipeline = skops.io.load(path, trusted=[*TRUSTED, *trusted])
+    except UntrustedTypesFoundException as error:
+        raise ProjectError(f"{path}: {str(error).splitlines()[0]} {REMEDY}") from None
     return pipeline
-
-
-def _approve(types: list[str], trusted: Sequence[str]) -> list[str]:
-    """Return the types if each is in the allow-list; raise ProjectError if not."""
-    if unknown := [name for name in types if name not in {*TRUSTED, *trusted}]:
-        raise ProjectError(
-            f"The model contains types that are not trusted: {', '.join(unknown)}. "
-            "If they should be, list them in params.yaml under model.trusted."
-        )
-    return types
