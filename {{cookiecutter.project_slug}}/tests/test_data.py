@@ -3,8 +3,10 @@
 import polars as pl
 import pytest
 
+from {{ cookiecutter.__package }}.contract import Contract, read_contract
+from {{ cookiecutter.__package }}.params import read_params
 from {{ cookiecutter.__package }}.predictor import Recipe
-from {{ cookiecutter.__package }}.settings import Contract, read_contract, read_params, root
+from {{ cookiecutter.__package }}.settings import root
 from {{ cookiecutter.__package }}.steps import ingest, validate
 from {{ cookiecutter.__package }}.steps.validate import ContractError
 

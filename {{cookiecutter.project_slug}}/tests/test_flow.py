@@ -15,7 +15,8 @@ from {{ cookiecutter.__package }}.errors import ProjectError
 from {{ cookiecutter.__package }}.flows import policies
 from {{ cookiecutter.__package }}.flows.policies import PACKAGE, by_content, digest_of_code, may_pass
 from {{ cookiecutter.__package }}.flows.training import training
-from {{ cookiecutter.__package }}.settings import read_params, root
+from {{ cookiecutter.__package }}.params import read_params
+from {{ cookiecutter.__package }}.settings import root
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 

@@ -5,9 +5,11 @@ import polars as pl
 import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
+from {{ cookiecutter.__package }}.contract import read_contract
 from {{ cookiecutter.__package }}.errors import ProjectError
+from {{ cookiecutter.__package }}.params import read_params
 from {{ cookiecutter.__package }}.predictor import Predictor
-from {{ cookiecutter.__package }}.settings import read_contract, read_params, root
+from {{ cookiecutter.__package }}.settings import root
 from {{ cookiecutter.__package }}.steps import evaluate, ingest, promote
 
 
@@ -25,11 +27,12 @@ def test_beats_a_dummy(champion, holdout):
     dummy = DummyClassifier() if params.data.problem == "classification" else DummyRegressor()
     learned = pl.read_parquet(root() / "data/processed/training.parquet")
     dummy.fit(learned.drop(target), learned[target])
+    model = Predictor.load(root() / "models")
     judged = [
-        evaluate.metrics(params.data.problem, model, holdout, target)
-        for model in (Predictor.load(root() / "models").pipeline, dummy)
+        evaluate.metrics(params.data.problem, evaluate.predict(pipeline, rows, holdout[target]))
+        for pipeline, rows in [(model.pipeline, model.columns(holdout)), (dummy, holdout.drop(target))]
     ]
-    assert promote.decide(params.promote.metric, *judged).alias == "champion"
+    assert promote.decide(params.gate.metric, *judged).alias == "champion"
 
 
 def test_same_input_same_output(champion, raw):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.__package }} import settings
+from {{ cookiecutter.__package }} import contract, params, settings
 from {{ cookiecutter.__package }}.errors import ProjectError
 
 PROJECT = Path(__file__).parents[1]
@@ -13,10 +13,10 @@ PROJECT = Path(__file__).parents[1]
 @pytest.mark.parametrize(
     ("found", "put", "sentence"),
     [
-        ("  seed:", "  sed:", r"params\.yaml: `split\.sed` is not a key here; allowed are holdout, seed"),
+        ("  seed:", "  sed:", r"params\.yaml: `split\.sed` is not a key here; allowed are by, column, holdout, seed"),
         ("model:", "modle:", r"params\.yaml: `model` is missing"),
         ("  holdout: ", "  holdout: 1", r"params\.yaml: `split\.holdout` is 1.*less than 1"),
-        ("  metric: ", "  metric: x", r"params\.yaml: promote\.metric is 'x.* has (f1_macro|rmse), "),
+        ("  metric: ", "  metric: x", r"params\.yaml: gate\.metric is 'x.* has (f1_macro|rmse), "),
         ("split:", "split: [", r"params\.yaml, line \d+: not valid YAML"),
     ],
 )
@@ -24,7 +24,7 @@ def test_wrong_params_are_named(edited, found, put, sentence):
     file = edited / "params.yaml"
     file.write_text(file.read_text().replace(found, put, 1))
     with pytest.raises(ProjectError, match=sentence):
-        settings.read_params()
+        params.read_params()
 
 
 def test_wrong_contract_is_named(edited):
@@ -32,20 +32,20 @@ def test_wrong_contract_is_named(edited):
     with pytest.raises(
         ProjectError, match=r"contract\.yaml: `columns\.x\.type` is 'number'.*'string', 'integer'"
     ) as error:
-        settings.read_contract()
+        contract.read_contract()
     assert "`columns.x.nullabel` is not a key here; allowed are type, nullable, allowed" in str(error.value)
 
 
 def test_empty_file_is_one_sentence(edited):
     (edited / "params.yaml").write_text("")
     with pytest.raises(ProjectError, match=r"params\.yaml"):
-        settings.read_params()
+        params.read_params()
 
 
 def test_missing_file_is_one_sentence(edited):
     (edited / "params.yaml").unlink()
     with pytest.raises(ProjectError, match=r"params\.yaml is missing"):
-        settings.read_params()
+        params.read_params()
 
 
 def test_wrong_env_is_named(edited):

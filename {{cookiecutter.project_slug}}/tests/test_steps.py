@@ -5,8 +5,8 @@ import pytest
 from polars.testing import assert_frame_equal
 from sklearn.dummy import DummyClassifier
 
+from {{ cookiecutter.__package }}.contract import Contract
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.settings import Contract
 from {{ cookiecutter.__package }}.steps import evaluate, features, ingest, promote, split, train
 
 TABLE = pl.DataFrame(
@@ -56,11 +56,22 @@ def test_features_are_computed_and_infinities_become_missing():
 
 @pytest.mark.parametrize(
     ("sql", "complaint"),
-    [("label || 'x'", "looks at the target"), ("size +", "no Polars SQL"), ("weight * 2", "has no column weight")],
+    [
+        ("label || 'x'", "looks at the target"),
+        ("size +", "no Polars SQL"),
+        ("weight * 2", "looks at weight; the table has"),
+    ],
 )
 def test_bad_feature_is_refused(sql, complaint):
     with pytest.raises(ProjectError, match=complaint):
         features.build(TABLE.lazy(), {"new": sql}, hidden="label")
+
+
+def test_feature_that_looks_at_other_rows_is_refused():
+    for sql in ("size - AVG(size)", "SUM(size) OVER (PARTITION BY kind)", "ROW_NUMBER() OVER ()"):
+        with pytest.raises(ProjectError, match="new looks at other rows"):
+            features.check_alone(TABLE.head(5), {"good": "size * 2", "new": sql}, hidden="label")
+    features.check_alone(TABLE.head(5), {"good": "size * 2"}, hidden="label")
 
 
 def test_holdout_is_the_same_for_a_seed_and_keeps_proportions():
@@ -93,7 +104,7 @@ def test_bad_model_is_refused(problem, estimator, params, complaint):
 def test_parameter_that_the_estimator_rejects_is_one_sentence():
     pipeline = train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {"max_depth": -1})
     with pytest.raises(ProjectError, match=r"could not be fitted.*max_depth"):
-        train.fit(pipeline, TABLE, "label")
+        train.fit(pipeline, TABLE.drop("label"), TABLE["label"])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +112,9 @@ def test_parameter_that_the_estimator_rejects_is_one_sentence():
     ["ensemble.RandomForestClassifier", "linear_model.LogisticRegression", "neighbors.KNeighborsClassifier", "svm.SVC"],
 )
 def test_saved_pipeline_predicts_the_same(estimator, tmp_path):
-    pipeline = train.fit(train.build_pipeline("classification", f"sklearn.{estimator}", {}), TABLE, "label")
+    pipeline = train.fit(
+        train.build_pipeline("classification", f"sklearn.{estimator}", {}), TABLE.drop("label"), TABLE["label"]
+    )
     train.save(pipeline, tmp_path / "p.skops")
     again = train.load(tmp_path / "p.skops")
     assert again.predict(TABLE.drop("label")).tolist() == pipeline.predict(TABLE.drop("label")).tolist()
@@ -109,7 +122,9 @@ def test_saved_pipeline_predicts_the_same(estimator, tmp_path):
 
 def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypatch):
     pipeline = train.fit(
-        train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {}), TABLE, "label"
+        train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {}),
+        TABLE.drop("label"),
+        TABLE["label"],
     )
     train.save(pipeline, tmp_path / "p.skops")
     monkeypatch.setattr(train, "TRUSTED", [name for name in train.TRUSTED if not name.endswith("Tree")])
@@ -123,20 +138,33 @@ def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypa
 
 def test_perfect_and_useless_classifiers_are_judged_so(tmp_path):
     table = TABLE.drop("kind").with_columns(size=pl.col("label").replace_strict({"x": 0.0, "y": 1.0}))
-    good = train.fit(train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {}), table, "label")
-    scores = evaluate.metrics("classification", good, table, "label")
+    good = train.fit(
+        train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {}),
+        table.drop("label"),
+        table["label"],
+    )
+    made = evaluate.predict(good, table.drop("label"), table["label"])
+    scores = evaluate.metrics("classification", made)
     assert scores["accuracy"] == scores["f1_macro"] == scores["roc_auc"] == 1
     useless = DummyClassifier(strategy="constant", constant="x").fit(table.drop("label"), table["label"])
-    assert evaluate.metrics("classification", useless, table, "label")["balanced_accuracy"] == 0.5
-    evaluate.plots("classification", good, table, "label", tmp_path)
+    assert (
+        evaluate.metrics("classification", evaluate.predict(useless, table.drop("label"), table["label"]))[
+            "balanced_accuracy"
+        ]
+        == 0.5
+    )
+    evaluate.plots("classification", made, tmp_path)
     assert [plot.name for plot in tmp_path.iterdir()] == ["confusion_matrix.png"]
 
 
 def test_regression_is_judged_in_the_targets_units(tmp_path):
     table = pl.DataFrame({"a": [1.0, 2.0, 3.0, 4.0] * 5, "y": [11.0, 22.0, 33.0, 44.0] * 5})
-    fitted = train.fit(train.build_pipeline("regression", "sklearn.tree.DecisionTreeRegressor", {}), table, "y")
-    assert evaluate.metrics("regression", fitted, table, "y") == {"rmse": 0, "mae": 0, "r2": 1}
-    evaluate.plots("regression", fitted, table, "y", tmp_path)
+    fitted = train.fit(
+        train.build_pipeline("regression", "sklearn.tree.DecisionTreeRegressor", {}), table.drop("y"), table["y"]
+    )
+    made = evaluate.predict(fitted, table.drop("y"), table["y"])
+    assert evaluate.metrics("regression", made) == {"rmse": 0, "mae": 0, "r2": 1}
+    evaluate.plots("regression", made, tmp_path)
     assert len(list(tmp_path.glob("*.png"))) == 2
 
 

@@ -33,11 +33,11 @@ def prepare() -> None:
 @app.command()
 def train() -> None:
     """Run the training flow; `make train` does so through DVC, which knows whether anything has changed."""
-    from . import orchestration, settings
+    from . import contract, orchestration, params
 
     # A wrong key is told at once, before anything is started.
-    settings.read_params()
-    settings.read_contract()
+    params.read_params()
+    contract.read_contract()
     with orchestration.api() as session:
         from .flows.training import training
 

@@ -10,8 +10,9 @@ import polars as pl
 from pydantic import BaseModel
 from sklearn.pipeline import Pipeline
 
+from .contract import Contract
 from .errors import ProjectError
-from .settings import Contract, Data, Params
+from .params import Data, Params
 from .steps import features, ingest, train
 
 PIPELINE, RECIPE = "pipeline.skops", "recipe.json"
@@ -37,12 +38,18 @@ class Recipe(BaseModel):
 
     @property
     def inputs(self) -> Contract:
-        """The raw columns that the model sees."""
-        unseen = {self.data.target, *self.data.drop}
+        """The raw columns that a prediction takes: those that the model sees, or that a feature looks at."""
+        unseen = {self.data.target, *self.data.drop} - features.needed(self.features)
         return Contract(columns={name: column for name, column in self.contract.columns.items() if name not in unseen})
 
+    @property
+    def columns(self) -> list[str]:
+        """What the pipeline sees, in this order: raw columns, then features."""
+        seen = [name for name in self.inputs.columns if name not in self.data.drop]
+        return [*seen, *features.read(self.features)]
+
     def build_features(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Build the model's columns from raw rows; the one definition for training, scoring and serving."""
+        """Add the features to raw rows; the one definition for training, scoring and serving."""
         return features.build(ingest.conform(rows, self.inputs), self.features, hidden=self.data.target)
 
 
@@ -73,14 +80,17 @@ class Predictor:
 
         With `params={"probabilities": True}` a classifier returns a frame: a column of chances (0 to 1) per class.
         """
-        table = rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows)
-        try:
-            columns = self.recipe.build_features(table.lazy()).collect()
-        except pl.exceptions.InvalidOperationError as error:
-            raise ProjectError(f"The rows do not have the types of contract.yaml: {error}") from None
+        columns = self.columns(rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows))
         if params and params.get("probabilities"):
             return pd.DataFrame(self.pipeline.predict_proba(columns), columns=self.pipeline.classes_)
         return np.asarray(self.pipeline.predict(columns))
+
+    def columns(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return what the pipeline sees of raw rows; raise ProjectError if they are not what the contract says."""
+        try:
+            return self.recipe.build_features(rows.lazy()).select(self.recipe.columns).collect()
+        except pl.exceptions.InvalidOperationError as error:
+            raise ProjectError(f"The rows do not have the types of contract.yaml: {error}") from None
 
 
 def _load_pyfunc(path: str) -> Predictor:

@@ -1,10 +1,10 @@
-"""What the experiment is (params.yaml, contract.yaml) and where it runs (.env): typed, read on demand."""
+"""Where the project lies and where it runs (.env): typed, read on demand; and how its other files are read."""
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
@@ -12,11 +12,6 @@ from ruamel.yaml.error import MarkedYAMLError
 from .errors import ProjectError, explain
 
 Section = TypeVar("Section", bound=BaseModel)
-Problem = Literal["classification", "regression"]
-METRICS: dict[Problem, tuple[str, ...]] = {
-    "classification": ("f1_macro", "accuracy", "balanced_accuracy", "log_loss", "roc_auc"),
-    "regression": ("rmse", "mae", "r2"),
-}
 
 
 def root() -> Path:
@@ -38,79 +33,6 @@ class Strict(BaseModel):
     """A section of a file: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Data(Strict):
-    """The table, and what is to be learned from it."""
-
-    source: str
-    null_values: list[str] = []
-    problem: Problem
-    target: str
-    drop: list[str] = []
-
-
-class Split(Strict):
-    """How rows are kept back to judge the model."""
-
-    holdout: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
-
-
-class Model(Strict):
-    """The estimator by its dotted path, and its parameters."""
-
-    estimator: str
-    params: dict[str, Any] = {}
-    trusted: list[str] = []
-
-
-class Promote(Strict):
-    """What makes a model better than the champion."""
-
-    metric: str
-
-
-class Params(Strict):
-    """The experiment, as params.yaml has it."""
-
-    data: Data
-    features: dict[str, str] = {}
-    split: Split
-    model: Model
-    promote: Promote
-
-    @model_validator(mode="after")
-    def metric_fits_problem(self) -> Self:
-        """Refuse a metric that the problem does not have."""
-        allowed = METRICS[self.data.problem]
-        if self.promote.metric not in allowed:
-            raise ValueError(f"promote.metric is '{self.promote.metric}'; {self.data.problem} has {', '.join(allowed)}")
-        return self
-
-
-class Column(Strict):
-    """What one column of the raw table must be."""
-
-    type: Literal["string", "integer", "float", "boolean", "date", "datetime"]
-    nullable: bool = False
-    allowed: list[str] | None = None
-    min: float | None = None
-    max: float | None = None
-    unique: bool = False
-
-
-class Rows(Strict):
-    """How many rows the raw table must have."""
-
-    min: Annotated[int, Field(ge=0)] = 1
-
-
-class Contract(Strict):
-    """What the raw table must be, as contract.yaml has it."""
-
-    rows: Rows = Rows()
-    columns: dict[str, Column]
 
 
 class Settings(BaseSettings):
@@ -148,17 +70,8 @@ def read_settings() -> Settings:
         raise ProjectError(explain(error, f"{file.name} (or the environment)", Settings)) from None
 
 
-def read_params() -> Params:
-    """Read what the experiment is; raise ProjectError naming file, key and what is allowed."""
-    return _read("params.yaml", Params)
-
-
-def read_contract() -> Contract:
-    """Read what the raw table must be; raise ProjectError naming file, key and what is allowed."""
-    return _read("contract.yaml", Contract)
-
-
-def _read(name: str, section: type[Section]) -> Section:
+def read_yaml(name: str, section: type[Section]) -> Section:
+    """Read a file of the root as a section; raise ProjectError naming file, key and what is allowed."""
     try:
         # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.
         content = YAML(typ="safe").load(root() / name)

@@ -20,9 +20,10 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from . import predictor
+from .contract import Column
 from .errors import ProjectError
 from .predictor import Recipe
-from .settings import Column, read_settings
+from .settings import read_settings
 
 # The experiment and the registered model are called like the package.
 NAME = __package__ or ""

@@ -11,9 +11,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from .. import tracking, versioning
+from ..contract import Contract, read_contract
+from ..params import Model, Split, read_params
 from ..predictor import PIPELINE, RECIPE, Predictor, Recipe
-from ..settings import Contract, Model, Split, read_contract, read_params, root
-from ..steps import evaluate, ingest, promote, split, train, validate
+from ..settings import root
+from ..steps import evaluate, features, ingest, promote, split, train, validate
 from .policies import RETRIED, REUSED, File, reuse
 
 TABLE = Path("data/processed/table.parquet")
@@ -52,10 +54,11 @@ def validate_table(table: File, contract: Contract) -> None:
 def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     """Build the features of all labelled rows, and keep some rows back as the holdout."""
     raw = pl.scan_parquet(table.full)
-    rows = ingest.drop_unlabelled(raw, recipe.data.target)
-    target = ingest.conform(rows, recipe.contract).select(recipe.data.target).collect().to_series()
+    rows = ingest.conform(ingest.drop_unlabelled(raw, recipe.data.target), recipe.contract)
+    features.check_alone(rows.head(5).collect(), recipe.features, hidden=recipe.data.target)
+    target = rows.select(recipe.data.target).collect().to_series()
     kept = split.holdout(target, kept_back.holdout, kept_back.seed, stratify=recipe.data.problem == "classification")
-    built = recipe.build_features(rows).with_columns(target)
+    built = features.build(rows, recipe.features, hidden=recipe.data.target)
     _write(built.filter(~kept), TRAINING)
     _write(built.filter(kept), HOLDOUT)
     unlabelled = raw.select(pl.len()).collect().item() - len(target)
@@ -73,7 +76,8 @@ def train_model(training: File, recipe: Recipe, model: Model) -> Predictor:
     """Fit the pipeline and save it with its recipe."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params)
     table = pl.read_parquet(training.full)
-    predictor = Predictor(train.fit(pipeline, table, recipe.data.target), recipe)
+    fitted = train.fit(pipeline, table.select(recipe.columns), table.get_column(recipe.data.target))
+    predictor = Predictor(fitted, recipe)
     predictor.save(root() / MODELS)
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor
@@ -83,9 +87,10 @@ def train_model(training: File, recipe: Recipe, model: Model) -> Predictor:
 def evaluate_model(predictor: Predictor, holdout: File) -> dict[str, float]:
     """Judge the model on the holdout; write the metrics and plots that DVC compares."""
     data = predictor.recipe.data
-    table = pl.read_parquet(holdout.full)
-    metrics = evaluate.metrics(data.problem, predictor.pipeline, table, data.target)
-    evaluate.plots(data.problem, predictor.pipeline, table, data.target, root() / PLOTS)
+    rows = pl.read_parquet(holdout.full)
+    made = evaluate.predict(predictor.pipeline, predictor.columns(rows), rows.get_column(data.target))
+    metrics = evaluate.metrics(data.problem, made)
+    evaluate.plots(data.problem, made, root() / PLOTS)
     (root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     get_run_logger().info("Holdout: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     return metrics
@@ -124,7 +129,7 @@ def training() -> Trained:
         metrics = evaluate_model(predictor, kept)
         tracking.log_dataset(pl.read_parquet(table.full), raw.path, raw.md5, params.data.target)
         tracking.log_results(run_id, params.model_dump(), metrics, root() / PLOTS)
-        decision = choose_alias(params.promote.metric, metrics)
+        decision = choose_alias(params.gate.metric, metrics)
         made = [File.at(MODELS / PIPELINE), File.at(MODELS / RECIPE)]
         version = register_model(recipe, table, provenance(used, made), decision)
     trained = Trained(metrics, version, decision.alias, decision.reason)

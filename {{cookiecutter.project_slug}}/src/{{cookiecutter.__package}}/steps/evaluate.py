@@ -1,6 +1,7 @@
 """Judge a fitted pipeline on the holdout: metrics and plots."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -9,13 +10,27 @@ from matplotlib.figure import Figure
 from sklearn import metrics as skm
 from sklearn.pipeline import Pipeline
 
-from ..settings import Problem
+from ..params import Problem
 
 
-def metrics(problem: Problem, pipeline: Pipeline, table: pl.DataFrame, target: str) -> dict[str, float]:
-    """Return the problem's holdout metrics; those that need probabilities only if the model gives them."""
-    rows, truth = table.drop(target), table.get_column(target).to_numpy()
-    predicted = pipeline.predict(rows)
+class Predictions(NamedTuple):
+    """What a model says of rows whose target is known; a classifier with chances has a column (0 to 1) per class."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    classes: np.ndarray | None
+    chances: np.ndarray | None
+
+
+def predict(pipeline: Pipeline, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
+    """Let a fitted pipeline predict rows."""
+    chances = pipeline.predict_proba(rows) if hasattr(pipeline, "predict_proba") else None
+    return Predictions(truth.to_numpy(), pipeline.predict(rows), getattr(pipeline, "classes_", None), chances)
+
+
+def metrics(problem: Problem, made: Predictions) -> dict[str, float]:
+    """Return the problem's metrics; those that need chances only if the model gives them."""
+    truth, predicted = made.truth, made.predicted
     if problem == "regression":
         return {
             "rmse": float(skm.root_mean_squared_error(truth, predicted)),
@@ -27,36 +42,34 @@ def metrics(problem: Problem, pipeline: Pipeline, table: pl.DataFrame, target: s
         "accuracy": float(skm.accuracy_score(truth, predicted)),
         "balanced_accuracy": float(skm.balanced_accuracy_score(truth, predicted)),
     }
-    if hasattr(pipeline, "predict_proba"):
-        classes, chances = pipeline.classes_, pipeline.predict_proba(rows)
+    if made.chances is not None and made.classes is not None:
+        classes, chances = made.classes, made.chances
         scores["log_loss"] = float(skm.log_loss(truth, chances, labels=classes))
-        if set(truth) == set(classes):  # the area is undefined for a class that the holdout lacks
+        if set(truth) == set(classes):  # the area is undefined for a class that the rows lack
             chances = chances[:, 1] if len(classes) == 2 else chances  # noqa: PLR2004 - scikit-learn's binary form
             scores["roc_auc"] = float(skm.roc_auc_score(truth, chances, multi_class="ovr", labels=classes))
     return scores
 
 
-def plots(problem: Problem, pipeline: Pipeline, table: pl.DataFrame, target: str, folder: Path) -> None:
+def plots(problem: Problem, made: Predictions, folder: Path) -> None:
     """Write the plots that fit the problem into the folder, as PNG files."""
-    truth = table.get_column(target).to_numpy()
-    predicted = pipeline.predict(table.drop(target))
     folder.mkdir(parents=True, exist_ok=True)
     if problem == "classification":
-        _confusion(truth, predicted, pipeline.classes_).savefig(folder / "confusion_matrix.png")
+        _confusion(made).savefig(folder / "confusion_matrix.png")
     else:
-        _errors(truth, predicted, "actual_vs_predicted").savefig(folder / "predicted_against_actual.png")
-        _errors(truth, predicted, "residual_vs_predicted").savefig(folder / "residuals.png")
+        _errors(made, "actual_vs_predicted").savefig(folder / "predicted_against_actual.png")
+        _errors(made, "residual_vs_predicted").savefig(folder / "residuals.png")
 
 
-def _confusion(truth: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> Figure:
+def _confusion(made: Predictions) -> Figure:
     figure = Figure(layout="constrained")
-    matrix = skm.confusion_matrix(truth, predicted, labels=classes)
-    display = skm.ConfusionMatrixDisplay(matrix, display_labels=classes)
+    matrix = skm.confusion_matrix(made.truth, made.predicted, labels=made.classes)
+    display = skm.ConfusionMatrixDisplay(matrix, display_labels=made.classes)
     display.plot(ax=figure.subplots(), cmap=mpl.colormaps["Blues"], colorbar=False)
     return figure
 
 
-def _errors(truth: np.ndarray, predicted: np.ndarray, kind: str) -> Figure:
+def _errors(made: Predictions, kind: str) -> Figure:
     figure = Figure(layout="constrained")
-    skm.PredictionErrorDisplay(y_true=truth, y_pred=predicted).plot(ax=figure.subplots(), kind=kind)
+    skm.PredictionErrorDisplay(y_true=made.truth, y_pred=made.predicted).plot(ax=figure.subplots(), kind=kind)
     return figure

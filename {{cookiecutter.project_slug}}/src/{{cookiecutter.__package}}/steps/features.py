@@ -1,33 +1,63 @@
 """Build the features, by the same function in training, scoring and serving."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import polars as pl
 import polars.selectors as cs
 
 from ..errors import ProjectError
 
+# Features that SQL cannot say, by name, each a Polars expression over the raw columns of one row; for example:
+# "weekday": pl.col("day").dt.weekday()
+EXPRESSIONS: dict[str, pl.Expr] = {}
+
 
 def build(rows: pl.LazyFrame, features: Mapping[str, str], hidden: str) -> pl.LazyFrame:
-    """Add the features of params.yaml to raw rows; infinities (a division by zero) become missing values.
+    """Add the features of params.yaml and of EXPRESSIONS to raw rows; infinities become missing values.
 
     `hidden` is the target: a feature that looks at it is refused with ProjectError.
     """
-    added = [_expression(name, sql, rows, hidden).alias(name) for name, sql in features.items()]
-    finite = pl.when(cs.float().is_finite()).then(cs.float())
-    return rows.with_columns(added).with_columns(finite)
-
-
-def _expression(name: str, sql: str, rows: pl.LazyFrame, hidden: str) -> pl.Expr:
     columns = rows.collect_schema().names()
-    where = f"params.yaml: features.{name} is '{sql}'"
-    try:
-        expression = pl.sql_expr(sql)
-    except (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError) as error:
-        raise ProjectError(f"{where}, which is no Polars SQL expression: {error}.") from None
+    expressions = read(features)
+    for name, expression in expressions.items():
+        _check(f"The feature {name}", expression, columns, hidden)
+    finite = pl.when(cs.float().is_finite()).then(cs.float())
+    return rows.with_columns(expression.alias(name) for name, expression in expressions.items()).with_columns(finite)
+
+
+def check_alone(rows: pl.DataFrame, features: Mapping[str, str], hidden: str) -> None:
+    """Raise ProjectError for a feature that looks at other rows: alone, a row must have the features it has in a batch.
+
+    A handful of rows tells: each is built alone, and all twice in one batch, so that every sum and rank differs.
+    """
+    alone = pl.concat([build(rows[index].lazy(), features, hidden) for index in range(rows.height)]).collect()
+    batch = build(pl.concat([rows, rows]).lazy(), features, hidden).collect().head(rows.height)
+    for name in read(features):
+        if not alone.get_column(name).equals(batch.get_column(name)):
+            raise ProjectError(f"The feature {name} looks at other rows; it may use only the columns of its own row.")
+
+
+def read(features: Mapping[str, str]) -> dict[str, pl.Expr]:
+    """Return every feature's expression by its name; raise ProjectError for what is no SQL."""
+    expressions = dict(EXPRESSIONS)
+    for name, sql in features.items():
+        try:
+            expressions[name] = pl.sql_expr(sql)
+        except (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError) as error:
+            raise ProjectError(
+                f"params.yaml: features.{name} is '{sql}', which is no Polars SQL expression: {error}."
+            ) from None
+    return expressions
+
+
+def needed(features: Mapping[str, str]) -> set[str]:
+    """Return the columns that the features look at."""
+    return {column for expression in read(features).values() for column in expression.meta.root_names()}
+
+
+def _check(feature: str, expression: pl.Expr, columns: Collection[str], hidden: str) -> None:
     used = expression.meta.root_names()
     if hidden in used:
-        raise ProjectError(f"{where}, which looks at the target '{hidden}'; a feature may use every other column.")
+        raise ProjectError(f"{feature} looks at the target '{hidden}'; it may use every other column.")
     if unknown := [column for column in used if column not in columns]:
-        raise ProjectError(f"{where}, and the table has no column {', '.join(unknown)}; it has {', '.join(columns)}.")
-    return expression
+        raise ProjectError(f"{feature} looks at {', '.join(unknown)}; the table has {', '.join(columns)}.")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
+from ..contract import Contract
 from ..errors import ProjectError
-from ..settings import Contract
 
 DTYPES: dict[str, pl.DataType] = {
     "string": pl.String(),

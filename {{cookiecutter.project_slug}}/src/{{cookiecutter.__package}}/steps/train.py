@@ -14,7 +14,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from skrub import tabular_pipeline
 
 from ..errors import ProjectError
-from ..settings import Problem
+from ..params import Problem
 from .trusted import TRUSTED
 
 REMEDY = "If they should be trusted, list them in params.yaml under model.trusted."
@@ -39,10 +39,10 @@ def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) 
     return tabular_pipeline(made)
 
 
-def fit(pipeline: Pipeline, table: pl.DataFrame, target: str) -> Pipeline:
-    """Fit the pipeline on every column but the target."""
+def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
+    """Fit the pipeline on rows and their target."""
     try:
-        fitted: Pipeline = pipeline.fit(table.drop(target), table.get_column(target).to_numpy())
+        fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
     except ValueError as error:
         message = f"The model of params.yaml could not be fitted: {error}"
         raise ProjectError(message) from error

@@ -6,8 +6,8 @@ from typing import Any
 import dataframely as dy
 import polars as pl
 
+from ..contract import Column, Contract
 from ..errors import ProjectError
-from ..settings import Column, Contract
 
 CHECKED: dict[str, Callable[..., dy.Column]] = {
     "string": dy.String,

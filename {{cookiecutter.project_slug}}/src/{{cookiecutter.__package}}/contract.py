@@ -1,0 +1,39 @@
+"""What the raw table must be, as contract.yaml has it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .settings import Strict, read_yaml
+
+Type = Literal["string", "integer", "float", "boolean", "date", "datetime"]
+
+
+class Column(Strict):
+    """What one column of the raw table must be."""
+
+    type: Type
+    nullable: bool = False
+    allowed: list[str] | None = None
+    min: float | None = None
+    max: float | None = None
+    unique: bool = False
+
+
+class Rows(Strict):
+    """How many rows the raw table must have."""
+
+    min: Annotated[int, Field(ge=0)] = 1
+    max: int | None = None
+
+
+class Contract(Strict):
+    """What the raw table must be."""
+
+    rows: Rows = Rows()
+    columns: dict[str, Column]
+
+
+def read_contract() -> Contract:
+    """Read what the raw table must be; raise ProjectError naming file, key and what is allowed."""
+    return read_yaml("contract.yaml", Contract)
