@@ -22,6 +22,8 @@ DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
     "PREFECT_CLI_PROMPT": "false",
+    # Half a minute for a server that restarts; by default a run waits minutes for one that is gone.
+    "PREFECT_CLIENT_MAX_RETRIES": "4",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Waiting threads of scikit-learn sleep. By default they spin, and beside other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
@@ -100,6 +102,7 @@ def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterato
     gc.freeze()
     gc.enable()
     # Imported now: whoever starts the server earlier, does so to import beside it.
+    from httpx import TransportError  # noqa: PLC0415
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
     from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
@@ -108,10 +111,16 @@ def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterato
         logging.getLogger(name).addFilter(one_sentence)
         if server:
             logging.getLogger(name).addFilter(without_pages)
+    for name in ("prefect.events.clients", "prefect._internal.concurrency"):
+        logging.getLogger(name).addFilter(Once())
     # Nobody watches the heartbeats of a run that has a server of its own, and to stop them takes Prefect a second.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server else {}):
         try:
             yield
+        except TransportError as error:
+            raise ProjectError(
+                f"The Prefect API at {url} went away ({error}). What MLflow has recorded stays; run the same again."
+            ) from None
         finally:
             APILogWorker.drain_all(timeout=10)
             EventsWorker.drain_all(timeout=10)
@@ -138,8 +147,21 @@ def without_pages(record: logging.LogRecord) -> bool:
 
 
 def one_sentence(record: logging.LogRecord) -> bool:
-    """Let a ProjectError through as its sentence, without the traceback that its reader does not need."""
+    """Let a ProjectError or a lost connection through as its sentence: nobody needs their tracebacks."""
+    from httpx import TransportError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
+
     fault: Any = record.exc_info[1] if record.exc_info else None
-    if isinstance(fault, ProjectError):
+    if isinstance(fault, ProjectError | TransportError):
         record.msg, record.args, record.exc_info = str(fault), (), None
     return True
+
+
+class Once(logging.Filter):
+    """Let one record of a logger through: that the server is gone is said once, not for every event it misses."""
+
+    said = False
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        """Tell whether the record is the first."""
+        first, self.said = not self.said, True
+        return first

@@ -57,7 +57,9 @@ class Settings(BaseSettings):
             object.__setattr__(self, name, home() / getattr(self, name))
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
         if scheme == "sqlite":
-            object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{home() / path}")
+            # Another process may be writing: wait for it, instead of 5 seconds a minute.
+            wait = "" if "?" in path else "?timeout=60"
+            object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{home() / path}{wait}")
         return self
 
 

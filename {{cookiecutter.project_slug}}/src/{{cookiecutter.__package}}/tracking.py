@@ -62,6 +62,18 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
         yield active.info.run_id
 
 
+def end_killed(flow_run_id: str) -> bool:
+    """End the runs of a flow run whose process is gone: they would be RUNNING for ever; tell if one had finished."""
+    client = connect()
+    experiment = client.get_experiment_by_name(NAME)
+    mine = f"tags.`prefect.flow_run_id` = '{flow_run_id}'"
+    runs = client.search_runs([experiment.experiment_id], mine) if experiment else []
+    for run_ in runs:
+        if run_.info.status == "RUNNING":
+            client.set_terminated(run_.info.run_id, "KILLED")
+    return any(run_.info.status == "FINISHED" for run_ in runs)
+
+
 def log_dataset(table: pl.DataFrame, source: Path, md5: str, target: str) -> None:
     """Record which table the active run learned from: name, digest (the MD5 that DVC knows it by) and source."""
     origin = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")

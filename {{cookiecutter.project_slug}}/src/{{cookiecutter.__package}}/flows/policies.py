@@ -1,5 +1,6 @@
 """How tasks behave: what is tried again, and what is reused."""
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, Self
 
+from mlflow.exceptions import MlflowException
 from prefect import Task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
@@ -23,6 +25,7 @@ P = ParamSpec("P")
 PACKAGE = Path(__file__).parents[1]
 # Faults of input and output may pass; these may not, though Python counts them among the former.
 LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class File(BaseModel):
@@ -49,6 +52,11 @@ class File(BaseModel):
 def may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Tell whether to try again: after faults of input and output, never after a wrong schema or faulty code."""
     fault = state.result(raise_on_failure=False)
+    if isinstance(fault, MlflowException):
+        # A database that is locked, a server that does not answer.
+        return fault.error_code in {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"}
+    if isinstance(fault, OSError) and fault.errno in FULL:
+        return False
     return isinstance(fault, OSError | OperationalError) and not isinstance(fault, LASTING)
 
 
