@@ -55,32 +55,22 @@ def empty_template(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Generate a project in a scratch folder, time its commands, and print them beside the bare script's."""
+    """Generate a project in a scratch folder, time its commands, and print each beside the bare script's."""
     # The project has an environment of its own, not that of the template.
     for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
         os.environ.pop(name, None)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         project = folder / "penguin-model"
-        rendering = [
-            sys.executable,
-            "-m",
-            "cookiecutter",
-            "--no-input",
-            "--overwrite-if-exists",
-            "--output-dir",
-            scratch,
-        ]
-        rows = [
-            (
-                "generate an empty template",
-                seconds([*rendering, str(empty_template(folder / "template"))], folder),
-            ),
-            (
-                "generate the default project",
-                seconds([*rendering, str(ROOT)], folder, lambda: shutil.rmtree(project, ignore_errors=True)),
-            ),
-        ]
+        render = [sys.executable, "-m", "cookiecutter", "--no-input", "--overwrite-if-exists", "--output-dir"]
+        empty = seconds([*render, scratch, str(empty_template(folder / "template"))], folder)
+        print(f"{f'median of {RUNS} runs':<38}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
+        show("generate an empty template", empty, empty)
+        fresh = seconds(
+            [*render, scratch, str(ROOT)], folder, lambda: shutil.rmtree(project, ignore_errors=True)
+        )
+        show("generate the default project", fresh, empty)
+
         subprocess.run(["make", "setup"], cwd=project, check=True, stdout=subprocess.DEVNULL)
         (project / "bare.py").write_text(BARE)
         params = project / "params.yaml"
@@ -90,20 +80,20 @@ def main() -> None:
             text = params.read_text()
             params.write_text(text.replace(_rate(text), f"learning_rate: 0.1{next(rates)}"))
 
-        bare = seconds(["uv", "run", "--quiet", "python", "bare.py"], project)
         train = ["make", "train"]
         flow = ["uv", "run", "--quiet", "penguin-model", "train"]
-        rows += [
-            ("bare script", bare),
-            ("make train, first", seconds(train, project, runs=1)),
-            ("make train, one parameter changed", seconds(train, project, change)),
-            ("make train, nothing changed", seconds(train, project)),
-            ("the training flow alone, home warm", seconds(flow, project)),
-            ("make test", seconds(["make", "test"], project, runs=1)),
-        ]
-    print(f"{'median of ' + str(RUNS) + ' runs':<38}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
-    for name, taken in rows:
-        print(f"{name:<38}{taken:>9.1f}{taken / bare:>9.1f}{taken - bare:>+9.1f}")
+        bare = seconds(["uv", "run", "--quiet", "python", "bare.py"], project)
+        show("bare script", bare, bare)
+        show("make train, first (one run)", seconds(train, project, runs=1), bare)
+        show("make train, one parameter changed", seconds(train, project, change), bare)
+        show("make train, nothing changed", seconds(train, project), bare)
+        show("the training flow alone, home warm", seconds(flow, project), bare)
+        show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
+
+
+def show(name: str, taken: float, bare: float) -> None:
+    """Print a row as soon as it is there."""
+    print(f"{name:<38}{taken:>9.1f}{taken / bare:>9.1f}{taken - bare:>+9.1f}", flush=True)
 
 
 def _rate(text: str) -> str:
