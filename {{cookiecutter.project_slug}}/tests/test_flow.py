@@ -1,5 +1,6 @@
 """The training flow end to end, and what Prefect, MLflow and the files say of it afterwards."""
 
+import errno
 import json
 import shutil
 import time
@@ -7,6 +8,8 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
@@ -130,6 +133,9 @@ def test_violated_contract_stops_the_run_before_anything_is_registered(trained, 
     ("fault", "again"),
     [
         (TimeoutError(), True),
+        (MlflowException("locked", error_code=TEMPORARILY_UNAVAILABLE), True),
+        (MlflowException("no such run", error_code=RESOURCE_DOES_NOT_EXIST), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
         (ConnectionResetError(), True),
         (FileNotFoundError(), False),
         (ProjectError("wrong schema"), False),

@@ -8,14 +8,15 @@ from uuid import UUID
 from filelock import FileLock, Timeout
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Crashed
 
 from . import tracking
 from .settings import read_settings
 
-KILLED = Crashed(message="Its process was killed.")
-LATE = Completed(message="It ended while the server was away.")
+KILLED: State[None] = Crashed(message="Its process was killed.")
+LATE: State[None] = Completed(message="It ended while the server was away.")
 
 
 @contextmanager
