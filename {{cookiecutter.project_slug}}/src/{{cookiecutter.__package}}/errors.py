@@ -1,6 +1,7 @@
 """The one error whose message is meant for people, and pydantic's findings in its words."""
 
-from typing import get_args
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings
@@ -14,8 +15,10 @@ def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
     """Say in a sentence a line what pydantic found wrong in a file."""
     sentences = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        allowed = ", ".join(_fields(section, fault["loc"][:-1]))
+        # A part in parentheses is the tag of a union, not a key.
+        location = [str(part) for part in fault["loc"] if not str(part).startswith("(")]
+        key = ".".join(location)
+        allowed = ", ".join(_fields(section, location[:-1]))
         if issubclass(section, BaseSettings):
             key, allowed = key.upper(), allowed.upper()
         match fault["type"]:
@@ -30,12 +33,18 @@ def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
     return "\n".join(sentences)
 
 
-def _fields(section: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _fields(section: type[BaseModel], location: Sequence[str]) -> list[str]:
     """Return the keys that a section, found by its location, allows."""
     for part in location:
-        field = section.model_fields.get(str(part))
+        field = section.model_fields.get(part)
         # A key of a mapping (a column's name) has no field of its own: what follows belongs to the mapping's values.
-        inner = field.annotation if field else None
-        candidates = [inner, *get_args(inner)]
-        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), section)
+        section = next(_sections(field.annotation), section) if field else section
     return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, WrapValidator, model_validator
 
 from .settings import Strict, read_yaml
 
@@ -51,31 +51,56 @@ class Model(Strict):
     trusted: list[str] = []
 
 
+# A finite number that stays whole if it is.
+Number = Annotated[
+    float,
+    Field(allow_inf_nan=False),
+    WrapValidator(lambda value, validate: value if type(value) is int else validate(value)),
+]
+
+
 class Distribution(Strict):
     """Numbers to draw from; whole ones if both ends are whole."""
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
 
-    @model_validator(mode="after")
-    def ordered(self) -> Self:
-        """Refuse ends that span nothing."""
-        if self.low >= self.high or (self.log and self.low <= 0):
-            above = "above 0 and " if self.log else ""
-            raise ValueError(
-                f"a distribution goes from low {self.low} to high {self.high}; low must be {above}below high"
-            )
-        return self
+
+def _kind(values: object) -> str | None:
+    if isinstance(values, list):
+        return "(list)"
+    return "(distribution)" if isinstance(values, dict | Distribution) else None
+
+
+# What to draw a parameter from. The tags keep pydantic's findings to the one that was meant; `explain` drops them.
+Values = Annotated[
+    Annotated[list[Any], Tag("(list)"), Field(min_length=1)] | Annotated[Distribution, Tag("(distribution)")],
+    Discriminator(
+        _kind,
+        custom_error_type="neither",
+        custom_error_message="Give a list like [1, 2, 5], or a distribution like {low: 0.01, high: 1.0, log: true}",
+    ),
+]
 
 
 class Search(Strict):
     """Which parameters of the model to try; none by default."""
 
-    params: dict[str, list[Any] | Distribution] = {}
+    params: dict[str, Values] = {}
     candidates: Annotated[int, Field(ge=1)] = 20
     folds: Annotated[int, Field(ge=2)] = 5
     metric: str | None = None
+
+    @model_validator(mode="after")
+    def ends_span_something(self) -> Self:
+        """Refuse distributions that have nothing to draw."""
+        for name, values in self.params.items():
+            if isinstance(values, Distribution) and (values.low >= values.high or (values.log and values.low <= 0)):
+                above = "above 0 and " if values.log else ""
+                ends = f"search.params.{name} goes from low {values.low} to high {values.high}"
+                raise ValueError(f"{ends}; low must be {above}below high")
+        return self
 
 
 class Gate(Strict):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import mlflow
 import polars as pl
@@ -81,8 +82,10 @@ def log_dataset(table: pl.DataFrame, source: Path, md5: str, target: str) -> Non
     mlflow.log_input(dataset, context="training")
 
 
-def log_results(run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path) -> None:
-    """Record parameters (dots for nesting), holdout metrics and the plots in a run."""
+def log_results(
+    run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path, report: Path
+) -> None:
+    """Record parameters (dots for nesting), metrics, the plots and the report in a run."""
     now = int(time.time() * 1000)
     MlflowClient().log_batch(
         run_id,
@@ -90,6 +93,16 @@ def log_results(run_id: str, params: Mapping[str, Any], metrics: Mapping[str, fl
         params=[Param(name, str(value)) for name, value in flatten(params)],
     )
     mlflow.log_artifacts(str(plots), "plots", run_id=run_id)
+    mlflow.log_artifact(str(report), run_id=run_id)
+
+
+def link(run_id: str, artifact: str) -> str:
+    """Return where a run's artifact can be looked at: the server's page, or the file if there is no server."""
+    info = MlflowClient().get_run(run_id).info
+    if urlsplit(info.artifact_uri or "").scheme == "file":
+        return f"{info.artifact_uri}/{artifact}"
+    uri = mlflow.get_tracking_uri()
+    return f"{uri}/#/experiments/{info.experiment_id}/runs/{run_id}/artifacts/{artifact}"
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

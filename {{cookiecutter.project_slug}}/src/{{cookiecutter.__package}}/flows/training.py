@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,15 +18,17 @@ from ..contract import Contract, read_contract
 from ..params import Model, Split, read_params
 from ..predictor import PIPELINE, RECIPE, Predictor, Recipe
 from ..settings import root
-from ..steps import evaluate, features, ingest, promote, split, train, validate
+from ..steps import features, ingest, promote, split, train, validate
+from ..steps.search import outcome
+from ..task_runner import task_runner
+from .evaluation import PLOTS, REPORT, evaluate_model, link_report
 from .policies import RETRIED, REUSED, File, reuse
+from .search import search_parameters
 
 TABLE = Path("data/processed/table.parquet")
 TRAINING = Path("data/processed/training.parquet")
 HOLDOUT = Path("data/processed/holdout.parquet")
 MODELS = Path("models")
-METRICS = Path("reports/metrics.json")
-PLOTS = Path("reports/plots")
 
 
 class Trained(NamedTuple):
@@ -58,44 +61,33 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     raw = pl.scan_parquet(table.full)
     rows = ingest.conform(ingest.drop_unlabelled(raw, recipe.data.target), recipe.contract)
     features.check_alone(rows.head(5).collect(), recipe.features, hidden=recipe.data.target)
-    target = rows.select(recipe.data.target).collect().to_series()
-    kept = split.holdout(target, kept_back.holdout, kept_back.seed, stratify=recipe.data.problem == "classification")
+    units = split.units(rows, kept_back, list(recipe.inputs.columns), recipe.data.target)
+    kept = split.holdout(units, kept_back)
+    split.check_apart(units, kept)
     built = features.build(rows, recipe.features, hidden=recipe.data.target)
     _write(built.filter(~kept), TRAINING)
     _write(built.filter(kept), HOLDOUT)
-    unlabelled = raw.select(pl.len()).collect().item() - len(target)
+    unlabelled = raw.select(pl.len()).collect().item() - len(kept)
     get_run_logger().info(
-        "%d rows to learn from, %d kept back, %d dropped for want of a target",
-        len(target) - kept.sum(),
+        "%d rows to learn from, %d kept back (by %s), %d dropped for want of a target",
+        len(kept) - kept.sum(),
         kept.sum(),
+        kept_back.by,
         unlabelled,
     )
     return [File.at(TRAINING), File.at(HOLDOUT)]
 
 
 @task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRIED)
-def train_model(training: File, recipe: Recipe, model: Model) -> Predictor:
+def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
     """Fit the pipeline and save it with its recipe."""
-    pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params)
+    pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = pl.read_parquet(training.full)
     fitted = train.fit(pipeline, table.select(recipe.columns), table.get_column(recipe.data.target))
     predictor = Predictor(fitted, recipe)
     predictor.save(root() / MODELS)
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor
-
-
-@task(name="evaluate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
-def evaluate_model(predictor: Predictor, holdout: File) -> dict[str, float]:
-    """Judge the model on the holdout; write the metrics and plots that DVC compares."""
-    data = predictor.recipe.data
-    rows = pl.read_parquet(holdout.full)
-    made = evaluate.predict(predictor.pipeline, predictor.columns(rows), rows.get_column(data.target))
-    metrics = evaluate.metrics(data.problem, made)
-    evaluate.plots(data.problem, made, root() / PLOTS)
-    (root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    get_run_logger().info("Holdout: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    return metrics
 
 
 @task(name="promote", timeout_seconds=600, cache_policy=NO_CACHE, **RETRIED)
@@ -116,7 +108,7 @@ def register_model(recipe: Recipe, table: File, tags: dict[str, str], decision: 
     return version
 
 
-@flow(name="training")
+@flow(name="training", task_runner=task_runner())
 def training() -> Trained:
     """Train the model of params.yaml on its table, judge it, and register it as champion or challenger."""
     with liveness.marked(str(flow_run.id)):
@@ -133,10 +125,14 @@ def train_and_register() -> Trained:
     learned, kept = reuse(build_features)(table, recipe, params.split)
     used = [raw, File.at(Path("contract.yaml")), File.at(Path("params.yaml"))]
     with tracking.run(provenance(used)) as run_id:
-        predictor = train_model(learned, recipe, params.model)
-        metrics = evaluate_model(predictor, kept)
+        model, tried = search_parameters(run_id, learned, recipe, params)
+        params = params.model_copy(update={"model": model})
+        predictor = train_model(learned, recipe, model, params.split.seed)
+        origin = {"MLflow run": run_id} | described(used)
+        metrics = evaluate_model(predictor, [learned, kept], params, tried, origin)
         tracking.log_dataset(pl.read_parquet(table.full), raw.path, raw.md5, params.data.target)
-        tracking.log_results(run_id, params.model_dump(), metrics, root() / PLOTS)
+        tracking.log_results(run_id, params.model_dump(), metrics | outcome(tried), root() / PLOTS, root() / REPORT)
+        link_report(run_id)
         decision = choose_alias(params.gate.metric, metrics)
         made = [File.at(MODELS / PIPELINE), File.at(MODELS / RECIPE)]
         version = register_model(recipe, table, provenance(used, made), decision)
@@ -160,6 +156,13 @@ def provenance(used: list[File], made: list[File] | None = None) -> dict[str, st
         "dvc.lock": json.dumps(lock),
         **{f"input.{file.path}": file.md5 for file in used},
     }
+
+
+def described(used: list[File]) -> dict[str, str]:
+    """Say to people which code, flow run and data it was."""
+    commit, run, moment = versioning.commit(), str(flow_run.name), datetime.now(UTC)
+    files = {f"{file.path} (MD5)": file.md5 for file in used}
+    return {"time": f"{moment:%Y-%m-%d %H:%M} UTC", "git commit": commit, "Prefect flow run": run} | files
 
 
 def report(trained: Trained, run_id: str) -> str:

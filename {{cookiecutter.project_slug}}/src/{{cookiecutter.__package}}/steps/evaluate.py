@@ -1,16 +1,19 @@
-"""Judge a fitted pipeline on the holdout: metrics and plots."""
+"""Judge a fitted pipeline on rows that it has not seen: predictions and metrics."""
 
-from pathlib import Path
+import warnings
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
-from matplotlib.figure import Figure
 from sklearn import metrics as skm
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from ..errors import ProjectError
 from ..params import Problem
+
+# With fewer rows a metric says next to nothing.
+FEW = 10
 
 
 class Predictions(NamedTuple):
@@ -22,54 +25,75 @@ class Predictions(NamedTuple):
     chances: np.ndarray | None
 
 
-def predict(pipeline: Pipeline, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
+def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
     """Let a fitted pipeline predict rows."""
-    chances = pipeline.predict_proba(rows) if hasattr(pipeline, "predict_proba") else None
-    return Predictions(truth.to_numpy(), pipeline.predict(rows), getattr(pipeline, "classes_", None), chances)
+    if isinstance(model, Pipeline):  # the way to the estimator is long, and gone twice by asking the pipeline twice
+        rows, model = model[:-1].transform(rows), model[-1]
+    chances = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
+    return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), chances)
 
 
 def metrics(problem: Problem, made: Predictions) -> dict[str, float]:
-    """Return the problem's metrics; those that need chances only if the model gives them."""
+    """Return the problem's metrics, but for those that these rows, or a model without chances, leave undefined."""
+    with warnings.catch_warnings():
+        # What scikit-learn warns of is undefined, and so is left out here.
+        warnings.simplefilter("ignore")
+        found = _regression(made) if problem == "regression" else _classification(made)
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def metric(problem: Problem, name: str, made: Predictions) -> float:
+    """Return one metric; raise ProjectError if these rows or this model leave it undefined."""
+    found = metrics(problem, made)
+    if name not in found:
+        raise ProjectError(
+            f"The metric {name} is undefined: the rows to judge on are too few, or lack a class, or have one that the "
+            f"model has never seen, or the model gives no chances. Defined here: {', '.join(found)}."
+        )
+    return found[name]
+
+
+def notes(problem: Problem, made: Predictions) -> list[str]:
+    """Say in a sentence each what cannot be told of these predictions."""
+    said, rows = [], len(made.truth)
+    if rows < FEW:
+        said.append(f"Only {rows} row(s) are kept back: too few to trust any number, and for confidence intervals.")
+    if problem == "classification" and made.classes is not None:
+        present, known = set(made.truth), set(made.classes)
+        if lacking := known - present:
+            said.append(f"The rows kept back lack {_listed(lacking)}; roc_auc is undefined without them.")
+        if unseen := present - known:
+            said.append(f"The rows kept back have {_listed(unseen)}, which the model has never seen.")
+        if made.chances is None:
+            said.append("The model gives no chances, so there is neither log_loss nor roc_auc, and no curve.")
+    return said
+
+
+def _listed(classes: set[object]) -> str:
+    names = sorted(map(str, classes))
+    return f"{len(names)} class(es): {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"  # noqa: PLR2004
+
+
+def _regression(made: Predictions) -> dict[str, float]:
+    return {
+        "rmse": skm.root_mean_squared_error(made.truth, made.predicted),
+        "mae": skm.mean_absolute_error(made.truth, made.predicted),
+        "r2": skm.r2_score(made.truth, made.predicted),
+    }
+
+
+def _classification(made: Predictions) -> dict[str, float]:
     truth, predicted = made.truth, made.predicted
-    if problem == "regression":
-        return {
-            "rmse": float(skm.root_mean_squared_error(truth, predicted)),
-            "mae": float(skm.mean_absolute_error(truth, predicted)),
-            "r2": float(skm.r2_score(truth, predicted)),
-        }
     scores = {
-        "f1_macro": float(skm.f1_score(truth, predicted, average="macro")),
-        "accuracy": float(skm.accuracy_score(truth, predicted)),
-        "balanced_accuracy": float(skm.balanced_accuracy_score(truth, predicted)),
+        "f1_macro": skm.f1_score(truth, predicted, average="macro"),
+        "accuracy": skm.accuracy_score(truth, predicted),
+        "balanced_accuracy": skm.balanced_accuracy_score(truth, predicted),
     }
     if made.chances is not None and made.classes is not None:
         classes, chances = made.classes, made.chances
-        scores["log_loss"] = float(skm.log_loss(truth, chances, labels=classes))
+        if set(truth) <= set(classes):
+            scores["log_loss"] = skm.log_loss(truth, chances, labels=classes)
         if set(truth) == set(classes):  # the area is undefined for a class that the rows lack
             chances = chances[:, 1] if len(classes) == 2 else chances  # noqa: PLR2004 - scikit-learn's binary form
-            scores["roc_auc"] = float(skm.roc_auc_score(truth, chances, multi_class="ovr", labels=classes))
+            scores["roc_auc"] = skm.roc_auc_score(truth, chances, multi_class="ovr", labels=classes)
     return scores
-
-
-def plots(problem: Problem, made: Predictions, folder: Path) -> None:
-    """Write the plots that fit the problem into the folder, as PNG files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if problem == "classification":
-        _confusion(made).savefig(folder / "confusion_matrix.png")
-    else:
-        _errors(made, "actual_vs_predicted").savefig(folder / "predicted_against_actual.png")
-        _errors(made, "residual_vs_predicted").savefig(folder / "residuals.png")
-
-
-def _confusion(made: Predictions) -> Figure:
-    figure = Figure(layout="constrained")
-    matrix = skm.confusion_matrix(made.truth, made.predicted, labels=made.classes)
-    display = skm.ConfusionMatrixDisplay(matrix, display_labels=made.classes)
-    display.plot(ax=figure.subplots(), cmap=mpl.colormaps["Blues"], colorbar=False)
-    return figure
-
-
-def _errors(made: Predictions, kind: str) -> Figure:
-    figure = Figure(layout="constrained")
-    skm.PredictionErrorDisplay(y_true=made.truth, y_pred=made.predicted).plot(ax=figure.subplots(), kind=kind)
-    return figure

@@ -1,24 +1,145 @@
-"""Choose the rows that are kept back to judge the model."""
+"""Divide rows, for the holdout and into folds, so that what belongs together stays on one side.
+
+What belongs together is a unit: rows that are the same to the model, the rows of a group, or those of one moment.
+Units lie on a line from 0 to 1, drawn at random (in each class by itself, if stratified) or in the order of time, each
+as wide as it has rows; the holdout and the folds are pieces of this line.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from sklearn.model_selection import train_test_split
 
 from ..errors import ProjectError
+from ..params import Split
+
+TOGETHER = {
+    "random": "different rows (the same ones stay on one side)",
+    "stratified": "different rows (the same ones stay on one side)",
+    "group": "groups in the column of split.column",
+    "time": "moments in the column of split.column",
+}
 
 
-def holdout(target: pl.Series, share: float, seed: int, *, stratify: bool) -> pl.Series:
-    """Mark the rows to keep back: a Boolean per row, the same for the same target and seed.
+class Units(NamedTuple):
+    """The unit of each row, and the class of each unit (all 0 if not stratified); both are numbered from 0."""
 
-    With `stratify`, each class is kept back in proportion, unless one has a single row.
-    """
-    even = stratify and target.value_counts().get_column("count").min() != 1
-    try:
-        _, kept = train_test_split(
-            np.arange(len(target)), test_size=share, random_state=seed, stratify=target.to_numpy() if even else None
+    of_row: np.ndarray
+    classes: np.ndarray
+
+
+def units(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> Units:
+    """Find the units of rows; `seen` are the columns that the model looks at. Reads no more than it needs of them."""
+    if by.column is None:
+        of_row = _same(_read(rows, pl.struct(*dict.fromkeys([*seen, target])).hash()))
+    else:
+        _check_column(rows, by.column, by, target)
+        of_row = _numbered(rows, by.column)
+    classes = np.zeros(int(of_row.max()) + 1 if of_row.size else 0, dtype=np.int32)
+    if by.by == "stratified":
+        classes[of_row] = _numbered(rows, target)
+    return Units(of_row, classes)
+
+
+def holdout(found: Units, by: Split) -> pl.Series:
+    """Mark the rows to keep back, the newest if split by time: a Boolean per row, the same for the same seed."""
+    count = len(found.classes)
+    if count < 2:  # noqa: PLR2004 - one for each side
+        raise ProjectError(
+            f"params.yaml: split.holdout is {by.holdout}, but the table has {count} {TOGETHER[by.by]}; 2 are needed."
         )
-    except ValueError as error:
-        raise ProjectError(f"params.yaml: split.holdout is {share}, but with {len(target)} rows: {error}") from None
-    mask = np.zeros(len(target), dtype=bool)
-    mask[kept] = True
-    return pl.Series("holdout", mask)
+    places = _places(found, by)
+    kept = places > 1 - by.holdout
+    if kept.all() or not kept.any():
+        kept = _ranks(places) >= np.clip(round((1 - by.holdout) * count), 1, count - 1)
+    return pl.Series("holdout", kept[found.of_row])
+
+
+def folds(found: Units, by: Split, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to fit on and those to judge on, per fold; by time, those to judge on are the newer ones."""
+    parts = count + 1 if by.by == "time" else count
+    if len(found.classes) < parts:
+        raise ProjectError(
+            f"params.yaml: search.folds is {count}, which needs {parts} {TOGETHER[by.by]}; the rows to learn from have "
+            f"{len(found.classes)}."
+        )
+    places = _places(found, by)
+    if by.by != "time":
+        # Each class begins somewhere else, so that the members of rare ones do not all fall into the same fold.
+        places = (places + np.random.default_rng(by.seed).random(found.classes.max() + 1)[found.classes]) % 1
+    part = (places * parts).astype(int)
+    if len(np.unique(part)) < parts:
+        part = _ranks(places) * parts // len(places)
+    of_row = part[found.of_row]
+    if by.by == "time":
+        return [(np.flatnonzero(of_row < fold), np.flatnonzero(of_row == fold)) for fold in range(1, parts)]
+    return [(np.flatnonzero(of_row != fold), np.flatnonzero(of_row == fold)) for fold in range(parts)]
+
+
+def check_apart(found: Units, kept: pl.Series) -> None:
+    """Raise ProjectError if a unit is on both sides: the holdout would judge what the model has learned by heart."""
+    inside = np.bincount(found.of_row, weights=kept.to_numpy())
+    torn = (inside > 0) & (inside < np.bincount(found.of_row))
+    if torn.any():
+        raise ProjectError(
+            f"The split leaks: {torn.sum()} rows, groups or moments are on both sides; see holdout in steps/split.py."
+        )
+
+
+def _places(found: Units, by: Split) -> np.ndarray:
+    """Return the middle of each unit on the line from 0 to 1, on a line of its own for each class."""
+    sizes = np.bincount(found.of_row).astype(np.uint32)
+    order = np.arange(len(sizes), dtype=np.uint32)
+    if by.by != "time":
+        np.random.default_rng(by.seed).shuffle(order)
+    order = order[np.argsort(found.classes[order], kind="stable")]
+    width = np.bincount(found.classes, weights=sizes)
+    begin = np.cumsum(width) - width
+    places = np.empty(len(sizes))
+    places[order] = np.cumsum(sizes[order]) - sizes[order] / 2
+    places -= begin[found.classes]
+    places /= width[found.classes]
+    return places
+
+
+def _ranks(places: np.ndarray) -> np.ndarray:
+    ranks = np.empty(len(places), dtype=np.int64)
+    ranks[np.argsort(places, kind="stable")] = np.arange(len(places))
+    return ranks
+
+
+def _check_column(rows: pl.LazyFrame, name: str, by: Split, target: str) -> None:
+    """Raise ProjectError if the column cannot say group or time."""
+    where = f"params.yaml: split.column is '{name}'"
+    schema = rows.collect_schema()
+    if name not in schema or name == target:
+        allowed = ", ".join(column for column in schema if column != target)
+        raise ProjectError(f"{where}; to split by {by.by}, name one of {allowed}.")
+    if by.by == "time" and not (schema[name].is_temporal() or schema[name].is_numeric()):
+        raise ProjectError(f"{where}, which is {schema[name]}; contract.yaml must say date, datetime or a number.")
+    if by.by == "time" and (missing := _read(rows, pl.col(name).null_count())[0]):
+        raise ProjectError(f"{where}, which is missing in {missing} row(s): whether they are new cannot be told.")
+
+
+def _read(rows: pl.LazyFrame, expression: pl.Expr) -> np.ndarray:
+    """Return one column's worth of rows, without holding more in memory."""
+    return rows.select(expression).collect(engine="streaming").to_series().to_numpy()
+
+
+def _numbered(rows: pl.LazyFrame, name: str) -> np.ndarray:
+    """Give each value of a column its number, from 0 in their order; a missing one is a value like any other."""
+    values = rows.select(pl.col(name).unique().sort()).collect(engine="streaming").to_series()
+    numbers = pl.int_range(len(values), dtype=pl.UInt32, eager=True)
+    return _read(rows, pl.col(name).replace_strict(values, numbers))
+
+
+def _same(hashes: np.ndarray) -> np.ndarray:
+    """Give each row a number, from 0 as they come; those with the same hash have the same one."""
+    rows = np.arange(len(hashes), dtype=np.uint32)
+    ordered = np.sort(hashes)
+    again = np.flatnonzero(np.isin(hashes, np.unique(ordered[1:][ordered[1:] == ordered[:-1]])))
+    _, first, inverse = np.unique(hashes[again], return_index=True, return_inverse=True)
+    rows[again] = again[first[inverse]]
+    firsts = np.cumsum(rows == np.arange(len(rows), dtype=np.uint32), dtype=np.uint32) - np.uint32(1)
+    return firsts[rows]

@@ -20,8 +20,12 @@ from .trusted import TRUSTED
 REMEDY = "If they should be trusted, list them in params.yaml under model.trusted."
 
 
-def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) -> Pipeline:
-    """Return an unfitted pipeline around the estimator that copes with categories, dates and missing values."""
+def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any], seed: int | None = None) -> Pipeline:
+    """Return an unfitted pipeline around the estimator that copes with categories, dates and missing values.
+
+    Parameters are the estimator's; with a dot or two underscores (`tablevectorizer.cardinality_threshold`) those of any
+    step. What draws at random and has no `random_state` gets the seed, so that the same data make the same model.
+    """
     where = f"params.yaml: model.estimator is '{estimator}'"
     module, _, name = estimator.rpartition(".")
     try:
@@ -29,14 +33,36 @@ def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any]) 
     except (ImportError, AttributeError, ValueError):
         raise ProjectError(f"{where}, which cannot be imported; give a path like sklearn.svm.SVC.") from None
     try:
-        made = found(**params)
+        made = found(**{name: value for name, value in params.items() if "__" not in _path(name)})
     except TypeError as error:
         raise ProjectError(f"params.yaml: model.params do not fit {estimator}: {error}.") from None
     if not isinstance(made, BaseEstimator) or not (is_classifier if problem == "classification" else is_regressor)(
         made
     ):
         raise ProjectError(f"{where}, which does not do {problem} (data.problem).")
-    return tabular_pipeline(made)
+    pipeline: Pipeline = tabular_pipeline(made)
+    deeper = {name: value for name, value in params.items() if "__" in _path(name)}
+    pipeline.set_params(**{full_name(pipeline, name, "model.params"): value for name, value in deeper.items()})
+    drawing = [name for name, value in pipeline.get_params().items() if name.endswith("random_state") and value is None]
+    return pipeline.set_params(**dict.fromkeys(drawing, seed))
+
+
+def full_name(pipeline: Pipeline, name: str, key: str) -> str:
+    """Return a parameter's name as the pipeline has it; raise ProjectError, naming the key, if it has none."""
+    last, estimator = pipeline.steps[-1]
+    path = _path(name)
+    full = path if path.partition("__")[0] in pipeline.named_steps else f"{last}__{path}"
+    if full not in pipeline.get_params():
+        before = ", ".join(f"{step}.…" for step in list(pipeline.named_steps)[:-1])
+        raise ProjectError(
+            f"params.yaml: {key} names '{name}', which is no parameter here; {type(estimator).__name__} has "
+            f"{', '.join(estimator.get_params(deep=False))}; the steps before it have their own ({before})."
+        )
+    return full
+
+
+def _path(name: str) -> str:
+    return name.replace(".", "__")
 
 
 def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
