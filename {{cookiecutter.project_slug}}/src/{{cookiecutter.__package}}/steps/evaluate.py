@@ -1,6 +1,8 @@
 """Judge a fitted pipeline on rows that it has not seen: predictions and metrics."""
 
+import math
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -35,22 +37,29 @@ def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predi
 
 def metrics(problem: Problem, made: Predictions) -> dict[str, float]:
     """Return the problem's metrics, but for those that these rows, or a model without chances, leave undefined."""
-    with warnings.catch_warnings():
-        # What scikit-learn warns of is undefined, and so is left out here.
-        warnings.simplefilter("ignore")
-        found = _regression(made) if problem == "regression" else _classification(made)
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    found = {name: one(problem, name, made) for name in _scorers(problem, made)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def metric(problem: Problem, name: str, made: Predictions) -> float:
     """Return one metric; raise ProjectError if these rows or this model leave it undefined."""
-    found = metrics(problem, made)
-    if name not in found:
+    value = one(problem, name, made)
+    if value is None:
         raise ProjectError(
             f"The metric {name} is undefined: the rows to judge on are too few, or lack a class, or have one that the "
-            f"model has never seen, or the model gives no chances. Defined here: {', '.join(found)}."
+            f"model has never seen, or the model gives no chances. Defined here: {', '.join(metrics(problem, made))}."
         )
-    return found[name]
+    return value
+
+
+def one(problem: Problem, name: str, made: Predictions) -> float | None:
+    """Return one metric, None if it is undefined."""
+    scorer = _scorers(problem, made).get(name)
+    with warnings.catch_warnings():
+        # What scikit-learn warns of is undefined, and so is left out here.
+        warnings.simplefilter("ignore")
+        value = float(scorer()) if scorer else math.nan
+    return value if math.isfinite(value) else None
 
 
 def notes(problem: Problem, made: Predictions) -> list[str]:
@@ -74,26 +83,25 @@ def _listed(classes: set[object]) -> str:
     return f"{len(names)} class(es): {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"  # noqa: PLR2004
 
 
-def _regression(made: Predictions) -> dict[str, float]:
-    return {
-        "rmse": skm.root_mean_squared_error(made.truth, made.predicted),
-        "mae": skm.mean_absolute_error(made.truth, made.predicted),
-        "r2": skm.r2_score(made.truth, made.predicted),
-    }
-
-
-def _classification(made: Predictions) -> dict[str, float]:
+def _scorers(problem: Problem, made: Predictions) -> dict[str, Callable[[], float]]:
+    """Return what computes each metric that is defined."""
     truth, predicted = made.truth, made.predicted
-    scores = {
-        "f1_macro": skm.f1_score(truth, predicted, average="macro"),
-        "accuracy": skm.accuracy_score(truth, predicted),
-        "balanced_accuracy": skm.balanced_accuracy_score(truth, predicted),
+    if problem == "regression":
+        return {
+            "rmse": lambda: skm.root_mean_squared_error(truth, predicted),
+            "mae": lambda: skm.mean_absolute_error(truth, predicted),
+            "r2": lambda: skm.r2_score(truth, predicted),
+        }
+    scorers: dict[str, Callable[[], float]] = {
+        "f1_macro": lambda: skm.f1_score(truth, predicted, average="macro"),
+        "accuracy": lambda: skm.accuracy_score(truth, predicted),
+        "balanced_accuracy": lambda: skm.balanced_accuracy_score(truth, predicted),
     }
     if made.chances is not None and made.classes is not None:
         classes, chances = made.classes, made.chances
         if set(truth) <= set(classes):
-            scores["log_loss"] = skm.log_loss(truth, chances, labels=classes)
+            scorers["log_loss"] = lambda: skm.log_loss(truth, chances, labels=classes)
         if set(truth) == set(classes):  # the area is undefined for a class that the rows lack
-            chances = chances[:, 1] if len(classes) == 2 else chances  # noqa: PLR2004 - scikit-learn's binary form
-            scores["roc_auc"] = skm.roc_auc_score(truth, chances, multi_class="ovr", labels=classes)
-    return scores
+            form = chances[:, 1] if len(classes) == 2 else chances  # noqa: PLR2004 - scikit-learn's binary form
+            scorers["roc_auc"] = lambda: skm.roc_auc_score(truth, form, multi_class="ovr", labels=classes)
+    return scorers

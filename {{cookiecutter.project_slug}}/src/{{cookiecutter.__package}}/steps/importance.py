@@ -32,7 +32,7 @@ def importance(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series, param
         drawn = np.sort(random.choice(rows.height, MOST_ROWS, replace=False))
         rows, truth = rows[drawn], truth[drawn]
     worse = -1 if metric in LOWER_IS_BETTER else 1
-    base = evaluate.metrics(problem, evaluate.predict(model, rows, truth)).get(metric)
+    base = evaluate.one(problem, metric, evaluate.predict(model, rows, truth))
     if base is None:
         return []
     orders = [random.permutation(rows.height) for _ in range(REPEATS)]
@@ -45,7 +45,7 @@ def importance(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series, param
         for number, (name, _) in enumerate(batch):
             here = slice(number * rows.height, (number + 1) * rows.height)
             chances = None if made.chances is None else made.chances[here]
-            one = evaluate.Predictions(made.truth[here], made.predicted[here], made.classes, chances)
-            drops[name].append(worse * (base - evaluate.metrics(problem, one).get(metric, base)))
+            part = evaluate.Predictions(made.truth[here], made.predicted[here], made.classes, chances)
+            drops[name].append(worse * (base - evaluate.metric(problem, metric, part)))
     found = [Importance(name, float(np.mean(values)), float(np.std(values))) for name, values in drops.items()]
     return sorted(found, key=lambda one: -one.mean)

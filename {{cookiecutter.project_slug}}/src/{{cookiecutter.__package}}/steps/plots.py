@@ -1,5 +1,6 @@
 """Draw the plots, as SVG files that are the same for the same model."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,13 @@ def _plot(path: Path, x: str = "", y: str = "", size: tuple[float, float] | None
         axes = figure.subplots()
         axes.set(xlabel=x, ylabel=y)
         yield axes
+        _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with warnings.catch_warnings():
+        # The browser sets the text, and has more letters than the font by which Matplotlib measures it.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(path, metadata={"Date": None})
 
 
@@ -162,7 +170,7 @@ def draw_search(tried: Sequence[Tried], metric: str, folder: Path) -> None:
             elif all(isinstance(value, int) for value in values):
                 axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
             axes.set(xlabel=name, ylabel=metric)
-        figure.savefig(folder / "search.svg", metadata={"Date": None})
+        _save(figure, folder / "search.svg")
 
 
 def shortened(label: object) -> str:
