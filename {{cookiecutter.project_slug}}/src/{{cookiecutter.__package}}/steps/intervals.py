@@ -35,7 +35,7 @@ def intervals(problem: Problem, made: Predictions, metrics: dict[str, float], se
         part = Predictions(made.truth[drawn], made.predicted[drawn], made.classes, chances)
     count = len(part.truth)
     weights = np.array([np.bincount(random.integers(count, size=count), minlength=count) for _ in range(RESAMPLES)])
-    drawn_metrics = _regression(part, weights) if problem == "regression" else _classification(part, weights)
+    drawn_metrics = resampled(problem, part, weights)
     narrowed = np.sqrt(count / rows)
     found = {}
     for name in metrics.keys() & drawn_metrics.keys():
@@ -45,6 +45,11 @@ def intervals(problem: Problem, made: Predictions, metrics: dict[str, float], se
             low, high = metrics[name] + (np.quantile(values, (0.025, 0.975)) - middle) * narrowed
             found[name] = Interval(float(low), float(high))
     return {name: found[name] for name in metrics if name in found}
+
+
+def resampled(problem: Problem, made: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the metrics of each resample; `weights` has a row per resample, and a column per row."""
+    return _regression(made, weights) if problem == "regression" else _classification(made, weights)
 
 
 def _regression(made: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
