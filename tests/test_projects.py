@@ -136,6 +136,14 @@ class TestExperiments:
         assert any("diff" in metric for metric in changed.values())
         assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
 
+    def test_plots_of_two_revisions_are_laid_over_each_other(self, project: Running) -> None:
+        drawn = json.loads(project.uv("run", "dvc", "plots", "diff", "--json"))
+        assert "errors" not in drawn
+        names = {name.rpartition("/")[2] for name in drawn["data"]}
+        assert {"roc.csv", "calibration.csv", "Permutation importance", "confusion_matrix.svg"} <= names
+        for kinds in drawn["data"].values():
+            assert {revision for kind in kinds for revision in kind["revisions"]} == {"workspace", "HEAD"}
+
     def test_data_and_model_come_back_in_a_clone(self, project: Running) -> None:
         project.git("add", ".")
         project.git("commit", "--quiet", "--message", "Keep the experiment")

@@ -95,7 +95,7 @@ def _confusion(made: Predictions, axes: Axes) -> None:
     matrix = np.zeros((len(names), len(names)), dtype=int)
     cells = [number[np.searchsorted(labels, column)] for column in (made.truth, made.predicted)]
     np.add.at(matrix, tuple(cells), 1)
-    axes.imshow(matrix, cmap="Blues", aspect="auto")
+    axes.imshow(matrix, cmap="Blues", aspect="auto", vmin=0)
     for (row, column), value in np.ndenumerate(matrix):
         dark = value > matrix.max() / 2
         axes.text(column, row, f"{value}", ha="center", va="center", color="white" if dark else "#1f2933")
@@ -147,6 +147,7 @@ def _importance(important: Sequence[Importance], folder: Path) -> None:
         names = [shortened(one.column) for one in important]
         axes.barh(range(len(names)), [one.mean for one in important], xerr=[one.std for one in important], height=0.65)
         axes.set_yticks(range(len(names)), names)
+        axes.margins(y=0.02)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
 
@@ -174,6 +175,6 @@ def draw_search(tried: Sequence[Tried], metric: str, folder: Path) -> None:
 
 
 def shortened(label: object) -> str:
-    """Return a label that fits beside an axis."""
-    text = str(label)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    """Return a label that fits beside an axis: its two ends, for long names often differ at the last."""
+    text, half = str(label), LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}…{text[1 - half :]}"
