@@ -17,7 +17,14 @@ each_other_value = pytest.mark.parametrize("answers", OTHER_VALUES)
 Answers = dict[str, Any]
 
 # Named in the README, and made by the commands that it gives.
-MADE_LATER = {".env", "dvc.lock", "reports/metrics.json", "reports/report.html", "requirements.txt", "uv.lock"}
+MADE_LATER = {
+    ".env",
+    "dvc.lock",
+    "reports/metrics.json",
+    "reports/report.html",
+    "requirements.txt",
+    "uv.lock",
+}
 
 
 @each_value
@@ -42,7 +49,9 @@ def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
     for name, text in bake(**answers).texts().items():
         # GitHub writes its own expressions as ${{ }}, and the report is a template of the project's own.
         own = r"(?<!\$){{|{%" if name.startswith(".github/") else "{{|{%"
-        assert not re.search(r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text), name
+        assert not re.search(
+            r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text
+        ), name
 
 
 @each_value
