@@ -168,3 +168,8 @@ def test_better_model_becomes_champion(metric, new, old, alias):
     decision = promote.decide(metric, {metric: new}, old)
     assert decision.alias == alias
     assert metric in decision.reason
+
+
+def test_metric_that_the_model_does_not_give_is_a_sentence():
+    with pytest.raises(ProjectError, match=r"gate\.metric is 'roc_auc'.*it gives accuracy, f1_macro\."):
+        promote.decide("roc_auc", {"accuracy": 0.8, "f1_macro": 0.7}, None)

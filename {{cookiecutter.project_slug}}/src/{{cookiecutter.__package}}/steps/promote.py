@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from ..errors import ProjectError
+
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 
 
@@ -14,7 +16,15 @@ class Decision(NamedTuple):
 
 
 def decide(metric: str, challenger: Mapping[str, float], champion: Mapping[str, float] | None) -> Decision:
-    """Compare holdout metrics: the champion, None if there is none, stays unless the challenger is better."""
+    """Compare holdout metrics: the champion, None if there is none, stays unless the challenger is better.
+
+    Raises ProjectError if the challenger does not have the metric.
+    """
+    if metric not in challenger:
+        raise ProjectError(
+            f"params.yaml: gate.metric is '{metric}', which this model does not give on this holdout; "
+            f"it gives {', '.join(challenger)}."
+        )
     new = challenger[metric]
     if champion is None:
         return Decision("champion", f"the first model, {metric} {new:.4g}")
