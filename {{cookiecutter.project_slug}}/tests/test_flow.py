@@ -2,8 +2,10 @@
 
 import errno
 import json
+import re
 import shutil
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
@@ -12,14 +14,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from ruamel.yaml import YAML
 
-from {{ cookiecutter.__package }} import tracking, versioning
+from {{ cookiecutter.__package }} import registry, tracking, versioning
+from {{ cookiecutter.__package }}.contract import read_contract
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows import policies
+from {{ cookiecutter.__package }}.flows import policies, promotion
 from {{ cookiecutter.__package }}.flows.policies import PACKAGE, by_content, digest_of_code, may_pass
 from {{ cookiecutter.__package }}.flows.training import training
 from {{ cookiecutter.__package }}.params import read_params
+from {{ cookiecutter.__package }}.predictor import Predictor
 from {{ cookiecutter.__package }}.settings import root
+from {{ cookiecutter.__package }}.steps import promote
+from {{ cookiecutter.__package }}.steps.promote import Decision
+
+PROJECT = Path(__file__).parents[1]
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 
@@ -69,6 +78,14 @@ def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
     assert [file.path for file in client.list_artifacts(version.run_id, "plots")]
 
 
+def test_alias_is_moved_through_the_journal(trained):
+    first = registry.reign().journal.entries[0]
+    assert (first.how, first.old, first.new) == ("training", None, 1)
+    assert str(trained.state_details.flow_run_id) in first.by
+    assert first.metrics == trained.result().metrics
+    assert first.reason == trained.result().reason
+
+
 def test_no_pickle_is_kept(trained):
     files = [path.suffix for path in (root() / "mlartifacts").rglob("*") if path.is_file()]
     assert ".skops" in files
@@ -82,6 +99,68 @@ def test_changed_model_reuses_data_and_an_equal_one_challenges(trained, edited):
     states = task_states(training(return_state=True))
     assert states["ingest"] == states["features"] == ["Cached"]
     assert states["train"] == ["Completed"]
+
+
+def test_champion_is_judged_on_the_rows_of_the_new_model(trained, edited):
+    set_param("  seed: 7", "  seed: 11")
+    moved = training(return_state=True).result()
+    assert moved.metrics != trained.result().metrics
+    # What the champion does on these rows, not what it did on its own, is held against the new model.
+    gate, rows = read_params().gate, pl.read_parquet(root() / "data/processed/holdout.parquet")
+    recipe = Predictor.load(root() / "models").recipe
+    champion = promotion.judge_champion(1, gate, recipe, rows)
+    assert champion.metrics != trained.result().metrics
+    if moved.alias == "challenger":
+        assert f"{champion.metrics[gate.metric]:.6g}" in moved.reason
+    assert "may have learned from some of these rows" in moved.reason
+
+
+def test_champion_that_cannot_predict_the_rows_is_replaced(trained, edited):
+    gate, rows = read_params().gate, pl.read_parquet(root() / "data/processed/holdout.parquet")
+    recipe = Predictor.load(root() / "models").recipe
+    required = next(name for name, column in recipe.inputs.columns.items() if not column.nullable)
+    said = promotion.judge_champion(1, gate, recipe, rows.drop(required))
+    assert "the champion, version 1, cannot predict these rows (ProjectError: The rows lack" in said
+    other = recipe.model_copy(update={"data": recipe.data.model_copy(update={"target": required})})
+    assert f"does {recipe.data.problem} of '{recipe.data.target}'" in promotion.judge_champion(1, gate, other, rows)
+
+
+def test_champion_that_cannot_be_read_stops_the_run(trained, edited):
+    artifacts = root() / "mlartifacts"
+    before = registry.newest(tracking.connect())
+    artifacts.rename(root() / "away")
+    try:
+        state = training(return_state=True)
+    finally:
+        shutil.rmtree(artifacts, ignore_errors=True)
+        (root() / "away").rename(artifacts)
+    with pytest.raises(ProjectError, match=r"The files of version \d+ of .* cannot be read"):
+        state.result()
+    assert registry.newest(tracking.connect()) == before
+
+
+def test_overtaken_model_stays_a_challenger_and_is_told_why(trained, edited, monkeypatch):
+    decided = Decision("champion", "it is better")
+    verdict = promotion.Verdict(decided, 99, {})
+    monkeypatch.setattr(promote, "decide", lambda *_: decided)
+    monkeypatch.setattr(promotion, "Verdict", lambda *_: verdict)
+    ended = training(return_state=True).result()
+    assert ended.alias == "challenger"
+    assert "compared with version 99, and since then another command has made version" in ended.reason
+    assert registry.get(ended.version).tags["reason"] == ended.reason
+
+
+def test_slices_of_the_gate_are_looked_at(trained, edited):
+    column = next(
+        name for name in (c for c, rule in read_contract().columns.items()) if name != read_params().data.target
+    )
+    file = root() / "params.yaml"
+    file.write_text(re.sub(r"gate: .*\n", f"gate:\n  slices: [{column}]\n  minimum: -1e9\n", file.read_text()))
+    assert read_params().gate.slices == [column]
+    assert training(return_state=True).is_completed()
+    file.write_text(file.read_text().replace(f"[{column}]", "[nosuch]"))
+    with pytest.raises(ProjectError, match=r"gate\.slices names 'nosuch'"):
+        training(return_state=True).result()
 
 
 def test_deleted_output_is_made_again(trained):
@@ -114,6 +193,16 @@ def test_edited_code_is_noticed(tmp_path, monkeypatch):
     step.write_text(step.read_text() + "\n# an edit\n")
     digest_of_code.cache_clear()
     assert by_content(context, {}) != before
+
+
+def test_everything_that_dvc_keeps_is_in_the_record_of_the_run(trained):
+    record = json.loads((root() / "reports/provenance.json").read_text())
+    stage = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]["training"]
+    kept = [*stage["outs"], *stage["metrics"], *stage["plots"]]
+    names = {name if isinstance(name, str) else next(iter(name)) for name in kept}
+    assert names == {*record["outs"], "reports/provenance.json"}
+    for name, digest in record["outs"].items():
+        assert versioning.md5(root() / name) == digest
 
 
 def test_violated_contract_stops_the_run_before_anything_is_registered(trained, edited):

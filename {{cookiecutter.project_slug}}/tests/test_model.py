@@ -7,10 +7,11 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from {{ cookiecutter.__package }}.contract import read_contract
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import read_params
+from {{ cookiecutter.__package }}.params import Gate, read_params
 from {{ cookiecutter.__package }}.predictor import Predictor
 from {{ cookiecutter.__package }}.settings import root
 from {{ cookiecutter.__package }}.steps import evaluate, ingest, promote
+from {{ cookiecutter.__package }}.steps.promote import Judged
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,10 @@ def test_beats_a_dummy(champion, holdout):
     dummy.fit(learned.drop(target), learned[target])
     model = Predictor.load(root() / "models")
     judged = [
-        evaluate.metrics(params.data.problem, evaluate.predict(pipeline, rows, holdout[target]))
+        Judged(evaluate.metrics(params.data.problem, evaluate.predict(pipeline, rows, holdout[target])))
         for pipeline, rows in [(model.pipeline, model.columns(holdout)), (dummy, holdout.drop(target))]
     ]
-    assert promote.decide(params.gate.metric, *judged).alias == "champion"
+    assert promote.decide(Gate(metric=params.gate.metric), *judged).alias == "champion"
 
 
 def test_same_input_same_output(champion, raw):

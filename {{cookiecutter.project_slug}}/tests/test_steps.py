@@ -7,7 +7,7 @@ from sklearn.dummy import DummyClassifier
 
 from {{ cookiecutter.__package }}.contract import Contract
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.steps import evaluate, features, ingest, promote, train
+from {{ cookiecutter.__package }}.steps import evaluate, features, ingest, train
 
 TABLE = pl.DataFrame(
     {"size": [1.0, 2.0, None, 4.0] * 10, "kind": ["a", "b", None, "b"] * 10, "label": ["x", "y", "x", "y"] * 10}
@@ -150,26 +150,3 @@ def test_regression_is_judged_in_the_targets_units():
     )
     made = evaluate.predict(fitted, table.drop("y"), table["y"])
     assert evaluate.metrics("regression", made) == {"rmse": 0, "mae": 0, "r2": 1}
-
-
-@pytest.mark.parametrize(
-    ("metric", "new", "old", "alias"),
-    [
-        ("accuracy", 0.8, None, "champion"),
-        ("accuracy", 0.8, {"accuracy": 0.7}, "champion"),
-        ("accuracy", 0.8, {"accuracy": 0.8}, "challenger"),
-        ("accuracy", 0.8, {"accuracy": 0.9}, "challenger"),
-        ("rmse", 2.0, {"rmse": 3.0}, "champion"),
-        ("rmse", 3.0, {"rmse": 2.0}, "challenger"),
-        ("accuracy", 0.1, {"rmse": 2.0}, "champion"),
-    ],
-)
-def test_better_model_becomes_champion(metric, new, old, alias):
-    decision = promote.decide(metric, {metric: new}, old)
-    assert decision.alias == alias
-    assert metric in decision.reason
-
-
-def test_metric_that_the_model_does_not_give_is_a_sentence():
-    with pytest.raises(ProjectError, match=r"gate\.metric is 'roc_auc'.*it gives accuracy, f1_macro\."):
-        promote.decide("roc_auc", {"accuracy": 0.8, "f1_macro": 0.7}, None)

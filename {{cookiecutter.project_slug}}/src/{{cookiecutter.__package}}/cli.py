@@ -6,14 +6,19 @@ import sys
 
 import typer
 
+from . import registry_cli
 from .errors import ProjectError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(registry_cli.app)
 
 
 @app.callback()
 def project() -> None:
     """Train, look, and keep track."""
+    from .orchestration import configure
+
+    configure()
 
 
 @app.command()
@@ -50,14 +55,6 @@ def train() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-@app.command()
-def status() -> None:
-    """Show the newest model: its version, alias and holdout metrics."""
-    from . import tracking
-
-    typer.echo(tracking.describe_newest())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

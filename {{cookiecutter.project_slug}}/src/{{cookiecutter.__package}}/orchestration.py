@@ -21,6 +21,7 @@ DEFAULTS = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "PREFECT_CLI_PROMPT": "false",
     # Half a minute for a server that restarts; by default a run waits minutes for one that is gone.
     "PREFECT_CLIENT_MAX_RETRIES": "4",

@@ -29,7 +29,8 @@ class Recipe(BaseModel):
     @classmethod
     def of(cls, params: Params, contract: Contract) -> Self:
         """Take from the experiment what a prediction needs; raise ProjectError if it does not fit the contract."""
-        for key, names in {"data.target": [params.data.target], "data.drop": params.data.drop}.items():
+        named = {"data.target": [params.data.target], "data.drop": params.data.drop, "gate.slices": params.gate.slices}
+        for key, names in named.items():
             for name in names:
                 if name not in contract.columns:
                     columns = ", ".join(contract.columns)

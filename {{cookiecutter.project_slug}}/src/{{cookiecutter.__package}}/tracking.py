@@ -1,4 +1,4 @@
-"""Everything MLflow: the memory of runs, and the registry of models."""
+"""MLflow, the memory of runs: what went into each, and what came out; registry.py has the models."""
 
 import json
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,13 +17,11 @@ from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.polars_dataset import from_polars
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from . import predictor
 from .contract import Column
-from .errors import ProjectError
 from .predictor import Recipe
 from .settings import read_settings
 
@@ -36,6 +35,8 @@ TYPES = {
     "date": DataType.datetime,
     "datetime": DataType.datetime,
 }
+# The artifact of a run that holds what its code was beyond the commit.
+PATCH = "code.patch"
 # What the registered model imports where it is loaded, in the versions that trained it.
 IMPORTED = ("mlflow", "pandas", "polars", "pydantic-settings", "ruamel.yaml", "scikit-learn", "skops", "skrub")
 
@@ -114,17 +115,13 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def champion_metrics() -> dict[str, float] | None:
-    """Return the holdout metrics of the reigning champion, None if there is none."""
-    client = connect()
-    try:
-        champion = client.get_model_version_by_alias(NAME, "champion")
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            return None
-        raise
-    metrics: dict[str, float] = client.get_run(str(champion.run_id)).data.metrics
-    return metrics
+def log_patch(patch: bytes) -> None:
+    """Keep with the active run what the code was beyond its commit, if anything."""
+    if patch:
+        with TemporaryDirectory() as scratch:
+            file = Path(scratch) / PATCH
+            file.write_bytes(patch)
+            mlflow.log_artifact(str(file))
 
 
 def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
@@ -153,29 +150,3 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
 def _type(column: Column) -> DataType:
     # pandas, in which MLflow hands rows over, has no integer that may be missing.
     return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]
-
-
-def register(model_uri: str, alias: str, tags: Mapping[str, str]) -> int:
-    """Make the logged model the next version of the registered model and give it the alias; return its number."""
-    client = MlflowClient()
-    version_ = mlflow.register_model(model_uri, NAME, tags=dict(tags))
-    client.set_registered_model_alias(NAME, alias, version_.version)
-    return int(version_.version)
-
-
-def describe_newest() -> str:
-    """Say which version was registered last, under which alias and why, and what the holdout said of it."""
-    client = connect()
-    versions = client.search_model_versions(f"name = '{NAME}'", max_results=1, order_by=["version_number DESC"])
-    if not versions:
-        raise ProjectError(f"No version of {NAME} is registered yet; `make train` makes the first.")
-    newest = versions[0]
-    aliases = [
-        alias
-        for alias, number in client.get_registered_model(NAME).aliases.items()
-        if str(number) == str(newest.version)
-    ]
-    metrics = client.get_run(str(newest.run_id)).data.metrics
-    lines = [f"{name:>18}  {value:.4f}" for name, value in metrics.items()]
-    alias = ", ".join(aliases) or "no alias"
-    return "\n".join(["Holdout:", *lines, f"{NAME} version {newest.version}: {alias} ({newest.tags['reason']})"])

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, ParamSpec, Self
 
@@ -19,7 +18,7 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy.exc import OperationalError
 
 from ..settings import root
-from ..versioning import md5
+from ..versioning import digest_of_code, md5
 
 P = ParamSpec("P")
 PACKAGE = Path(__file__).parents[1]
@@ -67,15 +66,6 @@ def by_content(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     }
     known_by = json.dumps([context.task.name, digest_of_code(PACKAGE), plain], sort_keys=True)
     return hashlib.sha256(known_by.encode()).hexdigest()
-
-
-@cache
-def digest_of_code(package: Path) -> str:
-    """Return a digest of a package's source: any edit of it makes every result new."""
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 RETRIED: dict[str, Any] = {

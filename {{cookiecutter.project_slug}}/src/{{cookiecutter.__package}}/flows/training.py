@@ -1,6 +1,7 @@
 """The training flow: source → ingest → validate → features → train → evaluate → promote → register."""
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,20 +16,25 @@ from prefect.runtime import flow_run
 
 from .. import liveness, tracking, versioning
 from ..contract import Contract, read_contract
-from ..params import Model, Split, read_params
+from ..params import Model, Params, Split, read_params
 from ..predictor import PIPELINE, RECIPE, Predictor, Recipe
 from ..settings import root
-from ..steps import features, ingest, promote, split, train, validate
+from ..steps import features, ingest, split, train, validate
 from ..steps.search import outcome
 from ..task_runner import task_runner
-from .evaluation import PLOTS, REPORT, evaluate_model, link_report
-from .policies import RETRIED, REUSED, File, reuse
+from ..versioning import Code
+from .evaluation import METRICS, PLOTS, REPORT, SERIES, evaluate_model, link_report
+from .policies import PACKAGE, RETRIED, REUSED, File, reuse
+from .promotion import choose_alias, register_model
 from .search import search_parameters
 
 TABLE = Path("data/processed/table.parquet")
 TRAINING = Path("data/processed/training.parquet")
 HOLDOUT = Path("data/processed/holdout.parquet")
 MODELS = Path("models")
+RECORD = Path("reports/provenance.json")
+# All that dvc.yaml lists as made, but the record of it.
+MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, METRICS, PLOTS, SERIES, REPORT)
 
 
 class Trained(NamedTuple):
@@ -90,24 +96,6 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     return predictor
 
 
-@task(name="promote", timeout_seconds=600, cache_policy=NO_CACHE, **RETRIED)
-def choose_alias(metric: str, metrics: dict[str, float]) -> promote.Decision:
-    """Compare the model with the reigning champion."""
-    decision = promote.decide(metric, metrics, tracking.champion_metrics())
-    get_run_logger().info("%s: %s", decision.alias.capitalize(), decision.reason)
-    return decision
-
-
-@task(name="register", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
-def register_model(recipe: Recipe, table: File, tags: dict[str, str], decision: promote.Decision) -> int:
-    """Log the model, make it the next registered version and give it its alias."""
-    example = ingest.conform(pl.scan_parquet(table.full).head(5), recipe.inputs).collect()
-    uri = tracking.log_model(root() / MODELS, recipe, example)
-    version = tracking.register(uri, decision.alias, tags | {"reason": decision.reason})
-    get_run_logger().info("Registered %s version %d as %s", tracking.NAME, version, decision.alias)
-    return version
-
-
 @flow(name="training", task_runner=task_runner())
 def training() -> Trained:
     """Train the model of params.yaml on its table, judge it, and register it as champion or challenger."""
@@ -124,18 +112,23 @@ def train_and_register() -> Trained:
     validate_table(table, contract)
     learned, kept = reuse(build_features)(table, recipe, params.split)
     used = [raw, File.at(Path("contract.yaml")), File.at(Path("params.yaml"))]
-    with tracking.run(provenance(used)) as run_id:
+    code = versioning.code()
+    _announce(code)
+    with tracking.run(provenance(code, params.split, used)) as run_id:
+        tracking.log_patch(code.patch)
         model, tried = search_parameters(run_id, learned, recipe, params)
-        params = params.model_copy(update={"model": model})
+        tuned = params.model_copy(update={"model": model})
         predictor = train_model(learned, recipe, model, params.split.seed)
-        origin = {"MLflow run": run_id} | described(used)
-        metrics = evaluate_model(predictor, [learned, kept], params, tried, origin)
+        origin = {"MLflow run": run_id} | described(code, used)
+        metrics = evaluate_model(predictor, [learned, kept], tuned, tried, origin)
         tracking.log_dataset(pl.read_parquet(table.full), raw.path, raw.md5, params.data.target)
-        tracking.log_results(run_id, params.model_dump(), metrics | outcome(tried), root() / PLOTS, root() / REPORT)
+        tracking.log_results(run_id, tuned.model_dump(), metrics | outcome(tried), root() / PLOTS, root() / REPORT)
         link_report(run_id)
-        decision = choose_alias(params.gate.metric, metrics)
-        made = [File.at(MODELS / PIPELINE), File.at(MODELS / RECIPE)]
-        version = register_model(recipe, table, provenance(used, made), decision)
+        made = [File.at(path) for path in MADE]
+        tags = provenance(code, params.split, used, made)
+        verdict = choose_alias(params.gate, predictor, metrics, kept, tags)
+        version, decision = register_model(recipe, MODELS, table, tags, verdict)
+        _record(params, used, made)
     trained = Trained(metrics, version, decision.alias, decision.reason)
     # The model is registered: a server that has gone away meanwhile takes nothing of it back.
     with suppress(TransportError):
@@ -143,26 +136,48 @@ def train_and_register() -> Trained:
     return trained
 
 
-def provenance(used: list[File], made: list[File] | None = None) -> dict[str, str]:
+def provenance(code: Code, kept_back: Split, used: list[File], made: Sequence[File] = ()) -> dict[str, str]:
     """Return the tags that tie a run or model to its origin: git commit, flow run, and the MD5s that dvc.lock has."""
     lock = {
         "deps": {str(file.path): file.md5 for file in used},
-        "outs": {str(file.path): file.md5 for file in made or []},
+        "outs": {str(file.path): file.md5 for file in made},
     }
     return {
-        "git.commit": versioning.commit(),
+        "git.commit": str(code),
+        "git.changed": ", ".join(code.changed)[:1000],
         "prefect.flow_run_id": str(flow_run.id),
         "prefect.flow_run_name": str(flow_run.name),
         "dvc.lock": json.dumps(lock),
+        "split": kept_back.model_dump_json(),
         **{f"input.{file.path}": file.md5 for file in used},
     }
 
 
-def described(used: list[File]) -> dict[str, str]:
+def described(code: Code, used: list[File]) -> dict[str, str]:
     """Say to people which code, flow run and data it was."""
-    commit, run, moment = versioning.commit(), str(flow_run.name), datetime.now(UTC)
+    commit, run, moment = str(code), str(flow_run.name), datetime.now(UTC)
     files = {f"{file.path} (MD5)": file.md5 for file in used}
     return {"time": f"{moment:%Y-%m-%d %H:%M} UTC", "git commit": commit, "Prefect flow run": run} | files
+
+
+def _announce(code: Code) -> None:
+    """Say if the commit alone cannot rebuild what is about to be trained."""
+    if code.patch:
+        changed = ", ".join(code.changed)
+        get_run_logger().warning("Not committed: %s; kept beside the model as %s", changed, tracking.PATCH)
+    elif code.commit == "none":
+        get_run_logger().warning("There is no git commit: `reproduce` will not be able to rebuild this version")
+
+
+def _record(params: Params, used: list[File], made: list[File]) -> None:
+    """Write what this run read and made: by this, which git keeps, dvc.lock is checked where there is no data."""
+    content = {
+        "code": versioning.digest_of_code(PACKAGE),
+        "params": params.model_dump(mode="json"),
+        "deps": {str(file.path): file.md5 for file in used},
+        "outs": {str(file.path): file.md5 for file in made},
+    }
+    (root() / RECORD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def report(trained: Trained, run_id: str) -> str:

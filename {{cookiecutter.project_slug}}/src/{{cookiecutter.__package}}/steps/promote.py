@@ -1,11 +1,20 @@
 """Decide whether the new model becomes the champion. Decides only: the flow acts."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
+import polars as pl
+
 from ..errors import ProjectError
+from ..params import Gate, Problem
+from . import evaluate
+from .evaluate import Predictions
 
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
+# Rows of a category in the holdout; with fewer, one row more or less decides.
+ENOUGH = 20
 
 
 class Decision(NamedTuple):
@@ -15,22 +24,102 @@ class Decision(NamedTuple):
     reason: str
 
 
-def decide(metric: str, challenger: Mapping[str, float], champion: Mapping[str, float] | None) -> Decision:
-    """Compare holdout metrics: the champion, None if there is none, stays unless the challenger is better.
+class Slice(NamedTuple):
+    """The rows of the holdout that have one category of a column, and the gate's metric on them (None: not judged)."""
 
-    Raises ProjectError if the challenger does not have the metric.
+    rows: int
+    value: float | None
+
+
+class Judged(NamedTuple):
+    """What the holdout says of a model: all its metrics, and the gate's metric on slices, by `column category`."""
+
+    metrics: Mapping[str, float]
+    slices: Mapping[str, Slice] = {}
+
+
+def slices(problem: Problem, gate: Gate, rows: pl.DataFrame, made: Predictions) -> dict[str, Slice]:
+    """Return the gate's metric in each category of its columns, a missing value being one, by `column category`."""
+    found = {}
+    for column in gate.slices:
+        categories = rows.get_column(column).cast(pl.String).fill_null("missing")
+        for category in categories.unique().sort():
+            inside = (categories == category).to_numpy()
+            count = int(inside.sum())
+            scores = evaluate.metrics(problem, _only(made, inside)) if count >= ENOUGH else {}
+            found[f"{column} {category}"] = Slice(count, scores.get(gate.metric))
+    return found
+
+
+def _only(made: Predictions, inside: np.ndarray) -> Predictions:
+    chances = None if made.chances is None else made.chances[inside]
+    return made._replace(truth=made.truth[inside], predicted=made.predicted[inside], chances=chances)
+
+
+def decide(gate: Gate, challenger: Judged, champion: Judged | str | None) -> Decision:
+    """Hold the new model against the gate and the champion: None if there is none, a sentence if it cannot be judged.
+
+    Raises ProjectError if the new model does not have the gate's metric.
     """
-    if metric not in challenger:
+    metric = gate.metric
+    if metric not in challenger.metrics:
+        given = ", ".join(challenger.metrics)
         raise ProjectError(
-            f"params.yaml: gate.metric is '{metric}', which this model does not give on this holdout; "
-            f"it gives {', '.join(challenger)}."
+            f"params.yaml: gate.metric is '{metric}', which this model on this holdout does not give; it gives {given}."
         )
-    new = challenger[metric]
+    new = challenger.metrics[metric]
+    if not math.isfinite(new):
+        return Decision("challenger", f"{metric} is {new}, which says nothing")
+    if gate.minimum is not None and _gain(metric, new, gate.minimum) < 0:
+        return Decision("challenger", f"{metric} {new:.6g} does not reach the minimum of {gate.minimum:g}")
     if champion is None:
-        return Decision("champion", f"the first model, {metric} {new:.4g}")
-    if metric not in champion:
-        return Decision("champion", f"the champion was not judged by {metric}; the new model has {new:.4g}")
-    old = champion[metric]
-    better = new < old if metric in LOWER_IS_BETTER else new > old
-    verdict = "better than" if better else "not better than"
-    return Decision("champion" if better else "challenger", f"{metric} {new:.4g} is {verdict} the champion's {old:.4g}")
+        return Decision("champion", f"the first champion, {metric} {new:.6g}")
+    if isinstance(champion, str):
+        return Decision("champion", f"{champion}; the new model has {metric} {new:.6g}")
+    return _compare(gate, challenger, champion)
+
+
+def _compare(gate: Gate, challenger: Judged, champion: Judged) -> Decision:
+    """Hold the new model against the champion, as a whole and slice by slice."""
+    metric, new, old = gate.metric, challenger.metrics[gate.metric], champion.metrics.get(gate.metric, math.nan)
+    if not math.isfinite(old):
+        return Decision("champion", f"the champion has no {metric} here; the new model has {new:.6g}")
+    gain = _gain(metric, new, old)
+    if gain <= 0:
+        return Decision("challenger", f"{metric} {new:.6g} is not better than the champion's {old:.6g}")
+    better = f"{metric} {new:.6g} is better than the champion's {old:.6g} by {gain:.3g}"
+    if gain < gate.improvement and not math.isclose(gain, gate.improvement):
+        return Decision("challenger", f"{better}, less than the {gate.improvement:g} that gate.improvement asks for")
+    if fallen := list(_fallen(metric, challenger.slices, champion.slices)):
+        return Decision("challenger", f"{better}, but {_few(fallen)}")
+    return Decision("champion", better + _looked_at(challenger.slices))
+
+
+def _gain(metric: str, new: float, old: float) -> float:
+    """Return by how much the new value is better; 0 for a difference that is only rounding."""
+    if math.isclose(new, old, rel_tol=1e-12):
+        return 0
+    return old - new if metric in LOWER_IS_BETTER else new - old
+
+
+def _fallen(metric: str, new: Mapping[str, Slice], old: Mapping[str, Slice]) -> Iterator[str]:
+    """Say of each slice that both models were judged on, and that the new model does worse, how far it falls."""
+    for name, (rows, value) in new.items():
+        before = old[name].value if name in old else None
+        if value is not None and before is not None and _gain(metric, value, before) < 0:
+            yield f"for {name} ({rows} rows) it falls from {before:.6g} to {value:.6g}"
+
+
+def _looked_at(found: Mapping[str, Slice]) -> str:
+    """Say how many slices were compared, and which were too small for it."""
+    if not found:
+        return ""
+    judged = [name for name, part in found.items() if part.value is not None]
+    left = [f"{name} ({part.rows} rows)" for name, part in found.items() if part.value is None]
+    said = f", and falls in none of {len(judged)} slices"
+    return f"{said}; not compared, for want of {ENOUGH} rows or of a class: {_few(left)}" if left else said
+
+
+def _few(items: Sequence[str]) -> str:
+    more = [f"{len(items) - 3} more"] if len(items) > 3 else []  # noqa: PLR2004 - three are examples enough
+    return ", ".join([*items[:3], *more])

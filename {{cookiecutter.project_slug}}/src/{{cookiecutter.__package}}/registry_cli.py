@@ -1,0 +1,63 @@
+"""The verbs for the registered model: who is champion, why, and the way back."""
+
+import getpass
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from .errors import ProjectError
+
+app = typer.Typer()
+
+Version = Annotated[int, typer.Argument(help="The version's number in the registry.", min=1)]
+
+
+@app.command()
+def status() -> None:
+    """Show the newest model: its version, alias and holdout metrics."""
+    from . import registry
+
+    typer.echo(registry.describe_newest())
+
+
+@app.command()
+def journal() -> None:
+    """Show every move of the alias `champion`: when, who, from, to and why."""
+    from . import registry
+
+    typer.echo(str(registry.reign().journal) or "No version has been champion yet; `make train` makes the first.")
+
+
+@app.command()
+def promote(version: Version, reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "") -> None:
+    """Make a version the champion by hand, for a reason that the journal keeps."""
+    from . import registry
+
+    reigning = registry.reign().champion
+    registry.get(version)
+    reason = reason.strip()
+    if not reason and sys.stdin.isatty():
+        reason = typer.prompt(f"Why should version {version} be the champion?").strip()
+    if not reason:
+        raise ProjectError(f"A promotion by hand needs a reason: promote {version} --reason '…'.")
+    move = registry.entry("promote", _user(), reigning, version, reason, registry.metrics(version))
+    registry.promote(move)
+    typer.echo(f"Version {version} is the champion now; before, it was {registry.called(reigning)}.")
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="Why, for the journal.")] = "no reason given") -> None:
+    """Make the previous champion the champion again."""
+    from . import registry
+
+    move = registry.rollback(_user(), reason)
+    typer.echo(f"Version {move.new} is the champion again, instead of {registry.called(move.old)}.")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # in a container whose user has no name
+        return f"user {os.getuid()}"

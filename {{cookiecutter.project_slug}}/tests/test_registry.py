@@ -1,0 +1,297 @@
+"""The registry: the alias `champion`, its journal, and the way back; also when killed, and when two come at once."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from filelock import FileLock
+
+from {{ cookiecutter.__package }} import cli, registry, tracking
+from {{ cookiecutter.__package }}.errors import ProjectError
+from {{ cookiecutter.__package }}.journal import Journal
+
+PACKAGE = registry.__package__
+
+# What takes MLflow seconds is done once, on another database, in the process that the others are forked from.
+WARM = """
+import json, os, shutil, signal, sys, traceback
+from importlib import import_module
+from mlflow import MlflowClient
+
+registry, tracking = (import_module(f"{sys.argv[1]}.{name}") for name in ("registry", "tracking"))
+
+address = os.environ["MLFLOW_TRACKING_URI"]
+shutil.copy("mlflow.db", "warm.db")
+os.environ["MLFLOW_TRACKING_URI"] = address.replace("mlflow.db", "warm.db")
+registry.reign()
+os.environ["MLFLOW_TRACKING_URI"] = address
+"""
+
+# Forks a process for every point at which it may be killed.
+KILLED = """
+CHANGES = ("set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_alias")
+
+def look():
+    client = tracking.connect()
+    model = client.get_registered_model(tracking.NAME)
+    return {"aliases": model.aliases, "tags": model.tags}
+
+def fork(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code
+
+def die_at(point):
+    left = [point]
+    def killing(change):
+        def call(*args, **kwargs):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return change(*args, **kwargs)
+        return call
+    for name in CHANGES:
+        setattr(MlflowClient, name, killing(getattr(MlflowClient, name)))
+
+def at_point():
+    die_at(point)
+    exec(command)
+
+def afterwards():
+    killed = look()
+    registry.reign()
+    with open("seen.jsonl", "a") as seen:
+        seen.write(json.dumps([point, killed, look()]) + "\\n")
+
+for command in sys.argv[2:]:
+    for point in range(99):
+        shutil.copy("before.db", "mlflow.db")
+        if fork(at_point) == 0:
+            break
+        fork(afterwards)
+"""
+
+# Both have seen the same champion before either moves the alias.
+AT_ONCE = """
+gates = [os.pipe(), os.pipe()]
+children = []
+for version in (2, 3):
+    child = os.fork()
+    if child == 0:
+        move = registry.entry("promote", "test", registry.reign().champion, version, "at once", {})
+        os.write(gates[0][1], b"x")
+        os.read(gates[1][0], 1)
+        try:
+            registry.promote(move)
+            print("won", version, flush=True)
+        except registry.OvertakenError as error:
+            print("told", error, flush=True)
+        os._exit(0)
+    children.append(child)
+for _ in children:
+    os.read(gates[0][0], 1)
+os.write(gates[1][1], b"xx")
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def three_versions(tmp_path_factory) -> Path:
+    """Make a database with three versions and no champion."""
+    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+        client = tracking.connect()
+        client.create_registered_model(tracking.NAME)
+        for score in (0.7, 0.8, 0.9):
+            with tracking.run({}) as run_id:
+                mlflow.log_metric("score", score)
+            client.create_model_version(tracking.NAME, file.parent.as_uri(), run_id, tags={"reason": "made"})
+    return file
+
+
+@pytest.fixture
+def client(three_versions, tmp_path, monkeypatch):
+    """Connect to a copy of that database."""
+    shutil.copy(three_versions, tmp_path / "mlflow.db")
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return tracking.connect()
+
+
+def promote(version: int, reason: str = "because") -> None:
+    registry.promote(registry.entry("promote", "test", registry.reign().champion, version, reason, {"score": 1}))
+
+
+def aliases(client) -> dict[str, int]:
+    return {name: int(version) for name, version in client.get_registered_model(tracking.NAME).aliases.items()}
+
+
+def moves() -> list[tuple]:
+    return [(entry.how, entry.old, entry.new) for entry in registry.reign().journal.entries]
+
+
+def test_every_move_is_written_down(client):
+    assert registry.reign().champion is None
+    assert aliases(client) == {"challenger": 3}
+    promote(1, "it is the first")
+    promote(3)
+    assert aliases(client) == {"champion": 3}
+    assert moves() == [("promote", None, 1), ("promote", 1, 3)]
+    entry = registry.reign().journal.entries[0]
+    assert (entry.by, entry.reason, entry.metrics) == ("test", "it is the first", {"score": 1})
+    assert "none → version 1  (promote, test)\n   it is the first" in str(registry.reign().journal)
+
+
+def test_rollback_returns_step_by_step_and_is_written_down(client):
+    for version in (1, 2, 3):
+        promote(version)
+    assert registry.rollback("test", "worse").new == 2
+    assert aliases(client) == {"champion": 2, "challenger": 3}
+    assert registry.rollback("test", "worse still").new == 1
+    assert moves()[3:] == [("rollback", 3, 2), ("rollback", 2, 1)]
+    with pytest.raises(ProjectError, match="no earlier champion"):
+        registry.rollback("test", "further")
+    promote(3)
+    assert registry.rollback("test", "again").new == 1
+
+
+def test_rollback_passes_over_a_version_that_was_deleted(client):
+    for version in (1, 2, 3):
+        promote(version)
+    client.delete_model_version(tracking.NAME, "2")
+    assert registry.rollback("test", "worse").new == 1
+
+
+def test_alias_that_others_moved_is_found_and_written_down(client):
+    promote(1)
+    client.set_registered_model_alias(tracking.NAME, "champion", "3")
+    assert registry.reign().champion == 3
+    client.delete_model_version(tracking.NAME, "3")
+    assert registry.reign().champion is None
+    assert moves()[1:] == [("found", 1, 3), ("found", 3, None)]
+    assert registry.rollback("test", "it was deleted").new == 1
+
+
+def test_decision_against_another_champion_is_overtaken(client):
+    promote(1)
+    late = registry.entry("promote", "test", 1, 3, "late", {})
+    promote(2)
+    with pytest.raises(
+        registry.OvertakenError, match=r"compared with version 1, and .* has made version 2 the champion"
+    ):
+        registry.promote(late)
+    assert aliases(client) == {"champion": 2, "challenger": 3}
+
+
+def test_metric_that_is_no_number_is_kept_as_such(client):
+    registry.promote(registry.entry("promote", "test", None, 1, "x" * 9999, {"score": float("nan")}))
+    entry = registry.reign().journal.entries[0]
+    assert str(entry.metrics["score"]) == "nan"
+    assert len(entry.model_dump_json()) < 5000
+
+
+def test_command_that_waits_too_long_is_one_sentence(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "PATIENCE", 0.1)
+    with (
+        FileLock(tmp_path / "mlflow.db.lock"),
+        pytest.raises(ProjectError, match=r"Another command has held .*mlflow\.db\.lock"),
+    ):
+        registry.reign()
+
+
+def test_journal_and_alias_agree_after_a_kill_at_any_point(client, tmp_path):
+    promote(1)
+    promote(2)
+    before = client.get_registered_model(tracking.NAME).tags
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "before.db")
+    commands = {
+        "registry.promote(registry.entry('promote', 'test', 2, 3, 'killed', {'score': 0.9}))": 3,
+        "registry.rollback('test', 'killed')": 1,
+    }
+    subprocess.run([sys.executable, "-c", WARM + KILLED, PACKAGE, *commands], cwd=tmp_path, check=True, timeout=300)
+    seen = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    targets = iter(commands.values())
+    for point, killed, after in seen:
+        if point == 0:  # killed before anything was written
+            new = next(targets)
+            assert killed["tags"] == before
+        champion, entries = (new, 3) if point else (2, 2)
+        journal = Journal.read(after["tags"])
+        assert after["aliases"]["champion"] == journal.champion == champion
+        assert len(journal.entries) == journal.settled == entries
+        assert after["aliases"].get("challenger", champion) == 3
+        # What was written stays as it was.
+        assert all(after["tags"][key] == text for key, text in killed["tags"].items() if key != "journal.settled")
+    # Each of the two was killed between all its steps, and stood before and after the alias moved.
+    assert not list(targets)
+    assert [point for point, _, _ in seen] == [0, 1, 2, 3, 0, 1, 2]
+    assert {killed["aliases"]["champion"] for _, killed, _ in seen} == {1, 2, 3}
+
+
+def test_one_of_two_at_once_wins_and_the_other_is_told(client, tmp_path):
+    promote(1)
+    done = subprocess.run(
+        [sys.executable, "-c", WARM + AT_ONCE, PACKAGE],
+        cwd=tmp_path,
+        check=True,
+        timeout=300,
+        capture_output=True,
+        text=True,
+    )
+    won, told = sorted(done.stdout.splitlines(), reverse=True)
+    winner = int(won.removeprefix("won "))
+    assert told == (
+        f"told Version {5 - winner} was not promoted: it was compared with version 1, "
+        f"and since then another command has made version {winner} the champion."
+    )
+    assert aliases(client)["champion"] == winner
+    assert moves()[1:] == [("promote", 1, winner)]
+
+
+def verb(monkeypatch, capsys, *words: str) -> str:
+    """Run a verb as the command line does; return what it printed, or the sentence that it ended with."""
+    monkeypatch.setattr(sys, "argv", [PACKAGE, *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return capsys.readouterr().out if not ended.value.code else str(ended.value.code)
+
+
+def test_verbs_move_the_alias_and_tell(client, monkeypatch, capsys):
+    def say(*words: str) -> str:
+        return verb(monkeypatch, capsys, *words)
+
+    assert "No version has been champion yet" in say("journal")
+    assert "Version 1 is the champion now; before, it was no champion" in say("promote", "1", "--reason", "first")
+    assert "is the champion already" in say("promote", "1", "--reason", "first")
+    assert "no version 9 of " in say("promote", "9", "--reason", "why not")
+    assert "needs a reason: promote 3 --reason" in say("promote", "3", "--reason", " ")
+    assert "version 3: challenger of version 1 (made)" in say("status")
+    assert "Version 3 is the champion now" in say("promote", "3", "--reason", "by request")
+    assert "version 3: champion (by request)" in say("status")
+    assert "Version 1 is the champion again, instead of version 3" in say("rollback", "--reason", "too slow")
+    assert say("journal").splitlines()[-1] == "   too slow"
+    assert aliases(client) == {"champion": 1, "challenger": 3}
+
+
+def test_reason_is_asked_for_where_there_is_a_terminal(client, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda _: "asked for")
+    assert "Version 2 is the champion now" in verb(monkeypatch, capsys, "promote", "2")
+    assert registry.reign().journal.entries[-1].reason == "asked for"
+    assert registry.reign().journal.entries[-1].by
+    assert os.environ["MLFLOW_TRACKING_URI"].endswith("mlflow.db")
