@@ -18,7 +18,7 @@ from {{ cookiecutter.__package }}.steps.promote import Judged
 def raw(champion) -> pl.DataFrame:
     """Return raw rows, as the contract types them and without the target."""
     params = read_params()
-    table = ingest.read_table(root() / params.data.source, params.data.null_values)
+    table = ingest.read_table(root() / params.data.source, params.data.null_values, read_contract().types)
     return ingest.conform(table, read_contract()).drop(params.data.target).collect()
 
 

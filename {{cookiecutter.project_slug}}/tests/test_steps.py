@@ -1,5 +1,8 @@
 """The steps as plain functions, without Prefect, on small tables."""
 
+import datetime as dt
+from decimal import Decimal
+
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -7,7 +10,7 @@ from sklearn.dummy import DummyClassifier
 
 from {{ cookiecutter.__package }}.contract import Contract
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.steps import evaluate, features, ingest, train
+from {{ cookiecutter.__package }}.steps import casting, evaluate, features, ingest, train
 
 TABLE = pl.DataFrame(
     {"size": [1.0, 2.0, None, 4.0] * 10, "kind": ["a", "b", None, "b"] * 10, "label": ["x", "y", "x", "y"] * 10}
@@ -17,11 +20,25 @@ TABLE = pl.DataFrame(
 def test_ingest_reads_csv_and_parquet_alike(tmp_path):
     TABLE.write_csv(tmp_path / "t.csv", null_value="NA")
     TABLE.write_parquet(tmp_path / "t.parquet")
-    assert_frame_equal(ingest.read_table(tmp_path / "t.csv", ["NA"]), ingest.read_table(tmp_path / "t.parquet"))
+    types = {"size": "float", "kind": "string", "label": "string"}
+    assert_frame_equal(ingest.read_table(tmp_path / "t.csv", ["NA"], types), ingest.read_table(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separator_is_seen(separator, tmp_path):
+    header = separator.join(['"a,;,;,;b"', "c"])
+    (tmp_path / "t.csv").write_text(f"\ufeff{header}\n1{separator}2\n", encoding="utf-8")
+    read = ingest.read_table(tmp_path / "t.csv", types={"c": "integer"}).collect()
+    assert_frame_equal(read, pl.DataFrame({"a,;,;,;b": ["1"], "c": [2]}))
+
+
+def test_text_of_parquet_may_be_missing_too(tmp_path):
+    pl.DataFrame({"a": ["?", "x", None], "n": [1, 2, 3]}).write_parquet(tmp_path / "t.parquet")
+    assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect()["a"].to_list() == [None, "x", None]
 
 
 def test_ingest_refuses_other_files(tmp_path):
-    with pytest.raises(ProjectError, match=r"'\.docx' is not read"):
+    with pytest.raises(ProjectError, match=r"docx' is not read.*give a \.csv"):
         ingest.read_table(tmp_path / "t.docx")
 
 
@@ -40,6 +57,38 @@ def test_rows_get_the_contracts_types_and_missing_columns():
     )
     conformed = ingest.conform(pl.LazyFrame({"other": [1], "n": ["7"]}), contract).collect()
     assert_frame_equal(conformed, pl.DataFrame({"n": [7], "gone": [None]}, schema={"n": pl.Int64, "gone": pl.String}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "made"),
+    [
+        ("integer", ["7", " 7.0 ", "1e3"], [7, 7, 1000]),
+        ("integer", [1.0, None, float("nan")], [1, None, None]),
+        ("float", [1, 2], [1.0, 2.0]),
+        ("float", [float("inf"), 1.0], [None, 1.0]),
+        ("float", [dt.time(0, 1), None], [60.0, None]),
+        ("float", [dt.timedelta(minutes=1)], [60.0]),
+        ("float", [Decimal("1.5")], [1.5]),
+        ("boolean", ["True", "false", None], [True, False, None]),
+        ("boolean", [0, 1], [False, True]),
+        ("date", ["2020-02-29"], [dt.date(2020, 2, 29)]),
+        ("datetime", ["2020-02-29", "2020-02-29 12:30"], [dt.datetime(2020, 2, 29), dt.datetime(2020, 2, 29, 12, 30)]),
+        ("datetime", ["2020-02-29T12:30:00+02:00"], [dt.datetime(2020, 2, 29, 10, 30)]),
+        ("datetime", [dt.datetime(2020, 2, 29, tzinfo=dt.UTC)], [dt.datetime(2020, 2, 29)]),
+        ("string", [1, 2], ["1", "2"]),
+    ],
+)
+def test_values_become_what_the_contract_says(kind, given, made):
+    contract = Contract.model_validate({"columns": {"x": {"type": kind, "nullable": True}}})
+    assert ingest.conform(pl.LazyFrame({"x": given}), contract).collect()["x"].to_list() == made
+
+
+@pytest.mark.parametrize(("kind", "given"), [("integer", 2.5), ("date", "soon"), ("boolean", 2), ("float", "many")])
+def test_values_that_are_something_else_are_refused(kind, given):
+    contract = Contract.model_validate({"columns": {"x": {"type": kind}}})
+    with pytest.raises(pl.exceptions.InvalidOperationError) as refused:
+        ingest.conform(pl.LazyFrame({"x": [given]}), contract).collect()
+    assert casting.refusal(refused.value) == f"column 'x' wants type {kind}, not {given}"
 
 
 def test_rows_without_a_required_column_are_refused():

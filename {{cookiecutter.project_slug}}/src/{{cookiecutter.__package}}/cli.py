@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,6 +56,47 @@ def train() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+@app.command()
+def adopt(  # noqa: PLR0913, PLR0917 - options
+    table: Annotated[str, typer.Argument(help="a CSV or Parquet file, a folder of Parquet files, or an address")],
+    target: Annotated[str, typer.Option(help="the column to predict")],
+    query: Annotated[str | None, typer.Option(help="SQL, if the address is that of a database")] = None,
+    problem: Annotated[
+        Literal["classification", "regression"] | None,
+        typer.Option(help="classification or regression, if the target misleads"),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="keep back whole groups of rows: the column that names them")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="keep back the latest rows: the column that dates them")] = None,
+) -> None:
+    """Make the project that of another table: its snapshot, params.yaml and contract.yaml. It runs nothing else."""
+    from .adopting import Wish
+    from .adopting import adopt as adopted
+
+    if group and time:
+        raise ProjectError("Give --group or --time: rows are kept back by one of them.")
+    for sentence in adopted(Wish(table, target, query, problem, group, time)):
+        typer.echo(sentence)
+    typer.echo("Look with `git diff`, then `make train`.")
+
+
+@app.command()
+def fetch() -> None:
+    """Read the table's origin again, hold it against contract.yaml, and track it as the new snapshot."""
+    from . import contract, orchestration, params
+
+    params.read_params()
+    contract.read_contract()
+    with orchestration.api() as session:
+        from .flows.fetching import fetching
+
+        with session():
+            state = fetching(return_state=True)
+    if state.is_failed():
+        sys.exit(f"Fetching failed: {state.result(raise_on_failure=False)}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -14,17 +14,18 @@ class Column(Strict):
 
     type: Type
     nullable: bool = False
-    allowed: list[str] | None = None
+    allowed: list[str] | list[int] | None = None
     min: float | None = None
     max: float | None = None
     unique: bool = False
 
 
 class Rows(Strict):
-    """How many rows the raw table must have."""
+    """How many rows the raw table must have, and whether none may stand there twice."""
 
     min: Annotated[int, Field(ge=0)] = 1
     max: int | None = None
+    unique: bool = False
 
 
 class Contract(Strict):
@@ -32,6 +33,11 @@ class Contract(Strict):
 
     rows: Rows = Rows()
     columns: dict[str, Column]
+
+    @property
+    def types(self) -> dict[str, Type]:
+        """The type of each column."""
+        return {name: column.type for name, column in self.columns.items()}
 
 
 def read_contract() -> Contract:

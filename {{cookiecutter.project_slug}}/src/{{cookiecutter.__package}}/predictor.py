@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from .contract import Contract
 from .errors import ProjectError
 from .params import Data, Params
-from .steps import features, ingest, train
+from .steps import casting, features, ingest, train
 
 PIPELINE, RECIPE = "pipeline.skops", "recipe.json"
 
@@ -91,7 +91,7 @@ class Predictor:
         try:
             return self.recipe.build_features(rows.lazy()).select(self.recipe.columns).collect()
         except pl.exceptions.InvalidOperationError as error:
-            raise ProjectError(f"The rows do not have the types of contract.yaml: {error}") from None
+            raise ProjectError(f"The rows do not have the types of contract.yaml: {casting.refusal(error)}.") from None
 
 
 def _load_pyfunc(path: str) -> Predictor:

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     mlflow_tracking_username: str | None = None
     mlflow_tracking_password: str | None = None
     mlflow_artifact_root: Path = Path("mlartifacts")
+    source_url: str | None = None
 
     @model_validator(mode="after")
     def anchored(self) -> Self:

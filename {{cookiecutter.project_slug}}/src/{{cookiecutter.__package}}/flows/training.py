@@ -27,6 +27,7 @@ from .evaluation import METRICS, PLOTS, REPORT, SERIES, evaluate_model, link_rep
 from .policies import PACKAGE, RETRIED, REUSED, File, reuse
 from .promotion import choose_alias, register_model
 from .search import search_parameters
+from .violations import violations_kept
 
 TABLE = Path("data/processed/table.parquet")
 TRAINING = Path("data/processed/training.parquet")
@@ -47,17 +48,23 @@ class Trained(NamedTuple):
 
 
 @task(name="ingest", timeout_seconds=3600, **RETRIED, **REUSED)
-def ingest_table(source: File, null_values: list[str]) -> list[File]:
+def ingest_table(source: File, null_values: list[str], types: dict[str, str]) -> list[File]:
     """Read the source and keep it as Parquet."""
-    _write(ingest.read_table(source.full, null_values), TABLE)
+    with ingest.readable(source.path):
+        try:
+            _write(ingest.read_table(source.full, null_values, types), TABLE)
+        except pl.exceptions.ComputeError:
+            # A value is not of its type: kept as text, the table is complete, and validation says where that is so.
+            _write(ingest.read_table(source.full, null_values), TABLE)
     get_run_logger().info("Read %s", source.path)
     return [File.at(TABLE)]
 
 
 @task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
 def validate_table(table: File, contract: Contract) -> None:
-    """Stop here if the table is not what the contract says."""
-    validate.check(pl.scan_parquet(table.full), contract)
+    """Stop here if the table is not what the contract says; keep the rows that break it, and show some in Prefect."""
+    with violations_kept():
+        validate.check(pl.scan_parquet(table.full), contract)
     get_run_logger().info("The table keeps contract.yaml")
 
 
@@ -108,7 +115,7 @@ def train_and_register() -> Trained:
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
     raw = File.at(Path(params.data.source))
-    [table] = reuse(ingest_table)(raw, params.data.null_values)
+    [table] = reuse(ingest_table)(raw, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
     learned, kept = reuse(build_features)(table, recipe, params.split)
     used = [raw, File.at(Path("contract.yaml")), File.at(Path("params.yaml"))]

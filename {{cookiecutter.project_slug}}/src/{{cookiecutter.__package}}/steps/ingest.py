@@ -1,34 +1,61 @@
 """Read the raw table, and give rows the types that the contract names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from ..contract import Contract
 from ..errors import ProjectError
+from .casting import DTYPES, strictly
 
-DTYPES: dict[str, pl.DataType] = {
-    "string": pl.String(),
-    "integer": pl.Int64(),
-    "float": pl.Float64(),
-    "boolean": pl.Boolean(),
-    "date": pl.Date(),
-    "datetime": pl.Datetime("us"),
-}
+TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+PARQUET = (".parquet",)
+SEPARATORS = ",;\t|"
 
 
-def read_table(source: Path, null_values: Sequence[str] = ()) -> pl.LazyFrame:
-    """Scan a CSV or Parquet file; nothing is read before the frame is collected or written."""
-    match source.suffix.lower():
-        case ".csv":
-            return pl.scan_csv(source, null_values=list(null_values), try_parse_dates=True, infer_schema_length=None)
-        case ".parquet":
-            return pl.scan_parquet(source)
-        case other:
-            raise ProjectError(
-                f"params.yaml: data.source is '{source}', and '{other}' is not read; give a .csv or .parquet file."
-            )
+def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
+    """Scan a CSV or Parquet file; nothing is read before the frame is collected or written.
+
+    Text is missing where it is one of `null_values`. A CSV's columns get the given types, and are text without; to
+    collect it then raises ComputeError for a value that is not of its type.
+    """
+    name = source.name.lower()
+    if name.endswith(PARQUET):
+        missing = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
+        table = pl.scan_parquet(source)
+        return table.with_columns(missing) if null_values else table
+    if not name.endswith(TEXT):
+        raise ProjectError(
+            f"'{source}' is not read, for '{source.suffix}' is no table here; give a .csv, .tsv or .parquet file."
+        )
+    options: dict[str, Any] = {"separator": separator(source), "null_values": list(null_values), "infer_schema": False}
+    columns = pl.scan_csv(source, **options).collect_schema()
+    known = {column: DTYPES[kind] for column, kind in (types or {}).items() if column in columns}
+    return pl.scan_csv(source, schema_overrides=known, **options)
+
+
+def separator(source: Path) -> str:
+    """Return what separates the columns of a CSV: what its first line has most of, outside quotes."""
+    first = pl.scan_csv(source, has_header=False, infer_schema=False, separator="\x1f", quote_char=None, n_rows=1)
+    line: str = first.collect().item() or ""
+    bare = "".join(line.split('"')[::2])
+    return max(SEPARATORS, key=bare.count)
+
+
+@contextmanager
+def readable(source: Path | str) -> Iterator[None]:
+    """Raise a ProjectError for what cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ProjectError(f"There is no '{source}'.") from None
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).splitlines()[0].rstrip(".").replace("utf-8 sequence", "UTF-8; save it as such")
+        raise ProjectError(f"'{source}' cannot be read as a table: {reason}.") from None
 
 
 def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:
@@ -44,10 +71,12 @@ def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
 
     Raises ProjectError for a column that is missing and may not be.
     """
-    present = table.collect_schema().names()
+    present = table.collect_schema()
     if absent := [name for name, column in contract.columns.items() if name not in present and not column.nullable]:
-        raise ProjectError(f"The rows lack the column(s) {absent}, which contract.yaml requires; they have {present}.")
+        raise ProjectError(
+            f"The rows lack the column(s) {absent}, which contract.yaml requires; they have {present.names()}."
+        )
     return table.select(
-        (pl.col(name) if name in present else pl.lit(None)).cast(DTYPES[column.type]).alias(name)
-        for name, column in contract.columns.items()
+        strictly(name, present[name], kind) if name in present else pl.lit(None, DTYPES[kind]).alias(name)
+        for name, kind in contract.types.items()
     )

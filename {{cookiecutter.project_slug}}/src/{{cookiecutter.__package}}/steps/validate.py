@@ -1,49 +1,95 @@
 """Hold a table against the data contract."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import dataframely as dy
 import polars as pl
 
 from ..contract import Column, Contract
 from ..errors import ProjectError
+from .casting import cast
 
 CHECKED: dict[str, Callable[..., dy.Column]] = {
     "string": dy.String,
     "integer": dy.Int64,
-    "float": dy.Float64,
+    # What is not finite counts as missing before any rule sees it.
+    "float": partial(dy.Float64, allow_nan=True, allow_inf=True),
     "boolean": dy.Bool,
     "date": dy.Date,
     "datetime": dy.Datetime,
 }
+EXAMPLES = 3
+ROW, BREAKS = "row", "breaks"
 
 
 class ContractError(ProjectError):
-    """The table is not what the contract says; `rows` are those that break a rule."""
+    """The table is not what the contract says; `rows` are those that break a rule, with their number and the rules."""
 
-    def __init__(self, message: str, rows: pl.DataFrame) -> None:
+    def __init__(self, message: str, rows: pl.LazyFrame) -> None:
         """Keep the offending rows beside the sentence."""
         super().__init__(message)
         self.rows = rows
 
 
+class Rule(NamedTuple):
+    """A rule of the contract, and the expression that is true for the rows that break it."""
+
+    column: str | None
+    name: str
+    broken: pl.Expr
+
+    def __str__(self) -> str:
+        """Name column and rule."""
+        return f"'{self.name}'" if self.column is None else f"column '{self.column}' breaks '{self.name}'"
+
+
 def check(table: pl.LazyFrame, contract: Contract) -> None:
-    """Raise ContractError, with the rows, if the table is not what the contract says."""
-    present = table.collect_schema().names()
-    if missing := [name for name in contract.columns if name not in present]:
-        message = f"contract.yaml: the table lacks the column(s) {', '.join(missing)}; it has {', '.join(present)}."
-        raise ContractError(message, pl.DataFrame())
-    good, bad = _schema(contract).filter(table.collect(), cast=True)
-    if counts := bad.counts():
-        raise ContractError(_complaint(counts, bad.invalid()), bad.invalid())
-    if good.height < contract.rows.min:
-        raise ContractError(f"contract.yaml: the table has {good.height} rows; rows.min is {contract.rows.min}.", good)
+    """Raise ContractError, with the rows, if the table is not what the contract says.
+
+    One streaming query counts what breaks each rule; rows are looked at only if there are any.
+    """
+    schema = table.collect_schema()
+    if missing := [name for name in contract.columns if name not in schema]:
+        message = f"contract.yaml: the table lacks the column(s) {', '.join(missing)}; it has {', '.join(schema)}."
+        raise ContractError(message, pl.LazyFrame())
+    found = list(rules(schema, contract))
+    counted = table.select(pl.len(), *(rule.broken.sum().alias(str(i)) for i, rule in enumerate(found)))
+    height, *counts = counted.collect(engine="streaming").row(0)
+    complaints = [f"rows.{sentence}" for sentence in _wrong_size(height, contract)]
+    if any(counts):
+        broken = [rule for rule, count in zip(found, counts, strict=True) if count]
+        rows = _offending(table, broken)
+        for rule, count in zip(broken, filter(None, counts), strict=True):
+            complaints.append(f"{rule} in {count} row(s), for example {_examples(rows, rule)}.")
+    else:
+        rows = pl.LazyFrame()
+    if complaints:
+        raise ContractError("\n".join(f"contract.yaml: {complaint}" for complaint in complaints), rows)
 
 
-def _schema(contract: Contract) -> type[dy.Schema]:
-    columns: dict[str, Any] = {name: _column(column) for name, column in contract.columns.items()}
-    return type("Contract", (dy.Schema,), columns)
+def rules(schema: pl.Schema, contract: Contract) -> Iterator[Rule]:
+    """Yield the contract's rules for a table with this schema."""
+    for name, column in contract.columns.items():
+        value, lost = cast(name, schema[name], column.type)
+        yield Rule(name, f"type: {column.type}", lost)
+        for rule, kept in _column(column).validation_rules(value).items():
+            key = rule.removeprefix("check__").replace("nullability", "nullable")
+            # What is missing breaks no rule but `nullable`, and a value that is not of its type breaks `type` alone.
+            excused = lost if key == "nullable" else value.is_null()
+            yield Rule(name, f"{key}: {_said(getattr(column, key))}", ~(kept | excused).fill_null(value=True))
+    if contract.rows.unique:
+        # A number that stands for all of the row's values: 64 bits a row, however wide the table is.
+        alike = pl.sum_horizontal(pl.col(name).hash(seed) for seed, name in enumerate(contract.columns))
+        yield Rule(None, "rows.unique: true", ~alike.is_first_distinct())
+
+
+def _wrong_size(height: int, contract: Contract) -> Iterator[str]:
+    if height < contract.rows.min:
+        yield f"min is {contract.rows.min}; the table has {height} rows."
+    if contract.rows.max is not None and height > contract.rows.max:
+        yield f"max is {contract.rows.max}; the table has {height} rows."
 
 
 def _column(column: Column) -> dy.Column:
@@ -60,11 +106,31 @@ def _column(column: Column) -> dy.Column:
     return CHECKED[column.type](**rules)
 
 
-def _complaint(counts: dict[str, int], rows: pl.DataFrame) -> str:
-    """Name column, rule, number of rows and up to three examples, a line per broken rule."""
-    lines = []
-    for broken, count in counts.items():
-        column, _, rule = broken.rpartition("|")
-        examples = rows.get_column(column).unique(maintain_order=True).head(3).to_list()
-        lines.append(f"contract.yaml: column '{column}' breaks '{rule}' in {count} row(s), for example {examples}.")
-    return "\n".join(lines)
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+
+
+def _offending(table: pl.LazyFrame, broken: list[Rule]) -> pl.LazyFrame:
+    """Return the rows that break a rule, behind their number in the table and the rules."""
+    names = table.collect_schema().names()
+    row, breaks = (name if name not in names else f"{name} of the contract" for name in (ROW, BREAKS))
+    said = pl.concat_str(
+        (pl.when(rule.broken).then(pl.lit(str(rule))) for rule in broken), separator="; ", ignore_nulls=True
+    )
+    return (
+        table.with_columns(said.alias(breaks))
+        .with_row_index(row, 1)
+        .filter(pl.col(breaks) != "")
+        .select(row, breaks, *names)
+    )
+
+
+def _examples(rows: pl.LazyFrame, rule: Rule) -> str:
+    """Show a few of the values that break a rule, and where they stand."""
+    row, breaks, first = rows.collect_schema().names()[:3]
+    those = rows.filter(pl.col(breaks).str.contains(str(rule), literal=True)).head(1000)
+    shown = those.select(pl.col(row).alias("row"), pl.col(rule.column or first).alias("value")).collect()
+    if rule.column is None or shown["value"].null_count():
+        return "row " + ", ".join(map(str, shown["row"].head(EXAMPLES)))
+    different = shown.unique("value", keep="first", maintain_order=True).head(EXAMPLES)
+    return ", ".join(f"{value!r} (row {number})" for number, value in different.iter_rows())
