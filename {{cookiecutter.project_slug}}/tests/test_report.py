@@ -30,6 +30,7 @@ def predictions(truth, seed: int = 0) -> Predictions:
     truth = np.array(truth)
     classes = np.unique(truth)
     chances = random.dirichlet(np.ones(len(classes)), len(truth)) + (truth[:, None] == classes)
+    chances = np.round(10 * chances) + 1  # so that there are ties
     chances /= chances.sum(axis=1, keepdims=True)
     return Predictions(
         truth, classes[(chances + random.normal(0, 0.3, chances.shape)).argmax(axis=1)], classes, chances
