@@ -234,6 +234,7 @@ def test_journal_and_alias_agree_after_a_kill_at_any_point(client, tmp_path):
         journal = Journal.read(after["tags"])
         assert after["aliases"]["champion"] == journal.champion == champion
         assert len(journal.entries) == journal.settled == entries
+        assert journal.entries[-1].reason == ("killed" if point else "because")
         assert after["aliases"].get("challenger", champion) == 3
         # What was written stays as it was.
         assert all(after["tags"][key] == text for key, text in killed["tags"].items() if key != "journal.settled")

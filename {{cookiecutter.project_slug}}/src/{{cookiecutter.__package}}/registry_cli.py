@@ -56,6 +56,30 @@ def rollback(reason: Annotated[str, typer.Option(help="Why, for the journal.")] 
     typer.echo(f"Version {move.new} is the champion again, instead of {registry.called(move.old)}.")
 
 
+@app.command()
+def lineage(version: Annotated[int | None, typer.Argument(help="By default the champion.", min=1)] = None) -> None:
+    """Show where a model comes from: its run, its flow run, its code and its data."""
+    from . import lineage as chain
+
+    typer.echo(chain.describe(version))
+
+
+@app.command()
+def reproduce(version: Version) -> None:
+    """Train a version again from its commit and data, in a scratch folder, and compare."""
+    from .reproduce import reproduce as rebuild
+
+    typer.echo(rebuild(version))
+
+
+@app.command("check-lock")
+def check_lock() -> None:
+    """Check that dvc.lock is true, without data: `make check` does so."""
+    from . import lock
+
+    typer.echo(lock.check())
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

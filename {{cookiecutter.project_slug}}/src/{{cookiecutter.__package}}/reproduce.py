@@ -1,0 +1,162 @@
+"""Train a registered version again from its commit and its data, in a scratch folder, and compare."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import Model
+
+from . import packed, registry, storage
+from .errors import ProjectError
+from .tracking import NAME, PATCH, flatten
+from .versioning import git, md5
+
+# What would lead the scratch's training to the user's own servers, folders or code.
+FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")
+
+
+def reproduce(number: int) -> str:
+    """Say that a version, trained again, is the same; raise ProjectError with what differs, or why it cannot be.
+
+    Neither the user's tree nor the registry is touched.
+    """
+    version = registry.get(number)
+    commit, _, dirty = version.tags.get("git.commit", "none").partition("-")
+    if commit == "none":
+        raise ProjectError(
+            f"Version {number} was trained where there was no git commit, so nothing says with which code; "
+            "commit, and train again."
+        )
+    with packed.downloaded(version) as model, _worktree(commit, number) as scratch:
+        if dirty:
+            _apply_patch(version, scratch)
+        for name, digest in version.tags.items():
+            if name.startswith("input.") and digest:
+                _bring(name.removeprefix("input."), digest, scratch)
+        _train(number, scratch)
+        metrics = json.loads((scratch / "reports/metrics.json").read_text(encoding="utf-8"))
+        then, now = registry.metrics(number), dict(flatten(metrics))
+        holdout = pl.read_parquet(scratch / "data/processed/holdout.parquet")
+        differences = [*_metrics(then, now), *_predictions(model, scratch, holdout)]
+        libraries = list(_libraries(model))
+    code = f"commit {commit[:12]}{' and its patch' if dirty else ''}"
+    if differences:
+        others = "; ".join(libraries) or "none of those recorded"
+        lines = "\n".join(f"- {line}" for line in differences)
+        raise ProjectError(
+            f"Version {number}, trained again from {code}, differs:\n{lines}\nLibraries that differ: {others}."
+        )
+    return (
+        f"Version {number}, trained again from {code}, is the same: {len(now)} metrics to the last digit, "
+        f"and {holdout.height} predictions on the holdout."
+    )
+
+
+@contextmanager
+def _worktree(commit: str, number: int) -> Iterator[Path]:
+    """Check a commit out into a scratch folder for the block; yield where the project lies in it."""
+    below = git("rev-parse", "--show-prefix").decode().strip()
+    try:
+        git("cat-file", "-e", f"{commit}^{{commit}}")
+    except ProjectError:
+        raise ProjectError(
+            f"Commit {commit}, which version {number} was trained from, is not in this repository; fetch its branch, "
+            "or `git fetch --unshallow` where the clone is shallow."
+        ) from None
+    with TemporaryDirectory(prefix="reproduce-") as folder:
+        tree = Path(folder).resolve() / "tree"
+        try:
+            git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+            yield tree / below
+        finally:
+            with suppress(ProjectError):
+                git("worktree", "remove", "--force", str(tree))
+
+
+def _apply_patch(version: ModelVersion, scratch: Path) -> None:
+    """Apply what the code was beyond its commit."""
+    try:
+        patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH)
+        top = git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
+        git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
+    except (OSError, ProjectError) as error:
+        raise ProjectError(f"The patch of version {version.version} cannot be applied: {error}") from None
+
+
+def _bring(name: str, digest: str, scratch: Path) -> None:
+    """Put an input of the training where it was, unless git has brought it."""
+    if not (scratch / name).exists() or md5(scratch / name) != digest:
+        storage.fetch(digest, name, scratch / name)
+
+
+def _train(number: int, scratch: Path) -> None:
+    """Run the training of the scratch folder, with a memory of its own."""
+    (scratch / ".env").unlink(missing_ok=True)
+    own = {"PYTHONPATH": str(scratch / "src"), "PROJECT_ROOT": str(scratch)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    done = subprocess.run(
+        [sys.executable, "-m", NAME, "train"],
+        cwd=scratch,
+        env=inherited | own,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{said}")
+
+
+def _metrics(then: dict[str, float], now: dict[str, float]) -> Iterator[str]:
+    for name, value in now.items():
+        if then.get(name) != value:
+            yield f"{name} is {value!r}, and was {then.get(name)!r}"
+
+
+def _predictions(model: Path, scratch: Path, holdout: pl.DataFrame) -> Iterator[str]:
+    """Say in how many rows of the holdout the registered model and the new one differ."""
+    with packed.unpacked(model) as old:
+        then = _outputs(old, holdout)
+    with packed.loaded(scratch / "src" / NAME, scratch / "models") as new:
+        now = _outputs(new, holdout)
+    for what in sorted({*then, *now}):
+        if then.get(what, np.empty(0)).shape != now.get(what, np.empty(0)).shape:
+            yield f"the {what} have another shape"
+        else:
+            rows = int((then[what] != now[what]).reshape(holdout.height, -1).any(axis=1).sum())
+            if rows:
+                yield f"the {what} of {rows} of the {holdout.height} rows of the holdout differ"
+
+
+def _outputs(predictor: Any, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    made = {"predictions": np.asarray(predictor.predict(rows))}
+    if hasattr(predictor.pipeline, "predict_proba"):
+        made["probabilities"] = predictor.predict(rows, {"probabilities": True}).to_numpy()
+    return made
+
+
+def _libraries(model: Path) -> Iterator[str]:
+    """Say which libraries, of those that the version recorded, are here in another version."""
+    python = Model.load(str(model)).flavors["python_function"]["python_version"]
+    recorded = [line.split("==") for line in (model / "requirements.txt").read_text(encoding="utf-8").splitlines()]
+    for name, then in [("python", python), *(pair for pair in recorded if len(pair) == 2)]:  # noqa: PLR2004
+        try:
+            now = platform.python_version() if name == "python" else installed(name)
+        except PackageNotFoundError:
+            now = "missing"
+        if then != now:
+            yield f"{name} {now}, then {then}"
