@@ -25,7 +25,7 @@ def forest(**params):
     """Make the project search a forest: any table, and quick."""
     problem = read_params().data.problem
     wanted = {
-        "model": {"estimator": f"sklearn.ensemble.{FOREST[problem]}", "params": {"n_estimators": 5}},
+        "model": {"estimator": f"sklearn.ensemble.{FOREST[problem]}", "params": {"n_estimators": 5, "max_depth": 3}},
         "search": {"folds": 2, "candidates": 6, "params": params},
     }
     lines, file = [], root() / "params.yaml"
@@ -181,7 +181,7 @@ def test_same_seed_gives_the_same_scores_in_any_order_of_threads(trained, edited
 @pytest.fixture
 def killed(trained, edited) -> int:
     """Kill a search, as the system would, after some of its candidates; return how many had finished."""
-    forest(n_estimators=[60, 61, 62, 63, 64, 65])
+    forest(n_estimators=[10, 11, 12, 13, 14, 15])
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", tracking.NAME, "train"]
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
