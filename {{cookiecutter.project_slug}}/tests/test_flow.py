@@ -12,7 +12,12 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
 from ruamel.yaml import YAML
 
 from {{ cookiecutter.__package }} import registry, tracking, versioning
@@ -21,10 +26,11 @@ from {{ cookiecutter.__package }}.errors import ProjectError
 from {{ cookiecutter.__package }}.flows import policies, promotion
 from {{ cookiecutter.__package }}.flows.policies import PACKAGE, by_content, digest_of_code, may_pass
 from {{ cookiecutter.__package }}.flows.training import training
+from {{ cookiecutter.__package }}.flows.violations import VIOLATIONS
 from {{ cookiecutter.__package }}.params import read_params
 from {{ cookiecutter.__package }}.predictor import Predictor
 from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import promote
+from {{ cookiecutter.__package }}.steps import ingest, promote
 from {{ cookiecutter.__package }}.steps.promote import Decision
 
 PROJECT = Path(__file__).parents[1]
@@ -176,9 +182,12 @@ def test_deleted_output_is_made_again(trained):
 def test_edited_input_is_noticed(trained, edited):
     source = root() / read_params().data.source
     original = source.read_bytes()
-    rows = original.splitlines(keepends=True)
+    backwards = ingest.read_table(source).reverse().collect()
     try:
-        source.write_bytes(b"".join(rows[:-1]))
+        if source.suffix == ".parquet":
+            backwards.write_parquet(source)
+        else:
+            backwards.write_csv(source, separator=ingest.separator(source))
         states = task_states(training(return_state=True))
         assert states["ingest"] == states["features"] == ["Completed"]
     finally:
@@ -210,15 +219,25 @@ def test_everything_that_dvc_keeps_is_in_the_record_of_the_run(trained):
 
 def test_violated_contract_stops_the_run_before_anything_is_registered(trained, edited):
     client = tracking.connect()
-    before = len(client.search_model_versions(f"name = '{tracking.NAME}'"))
-    (edited / "contract.yaml").write_text(
-        (edited / "contract.yaml").read_text().replace("rows:\n  min: ", "rows:\n  min: 999999", 1)
-    )
+    runs, before = client.search_runs(["1"]), len(client.search_model_versions(f"name = '{tracking.NAME}'"))
+    params, contract = read_params(), YAML().load(edited / "contract.yaml")
+    # Whatever the target is, it is not this.
+    contract["columns"][params.data.target] = {"type": "string", "nullable": True, "allowed": ["nothing"]}
+    YAML().dump(contract, edited / "contract.yaml")
     state = training(return_state=True)
     assert state.is_failed()
-    with pytest.raises(ProjectError, match=r"rows\.min is 999999"):
+    with pytest.raises(ProjectError, match=r"breaks 'allowed: nothing' in \d+ row\(s\), for example '") as violation:
         state.result()
+    assert params.data.target in str(violation.value)
     assert len(client.search_model_versions(f"name = '{tracking.NAME}'")) == before
+    assert len(client.search_runs(["1"])) == len(runs)
+    kept = pl.read_parquet(root() / VIOLATIONS)
+    assert kept["breaks"].str.contains("allowed: nothing").all()
+    with get_client(sync_client=True) as api:
+        of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+        [table] = api.read_artifacts(artifact_filter=of_run)
+    assert (table.type, table.key, table.description) == ("table", "violations", str(violation.value))
+    assert len(json.loads(table.data)) == min(20, kept.height)
 
 
 @pytest.mark.parametrize(

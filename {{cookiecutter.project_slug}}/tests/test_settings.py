@@ -36,6 +36,14 @@ def test_wrong_contract_is_named(edited):
     assert "`columns.x.nullabel` is not a key here; allowed are type, nullable, allowed" in str(error.value)
 
 
+def test_allowed_values_of_another_type_are_named(edited):
+    (edited / "contract.yaml").write_text("columns: {x: {type: string, allowed: [1, 2]}}")
+    with pytest.raises(
+        ProjectError, match=r"contract\.yaml: a column of type string allows \[1, 2\]; `allowed` is for"
+    ):
+        contract.read_contract()
+
+
 def test_empty_file_is_one_sentence(edited):
     (edited / "params.yaml").write_text("")
     with pytest.raises(ProjectError, match=r"params\.yaml"):

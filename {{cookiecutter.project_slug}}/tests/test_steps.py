@@ -146,15 +146,28 @@ def test_parameter_that_the_estimator_rejects_is_one_sentence():
 
 @pytest.mark.parametrize(
     "estimator",
-    ["ensemble.RandomForestClassifier", "linear_model.LogisticRegression", "neighbors.KNeighborsClassifier", "svm.SVC"],
+    [
+        "ensemble.HistGradientBoostingClassifier",
+        "ensemble.RandomForestClassifier",
+        "linear_model.LogisticRegression",
+        "neighbors.KNeighborsClassifier",
+        "svm.SVC",
+    ],
 )
 def test_saved_pipeline_predicts_the_same(estimator, tmp_path):
-    pipeline = train.fit(
-        train.build_pipeline("classification", f"sklearn.{estimator}", {}), TABLE.drop("label"), TABLE["label"]
+    number = pl.int_range(TABLE.height)
+    moment = pl.lit(dt.datetime(2020, 1, 1)) + number * dt.timedelta(hours=7)
+    rows = TABLE.drop("label").with_columns(
+        moment.alias("moment"),
+        moment.dt.date().alias("day"),
+        (number % 3 == 0).alias("flag"),
+        pl.format("word{} and {}", number, number * 7).alias("text"),
     )
+    rows = rows.with_columns(pl.when(number % 5 > 0).then(pl.all()).name.suffix(" or nothing"))
+    pipeline = train.fit(train.build_pipeline("classification", f"sklearn.{estimator}", {}), rows, TABLE["label"])
     train.save(pipeline, tmp_path / "p.skops")
     again = train.load(tmp_path / "p.skops")
-    assert again.predict(TABLE.drop("label")).tolist() == pipeline.predict(TABLE.drop("label")).tolist()
+    assert again.predict(rows).tolist() == pipeline.predict(rows).tolist()
 
 
 def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """What the raw table must be, as contract.yaml has it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .settings import Strict, read_yaml
 
@@ -18,6 +18,14 @@ class Column(Strict):
     min: float | None = None
     max: float | None = None
     unique: bool = False
+
+    @model_validator(mode="after")
+    def allowed_fits_type(self) -> Self:
+        """Want text allowed for text, and whole numbers for whole numbers."""
+        kind = {"string": str, "integer": int}.get(self.type)
+        if self.allowed is not None and not all(kind and isinstance(value, kind) for value in self.allowed):
+            raise ValueError(f"a column of type {self.type} allows {self.allowed}; `allowed` is for texts and integers")
+        return self
 
 
 class Rows(Strict):

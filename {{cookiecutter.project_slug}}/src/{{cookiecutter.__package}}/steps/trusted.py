@@ -7,6 +7,10 @@ and boosting, and what skrub's pipeline around an estimator is made of.
 TRUSTED = (
     "functools.partial",
     "numpy.dtype",
+    "polars.datatypes.classes.Date",
+    "polars.datatypes.classes.Datetime",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.interpolate._bsplines._BSpline",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._kd_tree.KDTree",
@@ -20,6 +24,7 @@ TRUSTED = (
     "skrub._dataframe._common.is_categorical",
     "skrub._dataframe._common.is_numeric",
     "skrub._datetime_encoder.DatetimeEncoder",
+    "skrub._datetime_encoder._SplineEncoder",
     "skrub._drop_uninformative.DropUninformative",
     "skrub._duration_to_float.DurationToFloat",
     "skrub._squashing_scaler.SquashingScaler",
