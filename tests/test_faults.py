@@ -1,7 +1,9 @@
-"""What a killed training leaves behind, and that the next one completes. Slow."""
+"""What a killed or failing training leaves behind, and that the next one completes. Slow."""
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -12,12 +14,12 @@ pytestmark = pytest.mark.slow
 
 # Train with a fault at a named point; Prefect may be imported only after it was configured.
 FAULT = """
-import os, signal, sys
+import os, resource, signal, sys
 from pathlib import Path
 from {package} import cli, orchestration
 orchestration.configure()
 from prefect.task_engine import SyncTaskRunEngine
-call = SyncTaskRunEngine.call_task_fn
+call, replace = SyncTaskRunEngine.call_task_fn, Path.replace
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -27,7 +29,18 @@ def in_task(engine, transaction):
         return call(engine, transaction)
     if {fault!r} == "killed before":
         die()
-    return call(engine, transaction)
+    if {fault!r} == "disk full":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    if {fault!r} == "server gone":
+        import psutil
+        [server] = psutil.Process().children()
+        server.kill()
+    try:
+        return call(engine, transaction)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if {fault!r} == "killed after":
+            die()
 
 SyncTaskRunEngine.call_task_fn = in_task
 if {fault!r} == "killed in a write":
@@ -57,7 +70,7 @@ ENDED = {"Completed", "Failed", "Crashed"}
 
 
 class TestFaults:
-    """A project that has trained once, and then is killed at one point after the other."""
+    """A project that has trained once, and then meets one fault after the other."""
 
     versions: ClassVar[int] = 1
 
@@ -111,10 +124,65 @@ class TestFaults:
             ("features", "killed before"),
             ("features", "killed in a write"),
             ("train", "killed before"),
+            ("train", "killed after"),
+            ("evaluate", "killed before"),
+            ("promote", "killed before"),
+            ("register", "killed before"),
+            ("register", "killed after"),
         ],
     )
     def test_killed_training_leaves_nothing_half_done(self, project: Running, task: str, fault: str) -> None:
         lock = (project.path / "dvc.lock").read_bytes()
         assert self.fail(project, task, fault).returncode == -9
         assert (project.path / "dvc.lock").read_bytes() == lock
-        assert self.complete(project, made=1)["flows"].count("Crashed") > 0
+        # A version is registered whole, or not at all.
+        whole = int((task, fault) == ("register", "killed after"))
+        assert self.complete(project, made=whole + 1)["flows"].count("Crashed") > 0
+
+    def test_full_disk_is_said_and_nothing_is_lost(self, project: Running) -> None:
+        failed = self.fail(project, "train", "disk full")
+        assert failed.returncode == 1
+        assert re.search("Training failed: .*File too large", failed.stderr)
+        assert "Failed" in self.complete(project, made=1)["flows"]
+
+    def test_server_that_goes_away_takes_nothing_along(self, project: Running) -> None:
+        failed = self.fail(project, "train", "server gone")
+        assert failed.returncode == 1
+        assert re.search(r"The Prefect API at http://127\.0\.0\.1:\d+/api went away", failed.stderr)
+        assert "Traceback" not in failed.stderr
+        self.complete(project, made=2)
+
+    def test_locked_mlflow_is_waited_for(self, project: Running) -> None:
+        hold = """if True:
+            import sqlite3, time
+            held = sqlite3.connect("mlflow.db", isolation_level=None)
+            held.execute("BEGIN EXCLUSIVE")
+            print("held", flush=True)
+            time.sleep(25)
+        """
+        with self.held(project, hold):
+            assert self.fail(project, "none", "").returncode == 0
+        self.complete(project, made=2)
+
+    def test_held_dvc_lock_is_waited_for(self, project: Running) -> None:
+        hold = """if True:
+            import time
+            from dvc.repo import Repo
+            with Repo().lock:
+                print("held", flush=True)
+                time.sleep(15)
+        """
+        with self.held(project, hold) as holder:
+            project.make("train")
+            assert holder.poll() == 0
+
+    @contextmanager
+    def held(self, project: Running, code: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a program that holds something for a while; go on when it does."""
+        with project.start(str(project.environment / "bin/python"), "-c", code) as holder:
+            try:
+                assert holder.stdout
+                assert holder.stdout.readline() == "held\n"
+                yield holder
+            finally:
+                holder.kill()
