@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
@@ -40,7 +40,7 @@ def reproduce(number: int) -> str:
             f"Version {number} was trained where there was no git commit, so nothing says with which code; "
             "commit, and train again."
         )
-    with packed.downloaded(version) as model, _worktree(commit, number) as scratch:
+    with packed.downloaded(version) as model, worktree(commit, number) as scratch:
         if dirty:
             _apply_patch(version, scratch)
         for name, digest in version.tags.items():
@@ -50,7 +50,12 @@ def reproduce(number: int) -> str:
         metrics = json.loads((scratch / "reports/metrics.json").read_text(encoding="utf-8"))
         then, now = registry.metrics(number), dict(flatten(metrics))
         holdout = pl.read_parquet(scratch / "data/processed/holdout.parquet")
-        differences = [*_metrics(then, now), *_predictions(model, scratch, holdout)]
+        # One after the other: both packages are imported by the same name.
+        with packed.unpacked(model) as old:
+            said_then = outputs(old, holdout)
+        with packed.loaded(scratch / "src" / NAME, scratch / "models") as new:
+            said_now = outputs(new, holdout)
+        differences = [*differing_metrics(then, now), *differing_rows(said_then, said_now)]
         libraries = list(_libraries(model))
     code = f"commit {commit[:12]}{' and its patch' if dirty else ''}"
     if differences:
@@ -66,7 +71,7 @@ def reproduce(number: int) -> str:
 
 
 @contextmanager
-def _worktree(commit: str, number: int) -> Iterator[Path]:
+def worktree(commit: str, number: int) -> Iterator[Path]:
     """Check a commit out into a scratch folder for the block; yield where the project lies in it."""
     below = git("rev-parse", "--show-prefix").decode().strip()
     try:
@@ -121,32 +126,30 @@ def _train(number: int, scratch: Path) -> None:
         raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{said}")
 
 
-def _metrics(then: dict[str, float], now: dict[str, float]) -> Iterator[str]:
+def differing_metrics(then: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
+    """Say which metrics differ, be it in the last digit."""
     for name, value in now.items():
         if then.get(name) != value:
             yield f"{name} is {value!r}, and was {then.get(name)!r}"
 
 
-def _predictions(model: Path, scratch: Path, holdout: pl.DataFrame) -> Iterator[str]:
-    """Say in how many rows of the holdout the registered model and the new one differ."""
-    with packed.unpacked(model) as old:
-        then = _outputs(old, holdout)
-    with packed.loaded(scratch / "src" / NAME, scratch / "models") as new:
-        now = _outputs(new, holdout)
-    for what in sorted({*then, *now}):
-        if then.get(what, np.empty(0)).shape != now.get(what, np.empty(0)).shape:
-            yield f"the {what} have another shape"
-        else:
-            rows = int((then[what] != now[what]).reshape(holdout.height, -1).any(axis=1).sum())
-            if rows:
-                yield f"the {what} of {rows} of the {holdout.height} rows of the holdout differ"
-
-
-def _outputs(predictor: Any, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+def outputs(predictor: Any, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Return what a model says of rows: its predictions, and its probabilities if it has any."""
     made = {"predictions": np.asarray(predictor.predict(rows))}
     if hasattr(predictor.pipeline, "predict_proba"):
         made["probabilities"] = predictor.predict(rows, {"probabilities": True}).to_numpy()
     return made
+
+
+def differing_rows(then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Say in how many rows of the holdout the outputs of two models differ."""
+    for what in sorted({*then, *now}):
+        if what not in now or what not in then:
+            yield f"there are no {what} any more" if what in then else f"there were no {what}"
+        elif then[what].shape != now[what].shape:
+            yield f"the {what} have another shape: {now[what].shape}, and it was {then[what].shape}"
+        elif rows := int((then[what] != now[what]).reshape(len(now[what]), -1).any(axis=1).sum()):
+            yield f"the {what} of {rows} of the {len(now[what])} rows of the holdout differ"
 
 
 def _libraries(model: Path) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ def repository() -> Iterator[Any]:
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
-        with Repo(str(root())) as repo:
+        # DVC names files as they are seen from the working folder.
+        with chdir(root()), Repo() as repo:
             yield repo
     except DvcException as error:
         raise ProjectError(f"DVC says: {error}") from None
