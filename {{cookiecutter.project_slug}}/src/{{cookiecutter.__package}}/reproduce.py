@@ -75,7 +75,7 @@ def worktree(commit: str, number: int) -> Iterator[Path]:
     """Check a commit out into a scratch folder for the block; yield where the project lies in it."""
     below = git("rev-parse", "--show-prefix").decode().strip()
     try:
-        git("cat-file", "-e", f"{commit}^{{commit}}")
+        git("cat-file", "-e", f"{commit}^0")
     except ProjectError:
         raise ProjectError(
             f"Commit {commit}, which version {number} was trained from, is not in this repository; fetch its branch, "
