@@ -26,11 +26,29 @@ from skrub import tabular_pipeline
 table = pl.read_csv("data/raw/penguins.csv", null_values="NA")
 table = table.with_columns(bill_ratio=pl.col("bill_length_mm") / pl.col("bill_depth_mm"))
 learned, kept = train_test_split(table, test_size=0.25, random_state=7, stratify=table["species"])
-model = tabular_pipeline(HistGradientBoostingClassifier(max_depth=3, random_state=0))
+model = tabular_pipeline(HistGradientBoostingClassifier(max_depth=3, max_iter=60, random_state=0))
 model.fit(learned.drop("species"), learned["species"].to_numpy())
-print(f1_score(kept["species"].to_numpy(), model.predict(kept.drop("species")), average="macro"))
+score = f1_score(kept["species"].to_numpy(), model.predict(kept.drop("species")), average="macro")
 skops.io.dump(model, "bare.skops")
 """
+# The same with the least that a run in MLflow is: a metric and a registered model, without signature or example.
+LOGGED = (
+    BARE
+    + """
+import mlflow
+mlflow.set_tracking_uri("sqlite:///bare.db")
+with mlflow.start_run():
+    mlflow.log_metric("f1_macro", score)
+    mlflow.sklearn.log_model(
+        model,
+        name="model",
+        pip_requirements=["scikit-learn", "skrub"],
+        registered_model_name="bare",
+        serialization_format="skops",
+        skops_trusted_types=skops.io.get_untrusted_types(file="bare.skops"),
+    )
+"""
+)
 
 
 def seconds(
@@ -73,6 +91,7 @@ def main() -> None:
 
         subprocess.run(["make", "setup"], cwd=project, check=True, stdout=subprocess.DEVNULL)
         (project / "bare.py").write_text(BARE)
+        (project / "logged.py").write_text(LOGGED)
         params = project / "params.yaml"
         rates = iter(range(1, 100))
 
@@ -84,6 +103,9 @@ def main() -> None:
         flow = ["uv", "run", "--quiet", "penguin-model", "train"]
         bare = seconds(["uv", "run", "--quiet", "python", "bare.py"], project)
         show("bare script", bare, bare)
+        logged = ["uv", "run", "--quiet", "python", "logged.py"]
+        seconds(logged, project, runs=1)  # makes the database
+        show("bare script that logs to MLflow", seconds(logged, project), bare)
         show("make train, first (one run)", seconds(train, project, runs=1), bare)
         show("make train, one parameter changed", seconds(train, project, change), bare)
         show("make train, nothing changed", seconds(train, project), bare)
