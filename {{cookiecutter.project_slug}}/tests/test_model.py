@@ -34,11 +34,11 @@ def test_learns_what_can_be_learned():
     dummy = DummyClassifier() if classes else DummyRegressor()
     pipeline = train.build_pipeline(params.data.problem, params.model.estimator, params.model.params)
     judged = [
-        Judged(evaluate.metrics(params.data.problem, evaluate.predict(pipeline, rows, holdout[target])))
-        for pipeline, rows in [(model.pipeline, model.columns(holdout)), (dummy, holdout.drop(target))]
-        evaluate.metrics(
-            params.data.problem,
-            evaluate.predict(model.fit(rows[:300], target[:300].to_numpy()), rows[300:], target[300:]),
+        Judged(
+            evaluate.metrics(
+                params.data.problem,
+                evaluate.predict(model.fit(rows[:300], target[:300].to_numpy()), rows[300:], target[300:]),
+            )
         )
         for model in (pipeline, dummy)
     ]

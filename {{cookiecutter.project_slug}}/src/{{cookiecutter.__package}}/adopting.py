@@ -11,7 +11,7 @@ from typing import NamedTuple
 import dotenv
 import polars as pl
 
-from . import rewriting, sources, versioning
+from . import rewriting, sources, storage
 from .params import Problem
 from .settings import home, root
 from .steps import infer, ingest, profile
@@ -48,7 +48,7 @@ def adopt(wish: Wish) -> list[str]:
         with _undone({*written, root() / source, root() / f"{source}.dvc", root() / RAW / ".gitignore"}):
             if taken != root() / source:
                 taken.replace(root() / source)
-            versioning.track(source)
+            storage.track(source)
             for file, text in written.items():
                 new = Path(folder) / file.name
                 new.write_text(text, encoding="utf-8")

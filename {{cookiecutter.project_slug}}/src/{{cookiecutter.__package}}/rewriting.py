@@ -18,6 +18,7 @@ ESTIMATORS: dict[Problem, str] = {
     "classification": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
+SPLITS: dict[Problem, str] = {"classification": "stratified", "regression": "random"}
 HEADER = """\
 # What the raw table must be. A row that breaks a rule stops the run before anything is trained.
 # Per column: type (string, integer, float, boolean, date, datetime), nullable, allowed, min, max, unique.
@@ -33,8 +34,10 @@ def params(data: Mapping[str, Any], by: tuple[str, str] | None, decision: Decisi
     lists = {key: _flow(value) for key, value in chosen.items() if isinstance(value, list)}
     _set(file["data"], chosen | lists)
     _empty(file, "features")
-    if by or before.split.column is not None:
-        _set(file["split"], {"by": by[0] if by else None, "column": by[1] if by else None})
+    if by:
+        _set(file["split"], {"by": by[0], "column": by[1]})
+    elif before.split.column is not None or decision.problem != before.data.problem:
+        _set(file["split"], {"by": SPLITS[decision.problem], "column": None})
     if decision.problem != before.data.problem:
         file["model"]["estimator"] = ESTIMATORS[decision.problem]
         if before.model.estimator not in ESTIMATORS.values():

@@ -13,15 +13,19 @@ from .versioning import md5
 
 
 @contextmanager
-def repository() -> Iterator[Any]:
-    """Open the project as DVC's `Repo` for the block; raise ProjectError with what DVC complains about."""
+def repository(*, wait: bool = False) -> Iterator[Any]:
+    """Open the project as DVC's `Repo` for the block; raise ProjectError with what DVC complains about.
+
+    With `wait` it waits for another DVC that holds the lock.
+    """
     from dvc.exceptions import DvcException  # noqa: PLC0415
     from dvc.repo import Repo  # noqa: PLC0415
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
         # DVC names files as they are seen from the working folder.
-        with chdir(root()), Repo() as repo:
+        with chdir(root()), Repo(_wait_for_lock=wait) as repo:
+            repo.scm_context.quiet = True
             yield repo
     except DvcException as error:
         raise ProjectError(f"DVC says: {error}") from None
@@ -76,3 +80,13 @@ def _copy(cache: Any, known_by: Any, to: Path) -> bool:
     except FileNotFoundError:
         return False
     return md5(to) == str(known_by.value)
+
+
+def track(path: Path) -> None:
+    """Let DVC version a file below the root, as it is now."""
+    known = root() / f"{path}.dvc"
+    if known.exists() and md5(root() / path) not in known.read_text(encoding="utf-8"):
+        # New content belongs into the remote of the project, wherever the old one came from.
+        known.unlink()
+    with repository(wait=True) as repo:
+        repo.add(str(path))

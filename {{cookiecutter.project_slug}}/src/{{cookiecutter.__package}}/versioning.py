@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,20 +91,3 @@ def git(*arguments: str, cwd: Path | None = None, **environment: str) -> bytes:
         said = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise ProjectError(f"git {arguments[0]} failed: {said}") from None
     return done.stdout
-
-
-def track(path: Path) -> None:
-    """Let DVC version a file below the root, as it is now; raise ProjectError with DVC's reason if it cannot."""
-    known = root() / f"{path}.dvc"
-    if known.exists() and md5(root() / path) not in known.read_text(encoding="utf-8"):
-        # New content belongs into the remote of the project, wherever the old one came from.
-        known.unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "add", "--quiet", str(path)],
-        cwd=root(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ProjectError(f"DVC cannot track {path}: {done.stderr.strip().removeprefix('ERROR: ')}")

@@ -6,7 +6,7 @@ import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from .. import sources, versioning
+from .. import sources, storage
 from ..contract import Contract, read_contract
 from ..errors import ProjectError
 from ..params import Data, read_params
@@ -44,7 +44,7 @@ def hold(snapshot: Path, data: Data, contract: Contract) -> None:
 def track(snapshot: Path, source: Path) -> None:
     """Put the new snapshot in the place of the present one, for DVC to version."""
     snapshot.replace(root() / source)
-    versioning.track(source)
+    storage.track(source)
     get_run_logger().info("%s is new; `make train` learns from it", source)
 
 

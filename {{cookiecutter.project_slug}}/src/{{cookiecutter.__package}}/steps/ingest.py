@@ -20,8 +20,8 @@ SEPARATORS = ",;\t|"
 def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
     """Scan a CSV or Parquet file; nothing is read before the frame is collected or written.
 
-    Text is missing where it is one of `null_values`. A CSV's columns get the given types, and are text without; to
-    collect it then raises ComputeError for a value that is not of its type.
+    Text is missing where it is one of `null_values`, and in a CSV where it is empty. A CSV's columns get the given
+    types, and are text without; to collect it then raises ComputeError for a value that is not of its type.
     """
     name = source.name.lower()
     if name.endswith(PARQUET):
@@ -32,7 +32,7 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
         raise ProjectError(
             f"'{source}' is not read, for '{source.suffix}' is no table here; give a .csv, .tsv or .parquet file."
         )
-    options: dict[str, Any] = {"separator": separator(source), "null_values": list(null_values), "infer_schema": False}
+    options: dict[str, Any] = {"separator": separator(source), "null_values": ["", *null_values], "infer_schema": False}
     columns = pl.scan_csv(source, **options).collect_schema()
     known = {column: DTYPES[kind] for column, kind in (types or {}).items() if column in columns}
     return pl.scan_csv(source, schema_overrides=known, **options)

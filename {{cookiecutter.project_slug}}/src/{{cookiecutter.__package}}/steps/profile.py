@@ -52,10 +52,10 @@ def missing_words(table: pl.LazyFrame) -> list[str]:
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
     likely = [pl.col(name).filter(pl.col(name).str.strip_chars().is_in(MISSING | PERHAPS | {""})) for name in names]
     found = dict(zip(names, _row(table, [words.unique().implode() for words in likely]), strict=True))
-    everywhere = {word for words in found.values() for word in words if word}
+    everywhere = {word for words in found.values() for word in words}
     sure = {word for word in everywhere if not word.strip() or word.strip() in MISSING}
     for name in names:
-        words = set(found[name]) - sure - {""}
+        words = set(found[name]) - sure
         if not words:
             continue
         if types_of(without(table.select(name), [*sure, *words]))[name] not in {"string", None}:
