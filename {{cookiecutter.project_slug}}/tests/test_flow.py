@@ -87,6 +87,11 @@ def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
     )
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.digest == versioning.md5(root() / read_params().data.source)
+    assert (
+        json.loads(dataset.dataset.profile)["num_rows"]
+        == pl.read_parquet(root() / "data/processed/table.parquet").height
+    )
+    assert [tag.value for tag in dataset.tags] == ["training"]
     assert [file.path for file in client.list_artifacts(version.run_id, "plots")]
 
 

@@ -1,12 +1,14 @@
 """Write params.yaml and contract.yaml for a new table; comments, and what does not depend on the table, stay."""
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
 from .contract import Column, Contract
 from .errors import ProjectError, explain
@@ -30,12 +32,12 @@ def params(data: Mapping[str, Any], by: tuple[str, str] | None, decision: Decisi
     """Return params.yaml for the table of `data`; `by` is how and by which column it is split, if not by chance."""
     before, yaml = read_params(), _yaml()
     file: CommentedMap = yaml.load((root() / "params.yaml").read_text(encoding="utf-8"))
-    chosen = {"problem": decision.problem, "drop": decision.drop, **data}
+    chosen = {"problem": decision.problem, "drop": decision.drop} | {name: _quoted(text) for name, text in data.items()}
     lists = {key: _flow(value) for key, value in chosen.items() if isinstance(value, list)}
     _set(file["data"], chosen | lists)
     _empty(file, "features")
     if by:
-        _set(file["split"], {"by": by[0], "column": by[1]})
+        _set(file["split"], {"by": by[0], "column": _quoted(by[1])})
     elif before.split.column is not None or decision.problem != before.data.problem:
         _set(file["split"], {"by": SPLITS[decision.problem], "column": None})
     if decision.problem != before.data.problem:
@@ -85,7 +87,8 @@ def _empty(section: CommentedMap, key: str) -> None:
 
 
 def _flow(content: Any) -> Any:
-    made: CommentedMap | CommentedSeq = CommentedMap(content) if isinstance(content, Mapping) else CommentedSeq(content)
+    made: CommentedMap | CommentedSeq
+    made = CommentedMap(content) if isinstance(content, Mapping) else CommentedSeq(map(_quoted, content))
     made.fa.set_flow_style()
     return made
 
@@ -94,7 +97,7 @@ def contract(found: Contract) -> str:
     """Return contract.yaml: a line a column, and only what is not the default."""
     content = {
         "rows": found.rows.model_dump(exclude_defaults=True),
-        "columns": {name: _rules(column) for name, column in found.columns.items()},
+        "columns": {_quoted(name): _rules(column) for name, column in found.columns.items()},
     }
     written = io.StringIO()
     _yaml().dump(content, written)
@@ -110,6 +113,13 @@ def _rules(column: Column) -> CommentedMap:
             rules[key] = int(value)
     made: CommentedMap = _flow(rules)
     return made
+
+
+def _quoted(text: Any) -> Any:
+    """Quote what is more than words: the writer leaves plain what not every reader takes, such as 12:30 in a list."""
+    if not isinstance(text, str) or re.fullmatch(r"[\w./-]+( [\w./-]+)*", text):
+        return text
+    return SingleQuotedScalarString(text) if text.isprintable() else DoubleQuotedScalarString(text)
 
 
 def _yaml() -> YAML:

@@ -14,14 +14,13 @@ from urllib.parse import urlsplit
 import mlflow
 import polars as pl
 from mlflow import MlflowClient
-from mlflow.data.dataset_source_registry import get_dataset_source_from_json
-from mlflow.data.polars_dataset import from_polars
-from mlflow.entities import Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from . import predictor
-from .contract import Column
+from .contract import Column, Contract
 from .predictor import Recipe
 from .settings import read_settings
 
@@ -76,11 +75,21 @@ def end_killed(flow_run_id: str) -> bool:
     return any(run_.info.status == "FINISHED" for run_ in runs)
 
 
-def log_dataset(table: pl.DataFrame, source: Path, md5: str, target: str) -> None:
-    """Record which table the active run learned from: name, digest (the MD5 that DVC knows it by) and source."""
-    origin = get_dataset_source_from_json(json.dumps({"uri": str(source)}), "local")
-    dataset = from_polars(table, source=origin, name=source.name, digest=md5, targets=target)
-    mlflow.log_input(dataset, context="training")
+def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int) -> None:
+    """Record which table a run learned from: name, digest (the MD5 that DVC knows it by), source, columns, row count.
+
+    MLflow's own way would want the whole table in memory.
+    """
+    columns = [ColSpec(TYPES[column.type], name) for name, column in contract.columns.items()]
+    dataset = Dataset(
+        name=file.name,
+        digest=md5,
+        source_type="local",
+        source=json.dumps({"uri": str(file)}),
+        schema=json.dumps({"mlflow_colspec": Schema(columns).to_dict()}),
+        profile=json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
+    )
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])])
 
 
 def log_results(

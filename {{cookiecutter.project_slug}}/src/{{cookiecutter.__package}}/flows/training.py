@@ -128,7 +128,8 @@ def train_and_register() -> Trained:
         predictor = train_model(learned, recipe, model, params.split.seed)
         origin = {"MLflow run": run_id} | described(code, used)
         metrics = evaluate_model(predictor, [learned, kept], tuned, tried, origin)
-        tracking.log_dataset(pl.read_parquet(table.full), raw.path, raw.md5, params.data.target)
+        rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()
+        tracking.log_dataset(run_id, raw.path, raw.md5, contract, rows)
         tracking.log_results(run_id, tuned.model_dump(), metrics | outcome(tried), root() / PLOTS, root() / REPORT)
         link_report(run_id)
         made = [File.at(path) for path in MADE]

@@ -27,15 +27,25 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     if name.endswith(PARQUET):
         missing = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         table = pl.scan_parquet(source)
+        found = table.collect_schema().names()
+        table = table.rename(dict(zip(found, _named(found), strict=True)))
         return table.with_columns(missing) if null_values else table
     if not name.endswith(TEXT):
         raise ProjectError(
             f"'{source}' is not read, for '{source.suffix}' is no table here; give a .csv, .tsv or .parquet file."
         )
     options: dict[str, Any] = {"separator": separator(source), "null_values": ["", *null_values], "infer_schema": False}
+    # Polars leaves the doubled quotes of a quoted heading as they are.
+    options["with_column_names"] = lambda found: _named([name.replace('""', '"') for name in found])
     columns = pl.scan_csv(source, **options).collect_schema()
     known = {column: DTYPES[kind] for column, kind in (types or {}).items() if column in columns}
     return pl.scan_csv(source, schema_overrides=known, **options)
+
+
+def _named(found: Sequence[str]) -> list[str]:
+    """Give a column without a name one, as pandas does: MLflow knows inputs by their names."""
+    unnamed = next(name for name in ("unnamed", *(f"unnamed {i}" for i in range(len(found)))) if name not in found)
+    return [name or unnamed for name in found]
 
 
 def separator(source: Path) -> str:
