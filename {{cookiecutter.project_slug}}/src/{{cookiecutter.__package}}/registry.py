@@ -135,7 +135,7 @@ def describe_newest() -> str:
 @contextmanager
 def _alone() -> Iterator[MlflowClient]:
     """Connect, and keep every other command on this machine that moves the alias out until the end of the block."""
-    database = read_settings().mlflow_tracking_uri.removeprefix("sqlite:///")
+    database = read_settings().mlflow_tracking_uri.removeprefix("sqlite:///").partition("?")[0]
     lock = f"{home() / 'mlflow.db' if '://' in database else database}.lock"
     try:
         with FileLock(lock, timeout=PATIENCE):

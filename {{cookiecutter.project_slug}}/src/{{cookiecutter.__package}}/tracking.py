@@ -142,6 +142,8 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
     ]
     options = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
     signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
+    # The example keeps to the signature also where none of its integers that may be missing is.
+    doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
     info = mlflow.pyfunc.log_model(
         name="model",
         loader_module=predictor.__name__,
@@ -150,7 +152,7 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
         # Named here, because to infer them MLflow would load the model in another process, for ten seconds.
         pip_requirements=[f"{name}=={version(name)}" for name in IMPORTED],
         signature=signature,
-        input_example=example.to_pandas(),
+        input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
     )
     uri: str = info.model_uri
     return uri
