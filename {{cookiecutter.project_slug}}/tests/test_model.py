@@ -33,15 +33,11 @@ def test_learns_what_can_be_learned():
     target = (signal > 0.7).cast(pl.String) if classes else signal.alias("y")
     dummy = DummyClassifier() if classes else DummyRegressor()
     pipeline = train.build_pipeline(params.data.problem, params.model.estimator, params.model.params)
-    judged = [
-        Judged(
-            evaluate.metrics(
-                params.data.problem,
-                evaluate.predict(model.fit(rows[:300], target[:300].to_numpy()), rows[300:], target[300:]),
-            )
-        )
-        for model in (pipeline, dummy)
-    ]
+    judged = []
+    for model in (pipeline, dummy):
+        fitted = model.fit(rows[:300], target[:300].to_numpy())
+        made = evaluate.predict(fitted, rows[300:], target[300:])
+        judged.append(Judged(evaluate.metrics(params.data.problem, made)))
     assert promote.decide(Gate(metric=params.gate.metric), *judged).alias == "champion"
 
 
