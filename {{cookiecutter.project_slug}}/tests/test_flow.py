@@ -3,21 +3,16 @@
 import errno
 import json
 import shutil
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from conftest import change, task_states
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    FlowRunFilter,
-    FlowRunFilterId,
-)
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from ruamel.yaml import YAML
 
 from {{ cookiecutter.__package }} import registry, tracking, versioning
@@ -28,7 +23,7 @@ from {{ cookiecutter.__package }}.flows.policies import PACKAGE, by_content, dig
 from {{ cookiecutter.__package }}.flows.training import training
 from {{ cookiecutter.__package }}.flows.violations import VIOLATIONS
 from {{ cookiecutter.__package }}.params import read_params
-from {{ cookiecutter.__package }}.predictor import Predictor
+from {{ cookiecutter.__package }}.predictor import Predictor, Recipe
 from {{ cookiecutter.__package }}.settings import root
 from {{ cookiecutter.__package }}.steps import ingest, promote
 from {{ cookiecutter.__package }}.steps.promote import Decision
@@ -38,36 +33,9 @@ PROJECT = Path(__file__).parents[1]
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 
 
-def task_states(state) -> dict[str, list[str]]:
-    """Ask Prefect how the tasks of a flow run ended, by step; it records them a moment after the run."""
-    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-    end = time.monotonic() + 20
-    while True:
-        with get_client(sync_client=True) as client:
-            tasks = client.read_task_runs(flow_run_filter=of_run)
-        found = {step: [task.state_name for task in tasks if task.name.startswith(step)] for step in STEPS}
-        if all(states and "Running" not in states for states in found.values()) or time.monotonic() > end:
-            return found
-        time.sleep(0.2)
-
-
-def set_param(found: str, put: str) -> None:
-    file = root() / "params.yaml"
-    text = file.read_text()
-    assert found in text
-    file.write_text(text.replace(found, put, 1))
-
-
-def set_gate(**keys) -> None:
-    file = root() / "params.yaml"
-    params = YAML(typ="safe").load(file)
-    params["gate"].update(keys)
-    file.write_text(json.dumps(params))
-
-
 def test_every_step_completes(trained):
     assert trained.is_completed()
-    assert task_states(trained) == {step: ["Completed"] for step in STEPS}
+    assert task_states(trained, 7) == {step: ["Completed"] for step in STEPS}
 
 
 def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
@@ -109,30 +77,48 @@ def test_no_pickle_is_kept(trained):
     assert not {".pkl", ".pickle", ".joblib"} & set(files)
 
 
-def test_changed_model_reuses_data_and_an_equal_one_challenges(trained, edited):
+def test_equal_model_challenges_and_data_is_reused(trained, edited):
+    change("search", params={})
     again = training(return_state=True)
     assert again.result().alias == "challenger"
-    set_param("    random_state: 0", "    random_state: 1")
-    states = task_states(training(return_state=True))
-    assert states["ingest"] == states["features"] == ["Cached"]
-    assert states["train"] == ["Completed"]
+    assert again.result().metrics == trained.result().metrics
+    reused = {"ingest": ["Cached"], "features": ["Cached"]}
+    assert task_states(again, 7) == {step: ["Completed"] for step in STEPS} | reused
 
 
-def test_champion_is_judged_on_the_rows_of_the_new_model(trained, edited):
-    set_param("  seed: 7", "  seed: 11")
+def test_champion_is_judged_on_the_rows_of_the_new_model(champion, quick, monkeypatch):
+    params = read_params()
+    target = params.data.target
+    change("split", holdout=0.25 if params.split.holdout > 0.3 else 0.4)
+    column = next(name for name in read_contract().columns if name != target)
+    change("gate", slices=[column])
+    seen, decide = [], promote.decide
+    monkeypatch.setattr(promote, "decide", lambda *judged: seen.append(judged) or decide(*judged))
     moved = training(return_state=True).result()
-    assert moved.metrics != trained.result().metrics
     # What the champion does on these rows, not what it did on its own, is held against the new model.
-    gate, rows = read_params().gate, pl.read_parquet(root() / "data/processed/holdout.parquet")
-    recipe = Predictor.load(root() / "models").recipe
-    champion = promotion.judge_champion(1, gate, recipe, rows)
-    assert champion.metrics != trained.result().metrics
-    if moved.alias == "challenger":
-        assert f"{champion.metrics[gate.metric]:.6g}" in moved.reason
+    [(_, challenger, rival)] = seen
+    assert challenger.metrics == moved.metrics
+    rows = pl.read_parquet(root() / "data/processed/holdout.parquet")
+    wrong = champion.predict(rows.to_pandas()) != rows[target].to_numpy()
+    if params.data.problem == "classification":
+        assert rival.metrics["accuracy"] == pytest.approx(1 - wrong.mean())
+    else:
+        errors = champion.predict(rows.to_pandas()) - rows[target].to_numpy()
+        assert rival.metrics["mae"] == pytest.approx(abs(errors).mean())
     assert "may have learned from some of these rows" in moved.reason
+    # And both in the slices that the gate names.
+    assert challenger.slices.keys() == rival.slices.keys()
+    assert sum(part.rows for part in rival.slices.values()) == rows.height
+    assert all(name.startswith(column) for name in rival.slices)
 
 
-def test_champion_that_cannot_predict_the_rows_is_replaced(trained, edited):
+def test_slice_that_is_no_column_is_refused(edited):
+    change("gate", slices=["nosuch"])
+    with pytest.raises(ProjectError, match=r"gate\.slices names 'nosuch'"):
+        Recipe.of(read_params(), read_contract())
+
+
+def test_champion_that_cannot_predict_the_rows_is_replaced(trained):
     gate, rows = read_params().gate, pl.read_parquet(root() / "data/processed/holdout.parquet")
     recipe = Predictor.load(root() / "models").recipe
     required = next(name for name, column in recipe.inputs.columns.items() if not column.nullable)
@@ -142,7 +128,7 @@ def test_champion_that_cannot_predict_the_rows_is_replaced(trained, edited):
     assert f"does {recipe.data.problem} of '{recipe.data.target}'" in promotion.judge_champion(1, gate, other, rows)
 
 
-def test_champion_that_cannot_be_read_stops_the_run(trained, edited):
+def test_champion_that_cannot_be_read_stops_the_run(quick):
     artifacts = root() / "mlartifacts"
     before = registry.newest(tracking.connect())
     artifacts.rename(root() / "away")
@@ -156,7 +142,7 @@ def test_champion_that_cannot_be_read_stops_the_run(trained, edited):
     assert registry.newest(tracking.connect()) == before
 
 
-def test_overtaken_model_stays_a_challenger_and_is_told_why(trained, edited, monkeypatch):
+def test_overtaken_model_stays_a_challenger_and_is_told_why(quick, monkeypatch):
     decided = Decision("champion", "it is better")
     verdict = promotion.Verdict(decided, 99, {})
     monkeypatch.setattr(promote, "decide", lambda *_: decided)
@@ -167,24 +153,14 @@ def test_overtaken_model_stays_a_challenger_and_is_told_why(trained, edited, mon
     assert registry.get(ended.version).tags["reason"] == ended.reason
 
 
-def test_slices_of_the_gate_are_looked_at(trained, edited):
-    target = read_params().data.target
-    column = next(name for name in read_contract().columns if name != target)
-    set_gate(slices=[column])
-    assert training(return_state=True).is_completed()
-    set_gate(slices=["nosuch"])
-    with pytest.raises(ProjectError, match=r"gate\.slices names 'nosuch'"):
-        training(return_state=True).result()
-
-
-def test_deleted_output_is_made_again(trained):
+def test_deleted_output_is_made_again(quick):
     (root() / "data/processed/table.parquet").unlink()
     (root() / "data/processed/training.parquet").write_bytes(b"not what was written")
     assert training(return_state=True).is_completed()
     assert pl.read_parquet(root() / "data/processed/training.parquet").height > 0
 
 
-def test_edited_input_is_noticed(trained, edited):
+def test_edited_input_is_noticed(quick):
     source = root() / read_params().data.source
     original = source.read_bytes()
     backwards = ingest.read_table(source).reverse().collect()
@@ -195,7 +171,7 @@ def test_edited_input_is_noticed(trained, edited):
             backwards.write_csv(source, separator=ingest.separator(source))
         state = training(return_state=True)
         assert state.is_completed()
-        states = task_states(state)
+        states = task_states(state, 7)
         assert states["ingest"] == states["features"] == ["Completed"]
     finally:
         source.write_bytes(original)
@@ -242,9 +218,8 @@ def test_violated_contract_stops_the_run_before_anything_is_registered(trained, 
     assert kept["breaks"].str.contains("allowed: nothing").all()
     with get_client(sync_client=True) as api:
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
-        # A task whose result is kept leaves an artifact of its own.
-        [table] = [found for found in api.read_artifacts(artifact_filter=of_run) if found.type == "table"]
-    assert (table.key, table.description) == ("violations", str(violation.value))
+        [table] = [one for one in api.read_artifacts(artifact_filter=of_run) if one.key == "violations"]
+    assert (table.type, table.key, table.description) == ("table", "violations", str(violation.value))
     assert len(json.loads(table.data)) == min(20, kept.height)
 
 

@@ -1,48 +1,48 @@
 """The search: what is drawn, who wins, and what Prefect and MLflow say of it, also after a kill."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from conftest import change, task_states
+from prefect import flow
+from ruamel.yaml import YAML
 
 from {{ cookiecutter.__package }} import tracking
+from {{ cookiecutter.__package }}.contract import read_contract
 from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows.training import training
+from {{ cookiecutter.__package }}.flows.policies import File
+from {{ cookiecutter.__package }}.flows.search import search_parameters
+from {{ cookiecutter.__package }}.flows.training import TRAINING, training
 from {{ cookiecutter.__package }}.params import Search, read_params
+from {{ cookiecutter.__package }}.predictor import Recipe
 from {{ cookiecutter.__package }}.settings import root
 from {{ cookiecutter.__package }}.steps import search, train
 from {{ cookiecutter.__package }}.steps.search import Tried
+from {{ cookiecutter.__package }}.task_runner import task_runner
 
 FOREST = {"classification": "RandomForestClassifier", "regression": "RandomForestRegressor"}
 
 
 def forest(**params):
     """Make the project search a forest: any table, and quick."""
-    problem = read_params().data.problem
-    wanted = {
-        "model": {"estimator": f"sklearn.ensemble.{FOREST[problem]}", "params": {"n_estimators": 5, "max_depth": 3}},
-        "search": {"folds": 2, "candidates": 6, "params": params},
-    }
-    lines, file = [], root() / "params.yaml"
-    section = ""
-    for line in file.read_text().splitlines():
-        section = line.partition(":")[0] if line[:1].isalpha() else section
-        if section not in wanted:
-            lines.append(line)
-    file.write_text(
-        "\n".join([*lines, *(f"{name}: {value!r}".replace("None", "null") for name, value in wanted.items())])
-    )
+    estimator = f"sklearn.ensemble.{FOREST[read_params().data.problem]}"
+    change("model", estimator=estimator, params={"n_estimators": 5, "max_depth": 3})
+    change("search", folds=2, candidates=4, metric=None, params=params)
+
+
+@flow(task_runner=task_runner())
+def searching() -> str:
+    """Do what the training flow does until the model is chosen; return the MLflow run."""
+    params = read_params()
+    with tracking.run({}) as run_id:
+        search_parameters(run_id, File.at(TRAINING), Recipe.of(params, read_contract()), params)
+    return run_id
 
 
 def runs(parent: str):
+    """Return the candidates of a search, by what was tried."""
     client = tracking.connect()
     experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
-    return client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", order_by=["start_time"])
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    return {tuple(sorted(run.data.params.items())): run for run in found}
 
 
 def newest_run():
@@ -50,18 +50,6 @@ def newest_run():
     experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
     found = client.search_runs([experiment], order_by=["start_time DESC"], max_results=100)
     return next(run for run in found if "mlflow.parentRunId" not in run.data.tags)
-
-
-def candidate_states(flow_run_id) -> list[str]:
-    of_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
-    end = time.monotonic() + 20
-    while True:
-        with get_client(sync_client=True) as client:
-            tasks = client.read_task_runs(flow_run_filter=of_run, limit=200)
-        states = sorted(task.state_name for task in tasks if task.name.startswith("candidate"))
-        if not {"Running", "Pending"} & set(states) or time.monotonic() > end:
-            return states
-        time.sleep(0.2)
 
 
 def test_few_combinations_are_all_tried_and_many_are_drawn():
@@ -95,10 +83,7 @@ def test_no_candidate_is_tried_twice():
     ],
 )
 def test_wrong_entry_is_one_sentence(entry, sentence, edited):
-    file = edited / "params.yaml"
-    before, found, after = file.read_text().partition("\nsearch:\n  params: ")
-    assert found
-    file.write_text(f"{before}\nsearch:\n  params:\n    {entry}\n{after.partition(chr(10))[2]}")
+    change("search", params=YAML(typ="safe").load(entry))
     with pytest.raises(ProjectError, match=sentence) as refused:
         read_params()
     assert len(str(refused.value).splitlines()) == 1
@@ -127,77 +112,65 @@ def test_best_mean_wins_whichever_way_the_metric_goes():
     assert search.best(tried, "rmse").params == {"a": 1}
 
 
-def test_winner_is_fitted_and_a_failed_candidate_fails_alone(trained, edited):
+def test_projects_own_search_is_of_its_own_parameters():
+    params = read_params()
+    model = params.model
+    pipeline = train.build_pipeline(params.data.problem, model.estimator, model.params, params.split.seed)
+    search.check_names(pipeline, params.search)
+    assert search.candidates(params.search, params.split.seed)
+
+
+def test_winner_is_fitted_and_a_failed_candidate_fails_alone(quick):
     forest(max_depth=[2, 4, -3])
     state = training(return_state=True)
     assert state.is_completed()
+    assert task_states(state, 10)["candidate"] == ["Completed", "Completed", "Failed"]
     parent = newest_run()
-    children = runs(parent.info.run_id)
-    assert sorted(run.info.status for run in children) == ["FAILED", "FINISHED", "FINISHED"]
-    assert candidate_states(state.state_details.flow_run_id) == ["Completed", "Completed", "Failed"]
-    [failed] = [run for run in children if run.info.status == "FAILED"]
-    assert failed.data.params == {"model.params.max_depth": "-3"}
-    assert "max_depth" in failed.data.tags["failure"]
-    assert parent.data.params["model.params.max_depth"] in {"2", "4"}
+    children = {run.data.params["model.params.max_depth"]: run for run in runs(parent.info.run_id).values()}
+    assert {depth: run.info.status for depth, run in children.items()} == {
+        "2": "FINISHED",
+        "4": "FINISHED",
+        "-3": "FAILED",
+    }
+    assert "max_depth" in children["-3"].data.tags["failure"]
+    chosen = parent.data.params["model.params.max_depth"]
+    assert chosen in {"2", "4"}
     assert (parent.data.metrics["search.candidates"], parent.data.metrics["search.failed"]) == (3, 1)
     metric = f"search.{read_params().gate.metric}"
-    scores = {run.data.params["model.params.max_depth"]: run.data.metrics.get(metric) for run in children}
-    assert parent.data.metrics["search.score"] == scores[parent.data.params["model.params.max_depth"]]
-    page = (root() / "reports/report.html").read_text()
-    assert "Candidates of the search" in page
+    assert parent.data.metrics["search.score"] == children[chosen].data.metrics[metric]
+    assert "Candidates of the search" in (root() / "reports/report.html").read_text()
     assert (root() / "reports/plots/search.svg").exists()
 
 
-def test_all_failed_is_one_sentence_and_leaves_no_run_open(trained, edited):
+def test_finished_candidate_is_not_fitted_again_and_would_score_the_same(quick):
+    forest(max_depth={"low": 2, "high": 6}, max_features={"low": 0.2, "high": 1.0})
+    first = searching(return_state=True)
+    again = searching(return_state=True)
+    assert task_states(first, 4) == {"candidate": ["Completed"] * 4}
+    assert task_states(again, 4) == {"candidate": ["Cached"] * 4}
+    # Forgotten, it is fitted again, in whatever order the threads end.
+    for kept in (root() / ".prefect/storage").glob("*"):
+        kept.unlink()
+    afresh = searching(return_state=True)
+    assert task_states(afresh, 4) == {"candidate": ["Completed"] * 4}
+    scores = [
+        {tried: run.data.metrics for tried, run in runs(state.result()).items()} for state in (first, again, afresh)
+    ]
+    assert len(scores[0]) == 4
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_all_failed_is_one_sentence_and_leaves_no_run_open(quick):
     forest(max_depth=[-1, -2])
-    state = training(return_state=True)
     with pytest.raises(ProjectError, match=r"All 2 candidates of the search failed; the first: .*max_depth"):
-        state.result()
+        searching()
     assert newest_run().info.status == "FAILED"
-    assert [run.info.status for run in runs(newest_run().info.run_id)] == ["FAILED", "FAILED"]
+    assert [run.info.status for run in runs(newest_run().info.run_id).values()] == ["FAILED", "FAILED"]
 
 
-def test_unknown_parameter_is_refused_before_anything_is_fitted(trained, edited):
+def test_unknown_parameter_is_refused_before_anything_is_fitted(quick):
     forest(depth=[1, 2])
-    state = training(return_state=True)
+    state = searching(return_state=True)
     with pytest.raises(ProjectError, match=r"search\.params names 'depth'"):
         state.result()
-    assert candidate_states(state.state_details.flow_run_id) == []
-
-
-def test_same_seed_gives_the_same_scores_in_any_order_of_threads(trained, edited):
-    forest(max_depth={"low": 2, "high": 6}, max_features={"low": 0.2, "high": 1.0})
-    scores = []
-    for number in (1, 2):
-        for kept in (root() / ".prefect/storage").glob("*"):
-            kept.unlink()
-        assert training(return_state=True).is_completed()
-        found = {run.info.run_name: (run.data.params, run.data.metrics) for run in runs(newest_run().info.run_id)}
-        assert len(found) > 2, number
-        scores.append(found)
-    assert scores[0] == scores[1]
-
-
-@pytest.fixture
-def killed(trained, edited) -> int:
-    """Kill a search, as the system would, after some of its candidates; return how many had finished."""
-    forest(n_estimators=[10, 11, 12, 13, 14, 15])
-    env = os.environ | {"PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", tracking.NAME, "train"]
-    process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if " 2/6 " in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    return 2
-
-
-def test_killed_search_goes_on_where_it_was(killed):
-    state = training(return_state=True)
-    assert state.is_completed()
-    states = candidate_states(state.state_details.flow_run_id)
-    assert len(states) == 6
-    assert states.count("Cached") >= killed
-    assert {run.info.status for run in runs(newest_run().info.run_id)} == {"FINISHED"}
-    assert len(runs(newest_run().info.run_id)) == 6
+    assert task_states(state, 0) == {}
