@@ -80,7 +80,9 @@ def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int
 
     MLflow's own way would want the whole table in memory.
     """
-    columns = [ColSpec(TYPES[column.type], name) for name, column in contract.columns.items()]
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(TYPES[column.type], name) for name, column in contract.columns.items()
+    ]
     dataset = Dataset(
         name=file.name,
         digest=md5,
