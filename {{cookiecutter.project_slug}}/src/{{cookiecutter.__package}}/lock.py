@@ -30,7 +30,10 @@ def check() -> str:
             untrue = [f"`dvc repro --dry --allow-missing` would run {stage.addressing} again" for stage in would_run]
     if untrue:
         lines = "\n".join(f"- {line}" for line in untrue)
-        raise ProjectError(f"dvc.lock is not true:\n{lines}\nRun `make train`, and commit what it writes.")
+        raise ProjectError(
+            f"dvc.lock is not true:\n{lines}\nRun `make train` and commit what it writes, "
+            "or bring back with `dvc checkout` what dvc.lock names."
+        )
     return "dvc.lock is true."
 
 
