@@ -15,12 +15,15 @@ import mlflow
 import polars as pl
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from sqlalchemy.exc import OperationalError
 
 from . import predictor
 from .contract import Column, Contract
+from .errors import ProjectError
 from .predictor import Recipe
 from .settings import read_settings
 
@@ -41,17 +44,24 @@ IMPORTED = ("mlflow", "pandas", "polars", "pydantic-settings", "ruamel.yaml", "s
 
 
 def connect() -> MlflowClient:
-    """Point MLflow to the project's store; create its database and experiment if they are not there."""
+    """Point MLflow to the project's store; create its database and experiment if they are not there.
+
+    Raises ProjectError if the store cannot be used, say because it is locked for longer than its address says to wait.
+    """
     settings = read_settings()
     for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
-    client = MlflowClient()
-    if client.get_experiment_by_name(NAME) is None:
-        # A server decides itself where artifacts go; without one, the project does.
-        serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
-        client.create_experiment(NAME, settings.mlflow_artifact_root.as_uri() if serverless else None)
-    mlflow.set_experiment(NAME)
+    try:
+        client = MlflowClient()
+        if client.get_experiment_by_name(NAME) is None:
+            # A server decides itself where artifacts go; without one, the project does.
+            serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
+            client.create_experiment(NAME, settings.mlflow_artifact_root.as_uri() if serverless else None)
+        mlflow.set_experiment(NAME)
+    except (MlflowException, OperationalError) as error:
+        said = str(error).partition("\n")[0]
+        raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
     return client
 
 
