@@ -1,5 +1,6 @@
 """A generated project that is installed and run, in an environment and a home folder of its own."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,6 +104,25 @@ class Running(NamedTuple):
             stderr=subprocess.DEVNULL,
             text=True,
         )
+
+    @contextmanager
+    def ui(self, *command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+        """Run `ui` for the block: the process, and what it said until both pages were there."""
+        with (SHARED / "ui.lock").open("w") as alone:
+            # Two at once would find the same ports free.
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            pages = self.start(*command)
+            assert pages.stdout
+            said: list[str] = []
+            for line in pages.stdout:
+                said.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+        try:
+            yield pages, said
+        finally:
+            pages.terminate()
+            pages.communicate(timeout=60)
 
     def make(self, target: str) -> str:
         """Make a target."""

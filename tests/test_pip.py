@@ -1,7 +1,5 @@
 """Plain pip, which knows no date to stop at: do the declared bounds alone give versions that run? Slow."""
 
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +10,7 @@ from running import Running
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def served() -> Iterator[list[subprocess.Popen[str]]]:
-    """Stop what a test started, last first, also when it failed."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in reversed(started):
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(
-    bake: Bake, tmp_path: Path, served: list[subprocess.Popen[str]]
-) -> None:
+def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(bake: Bake, tmp_path: Path) -> None:
     pip = Running.copy_of(bake(), tmp_path, "3.11", environment="pip")
     pip.uv("venv", "--seed", "--clear", "--quiet", str(pip.environment))
     pip.run(str(pip.environment / "bin/pip"), "install", "--quiet", "--editable", ".")
@@ -32,13 +18,15 @@ def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(
     assert pip.ask(running.PREFECT)["flows"] == ["Completed"]
     assert pip.ask(running.MLFLOW)["champion"] == 1
     command = str(pip.environment / "bin/penguin-model")
-    pages = pip.start(command, "ui")
-    served.append(pages)
-    assert pages.stdout is not None
-    assert any(line.startswith("Ctrl-C") for line in pages.stdout)
-    pip.run(command, "prefect", "work-pool", "create", "penguin-model", "--type", "process")
-    pip.run(command, "prefect", "--no-prompt", "deploy", "--name", "training", "--cron", "* * * * *")
-    served.append(pip.start(command, "prefect", "worker", "start", "--pool", "penguin-model", "--limit", "1"))
-    fired = pip.wait_for_scheduled_run(seconds=150)
+    with pip.ui(command, "ui") as (_, said):
+        assert said[-1].startswith("Ctrl-C")
+        pip.run(command, "prefect", "work-pool", "create", "penguin-model", "--type", "process")
+        pip.run(command, "prefect", "--no-prompt", "deploy", "--name", "training", "--cron", "* * * * *")
+        worker = pip.start(command, "prefect", "worker", "start", "--pool", "penguin-model", "--limit", "1")
+        try:
+            fired = pip.wait_for_scheduled_run(seconds=150)
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=60)
     assert fired["state_name"] == "Completed", fired
     assert pip.ask(running.MLFLOW)["versions"] >= 2
