@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from conftest import change
 
 from {{ cookiecutter.__package }} import contract, params, settings
 from {{ cookiecutter.__package }}.errors import ProjectError
@@ -11,18 +12,26 @@ PROJECT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
-    ("found", "put", "sentence"),
+    ("section", "key", "value", "sentence"),
     [
-        ("  seed:", "  sed:", r"params\.yaml: `split\.sed` is not a key here; allowed are by, column, holdout, seed"),
-        ("model:", "modle:", r"params\.yaml: `model` is missing"),
-        ("  holdout: ", "  holdout: 1", r"params\.yaml: `split\.holdout` is 1.*less than 1"),
-        ("  metric: ", "  metric: x", r"params\.yaml: gate\.metric is 'x.* has (f1_macro|rmse), "),
-        ("split:", "split: [", r"params\.yaml, line \d+: not valid YAML"),
+        ("split", "sed", 7, r"params\.yaml: `split\.sed` is not a key here; allowed are by, column, holdout, seed"),
+        ("split", "holdout", 1.25, r"params\.yaml: `split\.holdout` is 1\.25.*less than 1"),
+        ("gate", "metric", "x", r"params\.yaml: gate\.metric is 'x'.* has (f1_macro|rmse), "),
     ],
 )
-def test_wrong_params_are_named(edited, found, put, sentence):
+def test_wrong_params_are_named(edited, section, key, value, sentence):
+    change(section, **{key: value})
+    with pytest.raises(ProjectError, match=sentence):
+        params.read_params()
+
+
+@pytest.mark.parametrize(
+    ("put", "sentence"),
+    [("\nmodle:", r"params\.yaml: `model` is missing"), ("\nmodel: [", r"params\.yaml, line \d+: not valid YAML")],
+)
+def test_params_that_cannot_be_read_are_named(edited, put, sentence):
     file = edited / "params.yaml"
-    file.write_text(file.read_text().replace(found, put, 1))
+    file.write_text(file.read_text().replace("\nmodel:", put, 1))
     with pytest.raises(ProjectError, match=sentence):
         params.read_params()
 
