@@ -5,6 +5,7 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from polars import selectors
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
@@ -20,9 +21,12 @@ from {{ cookiecutter.__package }}.steps.promote import Judged
 @pytest.fixture(scope="module")
 def raw(champion) -> pl.DataFrame:
     """Return raw rows, as the contract types them and without the target."""
-    params = read_params()
-    table = ingest.read_table(root() / params.data.source, params.data.null_values, read_contract().types)
-    return ingest.conform(table, read_contract()).drop(params.data.target).collect()
+    params, contract = read_params(), read_contract()
+    table = ingest.read_table(root() / params.data.source, params.data.null_values, contract.types)
+    rows = ingest.conform(table, contract).drop(params.data.target).collect()
+    # MLflow takes whole numbers that may be missing like pandas has them, also where none is missing.
+    missing = [name for name in rows.columns if contract.columns[name].nullable]
+    return rows.with_columns((selectors.by_name(missing) & selectors.integer()).cast(pl.Float64))
 
 
 def test_learns_what_can_be_learned():
