@@ -131,7 +131,6 @@ def train_and_register() -> Trained:
         rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()
         tracking.log_dataset(run_id, raw.path, raw.md5, contract, rows)
         tracking.log_results(run_id, tuned.model_dump(), metrics | outcome(tried), root() / PLOTS, root() / REPORT)
-        link_report(run_id)
         made = [File.at(path) for path in MADE]
         tags = provenance(code, params.split, used, made)
         verdict = choose_alias(params.gate, predictor, metrics, kept, tags)
@@ -140,6 +139,7 @@ def train_and_register() -> Trained:
     trained = Trained(metrics, version, decision.alias, decision.reason)
     # The model is registered: a server that has gone away meanwhile takes nothing of it back.
     with suppress(TransportError):
+        link_report(run_id)
         create_markdown_artifact(report(trained, run_id), key="training", description="What this run made")
     return trained
 
