@@ -1,14 +1,16 @@
 """What a killed or failing training leaves behind, and that the next one completes. Slow."""
 
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, ClassVar
 
 import pytest
 from conftest import Bake
 from running import Running
+from test_projects import set_up
 
 pytestmark = pytest.mark.slow
 
@@ -45,28 +47,39 @@ def in_task(engine, transaction):
 SyncTaskRunEngine.call_task_fn = in_task
 if {fault!r} == "killed in a write":
     Path.replace = lambda *_: die()
+if {fault!r} == "killed between":  # the model is logged, and no version yet
+    from {package} import registry
+    registry.register = lambda *_: die()
 sys.argv = ["train", "train"]
 cli.main()
 """
-LEFT = """
+ASKED = """
 import json
 from {package} import orchestration
 with orchestration.api() as session, session():
-    from {package} import tracking
+    from {package} import registry
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
         flows = [run.state_name for run in client.read_flow_runs()]
-    client = tracking.connect()
-    runs = client.search_runs([client.get_experiment_by_name(tracking.NAME).experiment_id])
-    champion = client.get_model_version_by_alias(tracking.NAME, "champion")
+    champion, journal = registry.reign()
+    client = registry.connect()
+    of_champion = client.get_run(registry.get(champion).run_id)
+    runs = client.search_runs([of_champion.info.experiment_id])
     print(json.dumps({{
-        "flows": flows,
-        "runs": [run.info.status for run in runs],
-        "versions": len(client.search_model_versions(f"name = '{{tracking.NAME}}'")),
-        "champion": client.get_run(champion.run_id).info.status,
+        "flows": sorted(flows),
+        "runs": sorted(run.info.status for run in runs),
+        "versions": registry.newest(client),
+        "agree": champion == journal.champion,
+        "champion": of_champion.info.status,
     }}))
 """
 ENDED = {"Completed", "Failed", "Crashed"}
+
+
+def rows(project: Running, database: str, query: str) -> list[Any]:
+    """Return the first column of what a database of SQLite answers."""
+    with closing(sqlite3.connect(project.path / database)) as connection:
+        return [row[0] for row in connection.execute(query)]
 
 
 class TestFaults:
@@ -78,13 +91,13 @@ class TestFaults:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and train it."""
-        folder = tmp_path_factory.mktemp("running")
-        made = Running.copy_of(bake(), folder, "3.12", "faults")
-        made.make("setup")
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification", "faults")
         made.make("train")
         return made
 
-    def fail(self, project: Running, task: str, fault: str) -> subprocess.CompletedProcess[str]:
+    def fail(
+        self, project: Running, task: str, fault: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Train with changed parameters and a fault."""
         params = project.path / "params.yaml"
         text = params.read_text(encoding="utf-8")
@@ -98,22 +111,29 @@ class TestFaults:
         return subprocess.run(
             command,
             cwd=project.path,
-            env=project.env(),
+            env=project.env() | environment,
             check=False,
             capture_output=True,
             text=True,
         )
 
+    def left(self, project: Running) -> dict[str, Any]:
+        """Look into the databases of Prefect and MLflow, which takes no time."""
+        return {
+            "flows": rows(project, ".prefect/prefect.db", "SELECT state_name FROM flow_run"),
+            "runs": rows(project, "mlflow.db", "SELECT status FROM runs"),
+            "versions": len(rows(project, "mlflow.db", "SELECT version FROM model_versions")),
+        }
+
     def complete(self, project: Running, made: int) -> dict[str, Any]:
         """See the next training complete, nothing left of the fault, and this many versions more."""
         project.make("train")
         assert not list((project.path / "data/processed").glob("*.unfinished"))
-        left: dict[str, Any] = project.ask(LEFT)
+        left = self.left(project)
         assert set(left["flows"]) <= ENDED
         assert "RUNNING" not in left["runs"]
-        assert left["champion"] == "FINISHED"
-        assert left["versions"] == self.versions + made
-        TestFaults.versions += made
+        before, TestFaults.versions = self.versions, left["versions"]
+        assert left["versions"] == before + made
         return left
 
     @pytest.mark.parametrize(
@@ -128,6 +148,7 @@ class TestFaults:
             ("evaluate", "killed before"),
             ("promote", "killed before"),
             ("register", "killed before"),
+            ("register", "killed between"),
             ("register", "killed after"),
         ],
     )
@@ -152,17 +173,25 @@ class TestFaults:
         assert "Traceback" not in failed.stderr
         self.complete(project, made=2)
 
-    def test_locked_mlflow_is_waited_for(self, project: Running) -> None:
+    def test_locked_mlflow_is_waited_for_or_said(self, project: Running) -> None:
         hold = """if True:
-            import sqlite3, time
+            import os, sqlite3, time
             held = sqlite3.connect("mlflow.db", isolation_level=None)
             held.execute("BEGIN EXCLUSIVE")
             print("held", flush=True)
-            time.sleep(25)
+            while not os.path.exists("models/enough"):
+                time.sleep(0.1)
+            time.sleep(15)
         """
-        with self.held(project, hold):
-            assert self.fail(project, "none", "").returncode == 0
-        self.complete(project, made=2)
+        with self.held(project, hold) as holder:
+            impatient = self.fail(project, "none", "", MLFLOW_TRACKING_URI="sqlite:///mlflow.db?timeout=0.1")
+            assert impatient.returncode == 1
+            assert re.search("Training failed: The MLflow store .*database is locked\n$", impatient.stderr)
+            assert "Traceback" not in impatient.stderr
+            (project.path / "models/enough").touch()
+            project.make("train")
+            assert holder.poll() == 0
+        self.complete(project, made=1)
 
     def test_held_dvc_lock_is_waited_for(self, project: Running) -> None:
         hold = """if True:
@@ -170,11 +199,18 @@ class TestFaults:
             from dvc.repo import Repo
             with Repo().lock:
                 print("held", flush=True)
-                time.sleep(15)
+                time.sleep(8)
         """
         with self.held(project, hold) as holder:
-            project.make("train")
+            assert "up to date" in project.make("train")
             assert holder.poll() == 0
+
+    def test_prefect_and_mlflow_say_the_same(self, project: Running) -> None:
+        left, asked = self.left(project), project.ask(ASKED)
+        assert (asked["flows"], asked["runs"]) == (sorted(left["flows"]), sorted(left["runs"]))
+        assert asked["versions"] == left["versions"] == self.versions
+        assert asked["agree"]
+        assert asked["champion"] == "FINISHED"
 
     @contextmanager
     def held(self, project: Running, code: str) -> Iterator[subprocess.Popen[str]]:
