@@ -31,7 +31,7 @@ model.fit(learned.drop("species"), learned["species"].to_numpy())
 score = f1_score(kept["species"].to_numpy(), model.predict(kept.drop("species")), average="macro")
 skops.io.dump(model, "bare.skops")
 """
-# The same with the least that a run in MLflow is: a metric and a registered model, without signature or example.
+# The same with the least that a run in MLflow is: a metric and a registered model.
 LOGGED = (
     BARE
     + """

@@ -22,6 +22,7 @@ MADE_LATER = {
     "dvc.lock",
     "reports/metrics.json",
     "reports/report.html",
+    "reports/violations.parquet",
     "requirements.txt",
     "uv.lock",
 }

@@ -341,7 +341,7 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
 
 def test_verb_prints_what_was_decided(project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
-    verb = [sys.executable, "-m", "{{ cookiecutter.__package }}", "adopt", str(tmp_path / "t.csv"), "--target"]
+    verb = [sys.executable, "-m", str(sources.__package__), "adopt", str(tmp_path / "t.csv"), "--target"]
     done = subprocess.run([*verb, "answer"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Target 'answer': classification" in done.stdout
