@@ -1,7 +1,7 @@
 """The training flow: source → ingest → validate → features → train → evaluate → promote → register."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,10 +52,10 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
     """Read the source and keep it as Parquet."""
     with ingest.readable(source.path):
         try:
-            _write(ingest.read_table(source.full, null_values, types), TABLE)
+            _write({TABLE: ingest.read_table(source.full, null_values, types)})
         except pl.exceptions.ComputeError:
             # A value is not of its type: kept as text, the table is complete, and validation says where that is so.
-            _write(ingest.read_table(source.full, null_values), TABLE)
+            _write({TABLE: ingest.read_table(source.full, null_values)})
     get_run_logger().info("Read %s", source.path)
     return [File.at(TABLE)]
 
@@ -78,8 +78,7 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     kept = split.holdout(units, kept_back)
     split.check_apart(units, kept)
     built = features.build(rows, recipe.features, hidden=recipe.data.target)
-    _write(built.filter(~kept), TRAINING)
-    _write(built.filter(kept), HOLDOUT)
+    _write({TRAINING: built.filter(~kept), HOLDOUT: built.filter(kept)})
     unlabelled = raw.select(pl.len()).collect().item() - len(kept)
     get_run_logger().info(
         "%d rows to learn from, %d kept back (by %s), %d dropped for want of a target",
@@ -195,10 +194,10 @@ def report(trained: Trained, run_id: str) -> str:
     return f"{outcome}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"
 
 
-def _write(frame: pl.LazyFrame, path: Path) -> None:
-    """Write Parquet as a whole or not at all, without holding the table in memory."""
-    full = root() / path
-    full.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = full.with_suffix(".unfinished")
-    frame.sink_parquet(unfinished)
-    unfinished.replace(full)
+def _write(frames: Mapping[Path, pl.LazyFrame]) -> None:
+    """Write Parquet files in one pass, each as a whole or not at all, without holding the tables in memory."""
+    unfinished = {path: (root() / path).with_suffix(".unfinished") for path in frames}
+    sinks = [frames[path].sink_parquet(file, mkdir=True, lazy=True) for path, file in unfinished.items()]
+    pl.collect_all(sinks, engine="streaming")
+    for path, file in unfinished.items():
+        file.replace(root() / path)
