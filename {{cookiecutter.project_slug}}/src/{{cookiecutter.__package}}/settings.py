@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from ruamel.yaml import YAML
@@ -12,6 +13,10 @@ from ruamel.yaml.error import MarkedYAMLError
 from .errors import ProjectError, explain
 
 Section = TypeVar("Section", bound=BaseModel)
+
+
+# How the settings begin that .env may have for the storage of a cloud.
+CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 def root() -> Path:
@@ -51,6 +56,12 @@ class Settings(BaseSettings):
     mlflow_artifact_root: Path = Path("mlartifacts")
     source_url: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def without_cloud(cls, found: dict[str, str]) -> dict[str, str]:
+        """Leave out what is for the cloud's storage, and not for this project to know."""
+        return {name: value for name, value in found.items() if not name.upper().startswith(CLOUD)}
+
     @model_validator(mode="after")
     def anchored(self) -> Self:
         """Make paths absolute, so that they mean the same from every working folder."""
@@ -71,6 +82,12 @@ def read_settings() -> Settings:
         return Settings(_env_file=file)
     except ValidationError as error:
         raise ProjectError(explain(error, f"{file.name} (or the environment)", Settings)) from None
+
+
+def cloud_options() -> dict[str, str]:
+    """Return what .env and the environment, which wins, say of the storage of a cloud, such as AWS_ENDPOINT_URL."""
+    said = dotenv_values(home() / ".env") | os.environ
+    return {name: value for name, value in said.items() if name.startswith(CLOUD) and value}
 
 
 def read_yaml(name: str, section: type[Section]) -> Section:

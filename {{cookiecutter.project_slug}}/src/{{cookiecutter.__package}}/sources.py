@@ -16,7 +16,7 @@ import sqlalchemy
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from .errors import ProjectError
-from .settings import read_settings, root
+from .settings import cloud_options, read_settings, root
 from .steps.ingest import PARQUET, TEXT, readable
 
 # What data.origin says when the address holds a secret and so stands in .env.
@@ -119,11 +119,12 @@ def _download(origin: str, target: Path) -> None:
 
 def _stream(origin: str, target: Path) -> None:
     text = suffix(origin) in TEXT
+    options = cloud_options() if "://" in origin else None
     try:
         if text:
-            pl.scan_csv(origin, infer_schema=False).sink_csv(target)
+            pl.scan_csv(origin, infer_schema=False, storage_options=options).sink_csv(target)
         else:
-            pl.scan_parquet(origin).sink_parquet(target)
+            pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
         if "://" in origin:
             raise UnreachableError(f"'{named(origin)}' cannot be read: {_first(error)}.") from None
