@@ -136,10 +136,12 @@ class Running(NamedTuple):
         """Call git."""
         return self.run("git", *arguments)
 
-    def ask(self, code: str) -> Any:  # noqa: ANN401 - JSON
+    def ask(self, code: str, *arguments: str) -> Any:  # noqa: ANN401 - JSON
         """Run a question to Prefect or MLflow in the project's environment; the last line answers in JSON."""
         python = str(self.environment / "bin/python")
-        return json.loads(self.run(python, "-c", code.format(package=self.package)).splitlines()[-1])
+        return json.loads(
+            self.run(python, "-c", code.format(package=self.package), *arguments).splitlines()[-1]
+        )
 
     def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
         """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""

@@ -9,6 +9,7 @@ TRUSTED = (
     "numpy.dtype",
     "polars.datatypes.classes.Date",
     "polars.datatypes.classes.Datetime",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",  # in splines of SciPy 1.17, the last for Python 3.11
     "scipy.interpolate._bsplines.BSpline",
     "scipy.interpolate._bsplines._BSpline",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
