@@ -167,7 +167,8 @@ def test_edited_input_is_noticed(quick):
         if source.suffix == ".parquet":
             backwards.write_parquet(source)
         else:
-            backwards.write_csv(source, separator=ingest.separator(source))
+            packed = "gzip" if source.suffix == ".gz" else "uncompressed"
+            backwards.write_csv(source, separator=ingest.separator(source), compression=packed)
         state = training(return_state=True)
         assert state.is_completed()
         states = task_states(state, 7)

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -118,11 +118,14 @@ def _download(origin: str, target: Path) -> None:
 
 
 def _stream(origin: str, target: Path) -> None:
-    text = suffix(origin) in TEXT
+    end = suffix(origin)
     options = cloud_options() if "://" in origin else None
     try:
-        if text:
-            pl.scan_csv(origin, infer_schema=False, storage_options=options).sink_csv(target)
+        if end in TEXT:
+            packed: Literal["gzip", "uncompressed"] = "gzip" if end.endswith(".gz") else "uncompressed"
+            separator = "\t" if end.startswith(".tsv") else ","
+            table = pl.scan_csv(origin, infer_schema=False, separator=separator, storage_options=options)
+            table.sink_csv(target, separator=separator, compression=packed, check_extension=False)
         else:
             pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
