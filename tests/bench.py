@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_scale
+
 ROOT = Path(__file__).parents[1]
 RUNS = 3
 BARE = """
@@ -111,6 +113,7 @@ def main() -> None:
         show("make train, nothing changed", seconds(train, project), bare)
         show("the training flow alone, home warm", seconds(flow, project), bare)
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
+        bench_scale.main(project)
 
 
 def show(name: str, taken: float, bare: float) -> None:
