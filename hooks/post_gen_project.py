@@ -1,4 +1,4 @@
-"""Drop the files that the answers do not need, start a git repository, and say what to do next."""
+"""Keep the files that the answers need, start a git repository, and say what to do next."""
 
 import json
 import os
@@ -29,6 +29,15 @@ def obey(keep_if: dict[str, str]) -> None:
             sys.exit(f"__keep_if in cookiecutter.json says {wanted!r} of {path!r}, not True or False.")
     for unwanted in (Path(path) for path, wanted in keep_if.items() if wanted == "False"):
         shutil.rmtree(unwanted) if unwanted.is_dir() else unwanted.unlink(missing_ok=True)
+
+
+def rename(names: dict[str, str]) -> None:
+    """Let what was kept take the name, and the place, of what it stands for."""
+    for path, name in names.items():
+        if not Path(name).exists():
+            sys.exit(f"__rename in cookiecutter.json names {name!r}, which is not in the template.")
+        if Path(path).exists():
+            Path(path).replace(name)
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -71,6 +80,7 @@ def main() -> None:
     answers = json.loads(ANSWERS)
     refuse_taken_name(answers["project_slug"])
     obey(answers["__keep_if"])
+    rename(answers["__rename"])
     commands = [f"cd {answers['project_slug']}", "make setup", "make train"]
     # cruft, which alone gives the template's commit, adds a file of its own after this hook, and
     # compares whole folders to update a project: a repository in them would break the update.

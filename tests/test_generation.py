@@ -33,6 +33,9 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
     project = bake(**answers)
     package = project.answers["__package"]
     optional = {path: wanted == "True" for path, wanted in project.answers["__keep_if"].items()}
+    for path in project.answers["__rename"]:
+        assert path in optional  # or it would always take the place of the other
+        optional[path] = False
     for path, wanted in optional.items():
         assert (project.path / path).exists() == wanted, path
     expected = set()

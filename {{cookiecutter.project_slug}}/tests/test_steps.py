@@ -37,6 +37,15 @@ def test_text_of_parquet_may_be_missing_too(tmp_path):
     assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect()["a"].to_list() == [None, "x", None]
 
 
+def test_parquet_is_kept_as_it_is_unless_words_or_headings_mean_something_else(tmp_path):
+    pl.DataFrame({"a": ["?", "x"]}).write_parquet(tmp_path / "t.parquet")
+    pl.DataFrame({"": ["x"]}).write_parquet(tmp_path / "unnamed.parquet")
+    assert ingest.is_as_kept(tmp_path / "t.parquet")
+    assert not ingest.is_as_kept(tmp_path / "t.parquet", ["?"])
+    assert not ingest.is_as_kept(tmp_path / "unnamed.parquet")
+    assert not ingest.is_as_kept(tmp_path / "t.csv")
+
+
 def test_ingest_refuses_other_files(tmp_path):
     with pytest.raises(ProjectError, match=r"docx' is not read.*give a \.csv"):
         ingest.read_table(tmp_path / "t.docx")

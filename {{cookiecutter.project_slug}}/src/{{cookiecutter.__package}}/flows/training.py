@@ -1,6 +1,7 @@
 """The training flow: source → ingest → validate → features → train → evaluate → promote → register."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -49,13 +50,16 @@ class Trained(NamedTuple):
 
 @task(name="ingest", timeout_seconds=3600, **RETRIED, **REUSED)
 def ingest_table(source: File, null_values: list[str], types: dict[str, str]) -> list[File]:
-    """Read the source and keep it as Parquet."""
+    """Read the source and keep it as Parquet: as it is, if it is that already."""
     with ingest.readable(source.path):
-        try:
-            _write({TABLE: ingest.read_table(source.full, null_values, types)})
-        except pl.exceptions.ComputeError:
-            # A value is not of its type: kept as text, the table is complete, and validation says where that is so.
-            _write({TABLE: ingest.read_table(source.full, null_values)})
+        if ingest.is_as_kept(source.full, null_values):
+            _copy(source.full, TABLE)
+        else:
+            try:
+                _write({TABLE: ingest.read_table(source.full, null_values, types)})
+            except pl.exceptions.ComputeError:
+                # A value is not of its type: kept as text, the table is complete, and validation says where it is not.
+                _write({TABLE: ingest.read_table(source.full, null_values)})
     get_run_logger().info("Read %s", source.path)
     return [File.at(TABLE)]
 
@@ -63,7 +67,7 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
 @task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
 def validate_table(table: File, contract: Contract) -> None:
     """Stop here if the table is not what the contract says; keep the rows that break it, and show some in Prefect."""
-    with violations_kept():
+    with violations_kept(), ingest.readable(table.path):
         validate.check(pl.scan_parquet(table.full), contract)
     get_run_logger().info("The table keeps contract.yaml")
 
@@ -196,8 +200,20 @@ def report(trained: Trained, run_id: str) -> str:
 
 def _write(frames: Mapping[Path, pl.LazyFrame]) -> None:
     """Write Parquet files in one pass, each as a whole or not at all, without holding the tables in memory."""
-    unfinished = {path: (root() / path).with_suffix(".unfinished") for path in frames}
+    unfinished = {path: _unfinished(path) for path in frames}
     sinks = [frames[path].sink_parquet(file, mkdir=True, lazy=True) for path, file in unfinished.items()]
     pl.collect_all(sinks, engine="streaming")
     for path, file in unfinished.items():
         file.replace(root() / path)
+
+
+def _copy(source: Path, path: Path) -> None:
+    """Copy a file, as a whole or not at all."""
+    unfinished = _unfinished(path)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, unfinished)
+    unfinished.replace(root() / path)
+
+
+def _unfinished(path: Path) -> Path:
+    return (root() / path).with_suffix(".unfinished")

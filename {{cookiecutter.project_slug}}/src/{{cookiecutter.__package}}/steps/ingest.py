@@ -42,6 +42,13 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     return pl.scan_csv(source, schema_overrides=known, **options)
 
 
+def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
+    """Tell whether a file is already what `read_table` would make of it, so that to copy it is enough."""
+    if not source.name.lower().endswith(PARQUET):
+        return False
+    return pl.scan_parquet(source).collect_schema() == read_table(source).collect_schema() and not null_values
+
+
 def _named(found: Sequence[str]) -> list[str]:
     """Give a column without a name one, as pandas does: MLflow knows inputs by their names."""
     unnamed = next(name for name in ("unnamed", *(f"unnamed {i}" for i in range(len(found)))) if name not in found)
