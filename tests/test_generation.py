@@ -19,6 +19,7 @@ Answers = dict[str, Any]
 # Named in the README, and made by the commands that it gives.
 MADE_LATER = {
     ".env",
+    "data/predictions",
     "dvc.lock",
     "reports/metrics.json",
     "reports/report.html",

@@ -156,6 +156,22 @@ class TestExperiments:
             assert (clone.path / path).read_bytes() == (project.path / path).read_bytes()
         assert json.loads(clone.uv("run", "--no-sync", "dvc", "status", "--json")) == {}
 
+    def test_retraining_trains_what_has_changed_and_shares_it(self, project: Running) -> None:
+        params = project.path / "params.yaml"
+        params.write_text(
+            params.read_text(encoding="utf-8").replace("max_depth: 4", "max_depth: 5"), encoding="utf-8"
+        )
+        project.git("commit", "--quiet", "--all", "--message", "Deeper")
+        before = project.ask(running.MLFLOW)["versions"]
+        for _ in range(2):  # the second time nothing has changed
+            project.uv("run", project.path.name, "retrain")
+            assert project.ask(running.MLFLOW)["versions"] == before + 1
+            assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+            assert json.loads(project.uv("run", "dvc", "status", "--cloud", "--json")) == {}
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Keep what the retraining made")
+        assert project.uv("run", project.path.name, "check-lock") == "dvc.lock is true.\n"
+
     def test_champion_predicts_raw_rows_without_the_project(self, project: Running, tmp_path: Path) -> None:
         requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))
         without = ("run", "--isolated", "--no-project", "--with-requirements", str(requirements))

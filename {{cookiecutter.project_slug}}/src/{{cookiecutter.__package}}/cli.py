@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from typing import Annotated, Literal
+from importlib import import_module
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,10 @@ from .errors import ProjectError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(registry_cli.app)
+
+Source = Annotated[
+    str | None, typer.Option(help="the rows: a file, a folder or an address; the project's own table, if none is named")
+]
 
 
 @app.callback()
@@ -39,19 +44,7 @@ def prepare() -> None:
 @app.command()
 def train() -> None:
     """Run the training flow; `make train` does so through DVC, which knows whether anything has changed."""
-    from . import contract, orchestration, params
-
-    # A wrong key is told at once, before anything is started.
-    params.read_params()
-    contract.read_contract()
-    with orchestration.api() as session:
-        from .flows.training import training
-
-        with session():
-            state = training(return_state=True)
-    if state.is_failed():
-        # Prefect has shown why: no second traceback.
-        sys.exit(f"Training failed: {state.result(raise_on_failure=False)}")
+    _run("training")
     # All is written. Python would take two seconds to take apart what the system frees at once.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -86,17 +79,25 @@ def adopt(  # noqa: PLR0913, PLR0917 - options
 @app.command()
 def fetch() -> None:
     """Read the table's origin again, hold it against contract.yaml, and track it as the new snapshot."""
-    from . import contract, orchestration, params
+    _run("fetching")
 
-    params.read_params()
-    contract.read_contract()
-    with orchestration.api() as session:
-        from .flows.fetching import fetching
 
-        with session():
-            state = fetching(return_state=True)
-    if state.is_failed():
-        sys.exit(f"Fetching failed: {state.result(raise_on_failure=False)}")
+@app.command()
+def score(source: Source = None) -> None:
+    """Predict rows by the champion, into data/predictions."""
+    _run("scoring", source=source)
+
+
+@app.command()
+def monitor(source: Source = None) -> None:
+    """Tell whether rows look like those that the champion has learned from."""
+    _run("monitoring", source=source)
+
+
+@app.command()
+def retrain() -> None:
+    """Pull, fetch, train if anything has changed, and push: what a schedule runs."""
+    _run("retraining")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -114,6 +115,22 @@ def pages() -> None:
     from . import ui
 
     ui.serve()
+
+
+def _run(name: str, **parameters: Any) -> None:
+    """Run the flow of this name; exit with a sentence if it fails."""
+    from . import contract, orchestration, params
+
+    # A wrong key is told at once, before anything is started.
+    params.read_params()
+    contract.read_contract()
+    with orchestration.api() as session:
+        flow = getattr(import_module(f".flows.{name}", __package__), name)
+        with session():
+            state = flow(**parameters, return_state=True)
+    if state.is_failed():
+        # Prefect has shown why: no second traceback.
+        sys.exit(f"{name.capitalize()} failed: {state.result(raise_on_failure=False)}")
 
 
 def main() -> None:

@@ -36,11 +36,16 @@ def downloaded(version: ModelVersion) -> Iterator[Path]:
         yield Path(folder)
 
 
+def data(folder: Path) -> Path:
+    """Return where a downloaded version keeps what was packed: the files of the project's folder of models."""
+    return folder / str(Model.load(str(folder)).flavors["python_function"]["data"])
+
+
 @contextmanager
 def unpacked(folder: Path) -> Iterator[Any]:
     """Yield the Predictor of a downloaded version, of the class that it was packed with, for the block."""
     flavor = Model.load(str(folder)).flavors["python_function"]
-    with loaded(folder / flavor["code"] / str(__package__), folder / flavor["data"]) as found:
+    with loaded(folder / flavor["code"] / str(__package__), data(folder)) as found:
         yield found
 
 

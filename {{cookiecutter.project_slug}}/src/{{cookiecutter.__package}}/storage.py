@@ -23,8 +23,9 @@ def repository(*, wait: bool = False) -> Iterator[Any]:
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     try:
-        # DVC names files as they are seen from the working folder.
-        with chdir(root()), Repo(_wait_for_lock=wait) as repo:
+        # An image has the project without its git; DVC names files as they are seen from the working folder.
+        tracked = any((folder / ".git").exists() for folder in (root(), *root().parents))
+        with chdir(root()), Repo(_wait_for_lock=wait, config={"core": {"no_scm": not tracked}}) as repo:
             repo.scm_context.quiet = True
             yield repo
     except DvcException as error:
@@ -90,3 +91,33 @@ def track(path: Path) -> None:
         known.unlink()
     with repository(wait=True) as repo:
         repo.add(str(path))
+
+
+def pull(path: Path) -> None:
+    """Bring a file here that DVC versions, unless it is; raise ProjectError if no remote has it."""
+    tracked = f"{path}.dvc"
+    with repository(wait=True) as repo:
+        if (root() / tracked).exists() and repo.status([tracked]):
+            repo.pull([tracked])
+
+
+def changed() -> bool:
+    """Tell whether `dvc repro` would train."""
+    with repository(wait=True) as repo:
+        return bool(repo.status())
+
+
+def record() -> None:
+    """Write into dvc.lock what a training outside of `dvc repro` has read and made."""
+    with repository(wait=True) as repo:
+        repo.commit(force=True)
+
+
+def push() -> str | None:
+    """Send data and models to the remote; return why not if that fails."""
+    try:
+        with repository(wait=True) as repo:
+            repo.push()
+    except ProjectError as error:
+        return str(error)
+    return None

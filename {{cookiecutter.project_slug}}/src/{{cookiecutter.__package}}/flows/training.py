@@ -1,8 +1,7 @@
 """The training flow: source → ingest → validate → features → train → evaluate → promote → register."""
 
 import json
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +14,16 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from .. import liveness, tracking, versioning
+from .. import liveness, storage, tracking, versioning
 from ..contract import Contract, read_contract
 from ..params import Model, Params, Split, read_params
 from ..predictor import PIPELINE, RECIPE, Predictor, Recipe
 from ..settings import root
-from ..steps import features, ingest, split, train, validate
+from ..steps import features, ingest, monitor, split, train, validate
 from ..steps.search import outcome
 from ..task_runner import task_runner
 from ..versioning import Code
+from . import parquet
 from .evaluation import METRICS, PLOTS, REPORT, SERIES, evaluate_model, link_report
 from .policies import PACKAGE, RETRIED, REUSED, File, reuse
 from .promotion import choose_alias, register_model
@@ -34,9 +34,10 @@ TABLE = Path("data/processed/table.parquet")
 TRAINING = Path("data/processed/training.parquet")
 HOLDOUT = Path("data/processed/holdout.parquet")
 MODELS = Path("models")
+PROFILE = "profile.json"
 RECORD = Path("reports/provenance.json")
 # All that dvc.yaml lists as made, but the record of it.
-MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, METRICS, PLOTS, SERIES, REPORT)
+MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, MODELS / PROFILE, METRICS, PLOTS, SERIES, REPORT)
 
 
 class Trained(NamedTuple):
@@ -53,13 +54,13 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
     """Read the source and keep it as Parquet: as it is, if it is that already."""
     with ingest.readable(source.path):
         if ingest.is_as_kept(source.full, null_values):
-            _copy(source.full, TABLE)
+            parquet.copy(source.full, TABLE)
         else:
             try:
-                _write({TABLE: ingest.read_table(source.full, null_values, types)})
+                parquet.write({TABLE: ingest.read_table(source.full, null_values, types)})
             except pl.exceptions.ComputeError:
                 # A value is not of its type: kept as text, the table is complete, and validation says where it is not.
-                _write({TABLE: ingest.read_table(source.full, null_values)})
+                parquet.write({TABLE: ingest.read_table(source.full, null_values)})
     get_run_logger().info("Read %s", source.path)
     return [File.at(TABLE)]
 
@@ -82,7 +83,7 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     kept = split.holdout(units, kept_back)
     split.check_apart(units, kept)
     built = features.build(rows, recipe.features, hidden=recipe.data.target)
-    _write({TRAINING: built.filter(~kept), HOLDOUT: built.filter(kept)})
+    parquet.write({TRAINING: built.filter(~kept), HOLDOUT: built.filter(kept)})
     unlabelled = raw.select(pl.len()).collect().item() - len(kept)
     get_run_logger().info(
         "%d rows to learn from, %d kept back (by %s), %d dropped for want of a target",
@@ -96,21 +97,29 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
 
 @task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRIED)
 def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
-    """Fit the pipeline and save it with its recipe."""
+    """Fit the pipeline and save it with its recipe, and with a profile of the rows that it has learned from."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = pl.read_parquet(training.full)
     fitted = train.fit(pipeline, table.select(recipe.columns), table.get_column(recipe.data.target))
     predictor = Predictor(fitted, recipe)
     predictor.save(root() / MODELS)
+    known = monitor.profile(pl.scan_parquet(training.full).select(recipe.columns))
+    (root() / MODELS / PROFILE).write_text(known.model_dump_json(exclude_none=True), encoding="utf-8")
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor
 
 
 @flow(name="training", task_runner=task_runner())
-def training() -> Trained:
-    """Train the model of params.yaml on its table, judge it, and register it as champion or challenger."""
+def training(*, record: bool = False) -> Trained:
+    """Train the model of params.yaml on its table, judge it, and register it as champion or challenger.
+
+    With `record` DVC is told what was made, as `dvc repro` does by itself.
+    """
     with liveness.marked(str(flow_run.id)):
-        return train_and_register()
+        trained = train_and_register()
+    if record:
+        storage.record()
+    return trained
 
 
 def train_and_register() -> Trained:
@@ -196,24 +205,3 @@ def report(trained: Trained, run_id: str) -> str:
     rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in trained.metrics.items())
     outcome = f"Version {trained.version} of {tracking.NAME} is **{trained.alias}**: {trained.reason}."
     return f"{outcome}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"
-
-
-def _write(frames: Mapping[Path, pl.LazyFrame]) -> None:
-    """Write Parquet files in one pass, each as a whole or not at all, without holding the tables in memory."""
-    unfinished = {path: _unfinished(path) for path in frames}
-    sinks = [frames[path].sink_parquet(file, mkdir=True, lazy=True) for path, file in unfinished.items()]
-    pl.collect_all(sinks, engine="streaming")
-    for path, file in unfinished.items():
-        file.replace(root() / path)
-
-
-def _copy(source: Path, path: Path) -> None:
-    """Copy a file, as a whole or not at all."""
-    unfinished = _unfinished(path)
-    unfinished.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, unfinished)
-    unfinished.replace(root() / path)
-
-
-def _unfinished(path: Path) -> Path:
-    return (root() / path).with_suffix(".unfinished")

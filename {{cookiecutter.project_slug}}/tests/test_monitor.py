@@ -1,0 +1,49 @@
+"""Drift: what is told apart, and what is not mistaken for it."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from {{ cookiecutter.__package }}.steps import monitor
+
+RANDOM = np.random.default_rng(0)
+
+
+def table(rows: int, shift: float = 0.0, missing: float = 0.0, kinds: str = "abc") -> pl.LazyFrame:
+    number = pl.Series(RANDOM.normal(shift, 1, rows))
+    return pl.LazyFrame(
+        {
+            "number": number.set(pl.Series(RANDOM.random(rows) < missing), None),
+            "kind": RANDOM.choice(list(kinds), rows),
+            "flag": RANDOM.random(rows) < 0.5,
+            "day": pl.Series(RANDOM.integers(0, 1000, rows)).cast(pl.Date),
+            "same": [1] * rows,
+            "none": pl.Series([None] * rows, dtype=pl.Float64),
+        }
+    )
+
+
+KNOWN = monitor.profile(table(5000))
+
+
+@pytest.mark.parametrize("rows", [10, 100, 5000])
+def test_rows_of_the_same_origin_have_not_drifted(rows):
+    assert monitor.worst(monitor.compare(table(rows), KNOWN, 0.2)) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "column"), [({"shift": 1}, "number"), ({"missing": 0.5}, "number"), ({"kinds": "abx"}, "kind")]
+)
+def test_what_has_drifted_is_told(change, column):
+    drifts = monitor.compare(table(1000, **change), KNOWN, 0.2)
+    assert list(monitor.worst(drifts)) == [column] == [drifts[0].column]
+
+
+def test_profile_counts_every_row_once_and_survives_json():
+    again = monitor.Profile.model_validate_json(KNOWN.model_dump_json(exclude_none=True))
+    assert again == KNOWN
+    assert {sum(column.counts) for column in KNOWN.root.values()} == {5000}
+
+
+def test_threshold_says_what_is_allowed():
+    assert monitor.worst(monitor.compare(table(1000, shift=1), KNOWN, 100)) == {}
