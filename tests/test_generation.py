@@ -20,6 +20,7 @@ Answers = dict[str, Any]
 MADE_LATER = {
     ".env",
     "data/predictions",
+    "reports/drift.json",
     "dvc.lock",
     "reports/metrics.json",
     "reports/report.html",
@@ -118,23 +119,24 @@ def looks_like_path(word: str) -> bool:
 
 
 @each_value
-def test_readme_names_only_what_exists(bake: Bake, answers: Answers) -> None:
+def test_prose_names_only_what_exists(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
-    readme = project.texts()["README.md"]
-    tokens = MarkdownIt().parse(readme)
-    inline = [child for token in tokens for child in token.children or []]
-    words = {child.content for child in inline if child.type == "code_inline"}
-    links = {str(child.attrs["href"]) for child in inline if child.type == "link_open"}
-    paths = {word for word in words if looks_like_path(word)}
-    paths |= {link for link in links if not re.match(r"\w+:|#", link)}
-    for path in paths - MADE_LATER:
-        assert (project.path / path).exists(), path
-    makefile = project.texts()["Makefile"]
-    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
-    named = set(re.findall(r"(?:^ *|`|&& )make ([a-z][\w-]*)", readme, re.MULTILINE))
-    assert paths
-    assert named
-    assert named <= targets
+    texts = project.texts()
+    targets = set(re.findall(r"^([a-z][\w-]*):", texts["Makefile"], re.MULTILINE))
+    for name in [name for name in texts if name == "README.md" or name.startswith("docs/")]:
+        tokens = MarkdownIt().parse(texts[name])
+        inline = [child for token in tokens for child in token.children or []]
+        words = {child.content for child in inline if child.type == "code_inline"}
+        links = {str(child.attrs["href"]) for child in inline if child.type == "link_open"}
+        paths = {word for word in words if looks_like_path(word)}
+        for path in paths - MADE_LATER:
+            assert (project.path / path).exists(), path
+        for link in {link for link in links if not re.match(r"\w+:|#", link)}:
+            assert ((project.path / name).parent / link).exists(), link
+        named = set(re.findall(r"(?:^ *|`|&& )make ([a-z][\w-]*)", texts[name], re.MULTILINE))
+        assert paths
+        assert named <= targets
+        assert named or name != "README.md"
 
 
 def test_commands_printed_last_exist(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -85,13 +86,13 @@ def fetch() -> None:
 @app.command()
 def score(source: Source = None) -> None:
     """Predict rows by the champion, into data/predictions."""
-    _run("scoring", source=source)
+    _run("scoring", source=_seen_from_here(source))
 
 
 @app.command()
 def monitor(source: Source = None) -> None:
     """Tell whether rows look like those that the champion has learned from."""
-    _run("monitoring", source=source)
+    _run("monitoring", source=_seen_from_here(source))
 
 
 @app.command()
@@ -115,6 +116,11 @@ def pages() -> None:
     from . import ui
 
     ui.serve()
+
+
+def _seen_from_here(source: str | None) -> str | None:
+    # The flow runs wherever it does; who types a path means the working folder.
+    return str(Path(source).absolute()) if source and Path(source).exists() else source
 
 
 def _run(name: str, **parameters: Any) -> None:
