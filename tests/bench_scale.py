@@ -63,7 +63,7 @@ root_mean_squared_error(kept["y"].to_numpy(), model.predict(kept.drop("y")))
 skops.io.dump(model, "bare.skops")
 print(time.perf_counter() - start)
 """
-# The same rows, read, learned from and saved: what the training task does, and what a person would write for it.
+# The same rows, read, learned from and saved, as the training task does it and as a person would.
 BARE_TASK = """
 import time
 import polars as pl, skops.io
