@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import running
 from conftest import Bake
 from running import Running
 
@@ -113,6 +114,15 @@ class TestProcesses:
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         return done.stderr
+
+    def test_second_training_in_the_folder_waits_for_the_first(self, project: Running) -> None:
+        train = ("-m", project.package, "train")
+        with self.started(project, *train) as one, self.started(project, *train) as other:
+            said = [process.communicate(timeout=300)[0] for process in (one, other)]
+        assert [one.returncode, other.returncode] == [0, 0], said
+        assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
+        assert project.ask(running.PREFECT)["flows"] == ["Completed", "Completed"]
+        assert project.ask(running.MLFLOW)["versions"] == 2
 
     def test_killed_search_goes_on_where_it_was(self, project: Running) -> None:
         params = project.path / "params.yaml"

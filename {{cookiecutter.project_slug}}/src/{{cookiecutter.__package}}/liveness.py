@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Crashed
 
 from . import tracking
-from .settings import read_settings
+from .settings import read_settings, root
 
 KILLED: State[None] = Crashed(message="Its process was killed.")
 LATE: State[None] = Completed(message="It ended while the server was away.")
@@ -29,6 +29,23 @@ def marked(flow_run_id: str) -> Iterator[None]:
     mark = folder / f"{flow_run_id}.lock"
     with FileLock(mark):
         yield
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep every other training out of this folder for the block; wait for the end of one that is there."""
+    folder = root() / "data/processed"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        get_run_logger().warning("Another training is running in this folder; this one waits for its end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _bury(mark: Path) -> None:

@@ -54,7 +54,7 @@ def _changed(stage: Any, change: Mapping[str, Any] | str) -> Iterator[str]:
         return
     for path, how in change.get("changed deps", {}).items():
         if isinstance(how, Mapping):
-            yield f"{path} has changed since the training: {', '.join(how)}"
+            yield f"{path} has changed since the training: {', '.join(sorted(how))}"
         elif how != "deleted" or not _kept_by_dvc(stage, path):
             yield f"{path} is not what dvc.lock says that the training read ({how})"
     kept = {str(out): out.use_cache for out in stage.outs}

@@ -36,8 +36,9 @@ def configure() -> None:
 
     What the environment already says stays.
     """
-    chosen = read_settings().model_dump(mode="json", exclude_none=True)
-    for name, value in {**{name.upper(): value for name, value in chosen.items()}, **DEFAULTS}.items():
+    settings = read_settings().model_dump(mode="json", exclude_none=True)
+    chosen = {name.upper(): value for name, value in settings.items() if name.startswith(("prefect_", "mlflow_"))}
+    for name, value in (chosen | DEFAULTS).items():
         os.environ.setdefault(name, value)
 
 

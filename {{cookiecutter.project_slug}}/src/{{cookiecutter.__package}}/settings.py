@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -55,12 +55,20 @@ class Settings(BaseSettings):
     mlflow_tracking_password: str | None = None
     mlflow_artifact_root: Path = Path("mlartifacts")
     source_url: str | None = None
+    notify_webhook_url: SecretStr | None = None
+    notify_on: Annotated[frozenset[Literal["success", "promotion", "drift"]], NoDecode] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
     def without_cloud(cls, found: dict[str, str]) -> dict[str, str]:
         """Leave out what is for the cloud's storage, and not for this project to know."""
         return {name: value for name, value in found.items() if not name.upper().startswith(CLOUD)}
+
+    @field_validator("notify_on", mode="before")
+    @classmethod
+    def listed(cls, said: object) -> object:
+        """Take words with commas between them."""
+        return {word.strip() for word in said.split(",") if word.strip()} if isinstance(said, str) else said
 
     @model_validator(mode="after")
     def anchored(self) -> Self:

@@ -12,6 +12,7 @@ from ..errors import ProjectError
 from ..params import Data, read_params
 from ..settings import root
 from ..steps import ingest, validate
+from .notified import NOTIFIED
 from .policies import RETRIED
 from .violations import violations_kept
 
@@ -48,7 +49,7 @@ def track(snapshot: Path, source: Path) -> None:
     get_run_logger().info("%s is new; `make train` learns from it", source)
 
 
-@flow(name="fetching")
+@flow(name="fetching", **NOTIFIED)
 def fetching() -> None:
     """Read the table's origin again; a snapshot that breaks the contract never takes the place of one that keeps it."""
     data, contract = read_params().data, read_contract()

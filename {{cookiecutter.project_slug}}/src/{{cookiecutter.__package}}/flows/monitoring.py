@@ -14,6 +14,7 @@ from ..errors import ProjectError
 from ..settings import root
 from ..steps import monitor
 from ..steps.monitor import Drift, Profile
+from .notified import NOTIFIED
 from .policies import RETRIED, File
 from .scoring import predictor_of, reigning, rows_of
 from .training import PROFILE
@@ -34,7 +35,7 @@ def compare_rows(rows: File, version: int, threshold: float) -> list[Drift]:
     return monitor.compare(seen, known, threshold)
 
 
-@flow(name="monitoring")
+@flow(name="monitoring", **NOTIFIED)
 def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dict[str, float]:
     """Tell which columns of the rows to predict have drifted away from those of the training, and how far.
 

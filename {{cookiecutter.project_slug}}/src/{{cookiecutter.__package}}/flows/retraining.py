@@ -8,8 +8,10 @@ from prefect.cache_policies import NO_CACHE
 from .. import storage
 from ..params import read_params
 from .fetching import fetching
+from .notified import NOTIFIED
 from .policies import RETRIED
-from .training import Trained, training
+from .results import Trained
+from .training import training
 
 
 @task(name="pull", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
@@ -25,7 +27,7 @@ def push_all() -> None:
         get_run_logger().warning("Not pushed, and so still due: %s", reason)
 
 
-@flow(name="retraining")
+@flow(name="retraining", **NOTIFIED)
 def retraining() -> Trained | None:
     """Train on the newest data, if data, code or parameters have changed, and share what that made."""
     data = read_params().data

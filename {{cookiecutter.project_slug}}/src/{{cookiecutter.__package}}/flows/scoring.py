@@ -21,6 +21,7 @@ from ..settings import root
 from ..steps import ingest
 from ..task_runner import task_runner
 from . import parquet
+from .notified import NOTIFIED
 from .policies import RETRIED, File
 
 ROWS = Path("data/scoring/rows.parquet")
@@ -63,7 +64,7 @@ def predict_rows(first: int, count: int, rows: File, version: int, folder: Path)
     return part.height
 
 
-@flow(name="scoring", task_runner=task_runner())
+@flow(name="scoring", task_runner=task_runner(), **NOTIFIED)
 def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> Scored:
     """Predict rows by the champion; the predictions replace the earlier ones as a whole.
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import polars as pl
 from httpx import TransportError
@@ -25,8 +24,10 @@ from ..task_runner import task_runner
 from ..versioning import Code
 from . import parquet
 from .evaluation import METRICS, PLOTS, REPORT, SERIES, evaluate_model, link_report
+from .notified import NOTIFIED
 from .policies import PACKAGE, RETRIED, REUSED, File, reuse
 from .promotion import choose_alias, register_model
+from .results import Trained
 from .search import search_parameters
 from .violations import violations_kept
 
@@ -38,15 +39,6 @@ PROFILE = "profile.json"
 RECORD = Path("reports/provenance.json")
 # All that dvc.yaml lists as made, but the record of it.
 MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, MODELS / PROFILE, METRICS, PLOTS, SERIES, REPORT)
-
-
-class Trained(NamedTuple):
-    """What a training made."""
-
-    metrics: dict[str, float]
-    version: int
-    alias: str
-    reason: str
 
 
 @task(name="ingest", timeout_seconds=3600, **RETRIED, **REUSED)
@@ -109,16 +101,16 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     return predictor
 
 
-@flow(name="training", task_runner=task_runner())
+@flow(name="training", task_runner=task_runner(), **NOTIFIED)
 def training(*, record: bool = False) -> Trained:
     """Train the model of params.yaml on its table, judge it, and register it as champion or challenger.
 
     With `record` DVC is told what was made, as `dvc repro` does by itself.
     """
-    with liveness.marked(str(flow_run.id)):
+    with liveness.marked(str(flow_run.id)), liveness.alone():
         trained = train_and_register()
-    if record:
-        storage.record()
+        if record:
+            storage.record()
     return trained
 
 

@@ -1,0 +1,61 @@
+"""Who is told what a flow run came to: hooks for its end, which never delay or fail it."""
+
+from typing import Any
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging.loggers import flow_run_logger
+from prefect.settings import PREFECT_UI_URL
+
+from .. import notify, webhook
+from ..settings import read_settings
+from ..webhook import Message
+from .results import Trained
+
+# What has been warned about in this process: once is enough.
+WARNED: set[str] = set()
+
+
+def tell(flow: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+    """Send what a run came to, if somebody wants to know; a subflow is its parent's business."""
+    if not notify.ENABLED or run.parent_task_run_id is not None:
+        return
+    settings = read_settings()
+    if settings.notify_webhook_url is None:
+        return
+    events = {"failure"} if not state.is_completed() else happened(state)
+    if events & {"failure", *settings.notify_on}:
+        told = notify.payload(message(flow.name, run, state))
+        lost = webhook.send(settings.notify_webhook_url.get_secret_value(), told)
+        if lost and lost not in WARNED:
+            WARNED.add(lost)
+            flow_run_logger(run, flow).warning("A notification was not delivered: %s", lost)
+
+
+def happened(state: State[Any]) -> set[str]:
+    """Return what a completed run has brought: success, perhaps a promotion or a drift."""
+    result = state.result(raise_on_failure=False)
+    promoted = isinstance(result, Trained) and result.alias == "champion"
+    drifted = isinstance(result, dict) and bool(result)
+    return {"success"} | ({"promotion"} if promoted else set()) | ({"drift"} if drifted else set())
+
+
+def message(name: str, run: FlowRun, state: State[Any]) -> Message:
+    """Say what a run came to: flow, run, reason, and what it measured."""
+    facts = {"flow": name, "run": run.name}
+    result = state.result(raise_on_failure=False) if state.is_completed() else None
+    title, text = f"{name}: {state.name}", ""
+    if isinstance(result, Trained):
+        title = f"{name}: version {result.version} is {result.alias}"
+        text = result.reason
+        facts |= {metric: f"{value:.4g}" for metric, value in result.metrics.items()}
+    elif isinstance(result, dict) and result:
+        title = f"{name}: {len(result)} column(s) have drifted"
+        facts |= {f"drift of {column}": f"{value:.2f}" for column, value in result.items()}
+    elif not state.is_completed():
+        text = state.message or ""
+    pages = PREFECT_UI_URL.value()
+    return Message(title, text, facts, f"{pages}/runs/flow-run/{run.id}" if pages else None)
+
+
+NOTIFIED: dict[str, Any] = {"on_failure": [tell], "on_crashed": [tell], "on_completion": [tell]}
