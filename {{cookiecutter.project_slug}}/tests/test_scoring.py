@@ -49,8 +49,8 @@ def test_failed_scoring_leaves_the_earlier_predictions(champion, tmp_path):
     assert pl.read_parquet(COPY / PREDICTIONS / "*.parquet").equals(before)
 
 
-def test_table_itself_has_not_drifted(champion):
-    state = monitoring(return_state=True)
+def test_what_the_champion_has_learned_from_has_not_drifted(champion):
+    state = monitoring(source=str(COPY / "data/processed/training.parquet"), return_state=True)
     assert state.is_completed(), state.message
     assert state.result() == {}
 
