@@ -115,15 +115,6 @@ class TestProcesses:
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    def test_second_training_in_the_folder_waits_for_the_first(self, project: Running) -> None:
-        train = ("-m", project.package, "train")
-        with self.started(project, *train) as one, self.started(project, *train) as other:
-            said = [process.communicate(timeout=300)[0] for process in (one, other)]
-        assert [one.returncode, other.returncode] == [0, 0], said
-        assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
-        assert project.ask(running.PREFECT)["flows"] == ["Completed", "Completed"]
-        assert project.ask(running.MLFLOW)["versions"] == 2
-
     def test_killed_search_goes_on_where_it_was(self, project: Running) -> None:
         params = project.path / "params.yaml"
         own = params.read_text(encoding="utf-8")
@@ -140,6 +131,16 @@ class TestProcesses:
         assert found["candidates"].count("Cached") >= 2
         assert set(found["candidates"]) <= {"Cached", "Completed"}
         assert (found["children"], found["others"]) == (["FINISHED"] * 6, [])
+
+    def test_second_training_in_the_folder_waits_for_the_first(self, project: Running) -> None:
+        flows, versions = project.ask(running.PREFECT)["flows"], project.ask(running.MLFLOW)["versions"]
+        train = ("-m", project.package, "train")
+        with self.started(project, *train) as one, self.started(project, *train) as other:
+            said = [process.communicate(timeout=300)[0] for process in (one, other)]
+        assert [one.returncode, other.returncode] == [0, 0], said
+        assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
+        assert sorted(project.ask(running.PREFECT)["flows"]) == sorted([*flows, "Completed", "Completed"])
+        assert project.ask(running.MLFLOW)["versions"] == versions + 2
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
     def test_embedded_server_ends_with_its_parent(self, project: Running, how: signal.Signals) -> None:
