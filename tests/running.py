@@ -45,7 +45,9 @@ print(json.dumps({{
     "status": run.info.status,
     "metrics": run.data.metrics,
     "tags": champion.tags,
-    "depths": [r.data.params.get("model.params.max_depth") for r in client.search_runs([run.info.experiment_id])],
+    "depths": [
+        each.data.params.get("model.params.max_depth") for each in client.search_runs([run.info.experiment_id])
+    ],
 }}))
 """
 
