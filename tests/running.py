@@ -46,7 +46,8 @@ print(json.dumps({{
     "metrics": run.data.metrics,
     "tags": champion.tags,
     "depths": [
-        each.data.params.get("model.params.max_depth") for each in client.search_runs([run.info.experiment_id])
+        tried.data.params.get("model.params.max_depth")
+        for tried in client.search_runs([run.info.experiment_id])
     ],
 }}))
 """
