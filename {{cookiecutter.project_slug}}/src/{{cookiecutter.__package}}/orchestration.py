@@ -12,7 +12,7 @@ from typing import Any
 
 from . import embedded_server
 from .errors import ProjectError
-from .settings import read_settings
+from .settings import cloud_options, read_settings
 
 # Where `ui` writes the address of the server that it runs, for flow runs to use.
 ANNOUNCED = "server.url"
@@ -32,12 +32,13 @@ DEFAULTS = {
 
 
 def configure() -> None:
-    """Set Prefect's environment from .env; to be called before Prefect is imported, for it reads it then.
+    """Set the environment from .env; to be called before Prefect is imported, for it reads it then.
 
-    What the environment already says stays.
+    DVC, MLflow and what they start find the keys of the storage in it. What the environment already says stays.
     """
     chosen = read_settings().model_dump(mode="json", exclude_none=True)
-    for name, value in {**{name.upper(): value for name, value in chosen.items()}, **DEFAULTS}.items():
+    said = {name.upper(): value for name, value in chosen.items()}
+    for name, value in {**said, **cloud_options(), **DEFAULTS}.items():
         os.environ.setdefault(name, value)
 
 
