@@ -193,7 +193,10 @@ class TestDask:
                     workers[0].kill()
         assert searching.returncode == 0, "".join(said)
         assert workers[0].wait() == -signal.SIGKILL
-        assert project.ask(TASKS) == ["Completed"] * 24
+        # What it had scored is lost with its memory, and asked for again: the results that are kept answer.
+        ended = project.ask(TASKS)
+        assert len(ended) == 24
+        assert set(ended) <= {"Completed", "Cached"}
         assert json.loads(said[-1]) == search(project, "threads")
 
     def test_scheduler_that_is_gone_is_a_sentence(self, project: Running) -> None:
