@@ -100,6 +100,7 @@ def started(project: Running, *command: str) -> Iterator[subprocess.Popen[bytes]
             program.wait(timeout=5)
         except subprocess.TimeoutExpired:
             os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
 
 
 def set_up(bake: Bake, folder: Path, compute: str) -> Running:
