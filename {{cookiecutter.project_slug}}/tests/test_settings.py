@@ -79,7 +79,7 @@ def test_env_file_is_read_and_the_environment_wins(edited, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     read = settings.read_settings()
     assert read.mlflow_tracking_uri == "http://127.0.0.1:1"
-    assert read.mlflow_artifact_root == edited / "kept"
+    assert read.mlflow_artifact_root == (edited / "kept").as_uri()
 
 
 def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypatch):

@@ -110,6 +110,12 @@ def prefect(command: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "prefect", *command.args])  # noqa: S606
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def dvc(command: typer.Context) -> None:
+    """Run DVC's own command line with the keys of the storage that .env names."""
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", *command.args])  # noqa: S606
+
+
 @app.command("ui")
 def pages() -> None:
     """Look at runs and models: Prefect and MLflow in the browser, until Ctrl-C."""

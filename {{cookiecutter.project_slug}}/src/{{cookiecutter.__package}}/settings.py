@@ -53,10 +53,12 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
     mlflow_tracking_username: str | None = None
     mlflow_tracking_password: str | None = None
-    mlflow_artifact_root: Path = Path("mlartifacts")
+    mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
     notify_webhook_url: SecretStr | None = None
     notify_on: Annotated[frozenset[Literal["success", "promotion", "drift"]], NoDecode] = frozenset()
+    dask_scheduler_address: str | None = None
+    ray_address: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -73,8 +75,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def anchored(self) -> Self:
         """Make paths absolute, so that they mean the same from every working folder."""
-        for name in ("prefect_home", "mlflow_artifact_root"):
-            object.__setattr__(self, name, home() / getattr(self, name))
+        object.__setattr__(self, "prefect_home", home() / self.prefect_home)
+        if "://" not in self.mlflow_artifact_root:
+            object.__setattr__(self, "mlflow_artifact_root", (home() / self.mlflow_artifact_root).as_uri())
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
         if scheme == "sqlite":
             # Another process may be writing: wait for it, instead of 5 seconds a minute.

@@ -57,7 +57,7 @@ def connect() -> MlflowClient:
         if client.get_experiment_by_name(NAME) is None:
             # A server decides itself where artifacts go; without one, the project does.
             serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
-            client.create_experiment(NAME, settings.mlflow_artifact_root.as_uri() if serverless else None)
+            client.create_experiment(NAME, settings.mlflow_artifact_root if serverless else None)
         mlflow.set_experiment(NAME)
     except (MlflowException, OperationalError) as error:
         said = str(error).partition("\n")[0]
