@@ -10,6 +10,9 @@ UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
 export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
+# The answers that bring dependencies of their own: the tested set is that of all of them together.
+CHOICES := deployment=docker deployment=kubernetes
+
 help: ## print this menu
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
@@ -30,9 +33,11 @@ bench: $(UV) ## time the commands beside a bare script
 
 constraints: $(UV) ## write down the tested set, as exclude-newer gives it
 	rm -rf build/constraints
-	$(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints project_slug=tested-set
-	cd build/constraints/tested-set && uv pip compile --quiet --universal --python-version 3.11 --group dev \
-		--no-header --no-annotate pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
+	for choice in $(CHOICES); do \
+		$(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints/$$choice \
+			project_slug=tested-set $$choice; done
+	cd build/constraints/$(firstword $(CHOICES))/tested-set && uv pip compile --quiet --universal --python-version 3.11 \
+		--group dev --no-header --no-annotate ../../*/tested-set/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
 clean: ## remove build/, the demo included, and .venv/
 	rm -rf build .venv
