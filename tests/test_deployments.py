@@ -1,4 +1,4 @@
-"""Deployed flows run when they are due, and killed ones are seen; what Prefect would not understand is refused. Slow."""
+"""Deployed flows run when they are due, killed ones are seen, and wrong ones are refused. Slow."""
 
 import re
 import signal
