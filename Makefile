@@ -10,6 +10,9 @@ UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
 export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
+# The answers that bring dependencies of their own: the tested set is that of all of them together.
+CHOICES := deployment=docker deployment=kubernetes
+
 help: ## print this menu
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 

@@ -25,6 +25,8 @@ DEFAULTS = {
     "PREFECT_CLI_PROMPT": "false",
     # Half a minute for a server that restarts; by default a run waits minutes for one that is gone.
     "PREFECT_CLIENT_MAX_RETRIES": "4",
+    # Seconds: `deploy` has the server mark runs whose heartbeats stop.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Waiting threads of scikit-learn sleep. By default they spin, and beside other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",

@@ -17,6 +17,8 @@ Section = TypeVar("Section", bound=BaseModel)
 
 # How the settings begin that .env may have for the storage of a cloud.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
+# What .env may say for make and prefect.yaml alone.
+DEPLOYED = {"IMAGE", "REPOSITORY"}
 
 
 def root() -> Path:
@@ -62,9 +64,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def without_cloud(cls, found: dict[str, str]) -> dict[str, str]:
-        """Leave out what is for the cloud's storage, and not for this project to know."""
-        return {name: value for name, value in found.items() if not name.upper().startswith(CLOUD)}
+    def for_others(cls, found: dict[str, str]) -> dict[str, str]:
+        """Leave out what is for the cloud's storage or for deployments, and not for this project to know."""
+        return {
+            name: value
+            for name, value in found.items()
+            if name.upper() not in DEPLOYED and not name.upper().startswith(CLOUD)
+        }
 
     @field_validator("notify_on", mode="before")
     @classmethod
