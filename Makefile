@@ -28,11 +28,15 @@ check: $(UV) ## format and lint, changing nothing
 bench: $(UV) ## time the commands beside a bare script
 	$(RUN) python tests/bench.py
 
-constraints: $(UV) ## write down the tested set, as exclude-newer gives it
+# The answers that bring dependencies of their own.
+WITH_OWN := deployment=docker
+constraints: $(UV) ## write down the tested set of all answers together, as exclude-newer gives it
 	rm -rf build/constraints
-	$(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints project_slug=tested-set
-	cd build/constraints/tested-set && uv pip compile --quiet --universal --python-version 3.11 --group dev \
-		--no-header --no-annotate pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
+	for answer in deployment=process $(WITH_OWN); do $(RUN) cookiecutter --no-input --accept-hooks no . \
+		--output-dir build/constraints/$$answer project_slug=tested-set $$answer || exit 1; done
+	cd build/constraints/deployment=process/tested-set && uv pip compile --quiet --universal --python-version 3.11 \
+		--group dev --no-header --no-annotate pyproject.toml $(WITH_OWN:%=../../%/tested-set/pyproject.toml) \
+		--output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
 clean: ## remove build/, the demo included, and .venv/
 	rm -rf build .venv

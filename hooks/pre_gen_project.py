@@ -22,7 +22,7 @@ IMPORTS = """
     markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab pythonjsonlogger rpds
     ruamel setuptools sklearn slugify uv validate wheel yaml zc
 """
-FOLDERS = "build conftest data dist docs mlruns models notebooks reports scripts site src test tests"
+FOLDERS = "build conftest data dist docs mlruns models notebooks reports scripts site src stack test tests"
 TAKEN = {*IMPORTS.split(), *FOLDERS.split()}
 
 

@@ -17,6 +17,15 @@ Section = TypeVar("Section", bound=BaseModel)
 
 # How the settings begin that .env may have for the storage of a cloud.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
+# What .env may say to make and compose.yaml alone.
+STACK = {
+    "IMAGE",
+    "DOCKER_GID",
+    "POSTGRES_PASSWORD",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "PREFECT_PORT",
+    "MLFLOW_PORT",
+}
 
 
 def root() -> Path:
@@ -58,9 +67,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def without_cloud(cls, found: dict[str, str]) -> dict[str, str]:
-        """Leave out what is for the cloud's storage, and not for this project to know."""
-        return {name: value for name, value in found.items() if not name.upper().startswith(CLOUD)}
+    def for_others(cls, found: dict[str, str]) -> dict[str, str]:
+        """Leave out what is for the cloud's storage or for the stack, and not for this project to know."""
+        return {
+            name: value
+            for name, value in found.items()
+            if name.upper() not in STACK and not name.upper().startswith(CLOUD)
+        }
 
     @model_validator(mode="after")
     def anchored(self) -> Self:
