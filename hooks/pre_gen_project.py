@@ -23,7 +23,7 @@ IMPORTS = """
     pythonjsonlogger rpds ruamel setuptools sklearn slugify uv validate wheel yaml zc
 """
 FOLDERS = (
-    "build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src test tests"
+    "build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests"
 )
 TAKEN = {*IMPORTS.split(), *FOLDERS.split()}
 

@@ -17,8 +17,16 @@ Section = TypeVar("Section", bound=BaseModel)
 
 # How the settings begin that .env may have for the storage of a cloud.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
-# What .env may say for make and prefect.yaml alone.
-DEPLOYED = {"IMAGE", "REPOSITORY"}
+# What .env may say to make, prefect.yaml and compose.yaml alone.
+DEPLOYED = {
+    "IMAGE",
+    "REPOSITORY",
+    "DOCKER_GID",
+    "POSTGRES_PASSWORD",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "PREFECT_PORT",
+    "MLFLOW_PORT",
+}
 
 
 def root() -> Path:
