@@ -13,9 +13,9 @@ def payload(message: Message) -> dict[str, object]:
     blocks: list[dict[str, object]] = [{"type": "header", "text": {"type": "plain_text", "text": title}}]
     if message.text:
         blocks.append({"type": "section", "text": _markdown(escape(cut(message.text, SECTION // 6)))})
-    facts = [_markdown(f"*{escape(cut(name, 100))}*\n{escape(cut(value, 200))}") for name, value in message.facts.items()]
+    facts = [f"*{escape(cut(name, 100))}*\n{escape(cut(value, 200))}" for name, value in message.facts.items()]
     if facts:
-        blocks.append({"type": "section", "fields": facts[:FIELDS]})
+        blocks.append({"type": "section", "fields": [_markdown(fact) for fact in facts[:FIELDS]]})
     if message.link:
         blocks.append({"type": "section", "text": _markdown(f"<{message.link}|Look at the run>")})
     return {"text": escape(title), "blocks": blocks}

@@ -9,8 +9,9 @@ TEXT = 2000
 
 def payload(message: Message) -> dict[str, object]:
     """Return the message as the body of a request: a heading, its facts, and a link to the run."""
+    title = escape(cut(message.title, 150))
     body: list[dict[str, object]] = [
-        {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": True, "text": escape(cut(message.title, 150))}
+        {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": True, "text": title}
     ]
     if message.text:
         body.append({"type": "TextBlock", "wrap": True, "text": escape(cut(message.text, TEXT))})
