@@ -22,9 +22,9 @@ IMPORTS = """
     jwt key-value markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab
     pythonjsonlogger rpds ruamel setuptools sklearn slugify uv validate wheel yaml zc
 """
-FOLDERS = (
-    "build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests"
-)
+FOLDERS = """
+    build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests
+"""
 TAKEN = {*IMPORTS.split(), *FOLDERS.split()}
 
 

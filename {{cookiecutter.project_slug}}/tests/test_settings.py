@@ -99,7 +99,7 @@ def test_every_key_of_the_example_is_one(edited, monkeypatch):
     known = set(type(settings.read_settings()).model_fields)
     unnamed = known - {line.partition("=")[0].lower() for line in lines}
     # Those of a choice that this project has not made.
-    assert {name.partition("_")[0] for name in unnamed} <= {"notify"}
+    assert {name.partition("_")[0] for name in unnamed} <= {"notify", "dask", "ray"}
     monkeypatch.delenv("AWS_REGION", raising=False)
     (edited / ".env").write_text("AWS_REGION=somewhere")
     assert settings.cloud_options()["AWS_REGION"] == "somewhere"
