@@ -10,6 +10,9 @@ UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
 export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
+# The answers that bring dependencies of their own: the tested set is that of all of them together.
+CHOICES := deployment=docker deployment=kubernetes
+
 help: ## print this menu
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
@@ -28,11 +31,17 @@ check: $(UV) ## format and lint, changing nothing
 bench: $(UV) ## time the commands beside a bare script
 	$(RUN) python tests/bench.py
 
-constraints: $(UV) ## write down the tested set, as exclude-newer gives it
+# Each choice that may bring dependencies, as name=choice.
+CHOICES = $(shell $(RUN) python -c "import json; print(*(f'{name}={choice}' for name, choices in json.load(open( \
+	'cookiecutter.json')).items() if isinstance(choices, list) and name in $(BRINGING) for choice in choices))")
+BRINGING := ('data_remote', 'compute', 'deployment', 'notifications')
+
+constraints: $(UV) ## write down the tested set, as exclude-newer gives it: what any choice may need
 	rm -rf build/constraints
-	$(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints project_slug=tested-set
-	cd build/constraints/tested-set && uv pip compile --quiet --universal --python-version 3.11 --group dev \
-		--no-header --no-annotate pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
+	for choice in $(CHOICES); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
+		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
+	cd build/constraints/compute-threads && uv pip compile --quiet --universal --python-version 3.11 --group dev \
+		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
 clean: ## remove build/, the demo included, and .venv/
 	rm -rf build .venv

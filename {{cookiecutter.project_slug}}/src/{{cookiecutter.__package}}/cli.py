@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from . import registry_cli
+from . import deploy_cli, registry_cli
 from .errors import ProjectError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(deploy_cli.app)
 app.add_typer(registry_cli.app)
 
 Source = Annotated[
@@ -102,12 +103,9 @@ def retrain() -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
-def prefect(command: typer.Context) -> None:
-    """Run Prefect's own command line on the server of .env, or of `ui`."""
-    from . import orchestration
-
-    orchestration.use_server()
-    os.execv(sys.executable, [sys.executable, "-m", "prefect", *command.args])  # noqa: S606
+def dvc(command: typer.Context) -> None:
+    """Run DVC's own command line with the keys of the storage that .env names."""
+    os.execv(sys.executable, [sys.executable, "-m", "dvc", *command.args])  # noqa: S606
 
 
 @app.command("ui")

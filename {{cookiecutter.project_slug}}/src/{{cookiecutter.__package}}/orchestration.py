@@ -12,7 +12,7 @@ from typing import Any
 
 from . import embedded_server
 from .errors import ProjectError
-from .settings import read_settings
+from .settings import cloud_options, read_settings
 
 # Where `ui` writes the address of the server that it runs, for flow runs to use.
 ANNOUNCED = "server.url"
@@ -25,6 +25,8 @@ DEFAULTS = {
     "PREFECT_CLI_PROMPT": "false",
     # Half a minute for a server that restarts; by default a run waits minutes for one that is gone.
     "PREFECT_CLIENT_MAX_RETRIES": "4",
+    # Seconds: `deploy` has the server mark runs whose heartbeats stop.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     # Waiting threads of scikit-learn sleep. By default they spin, and beside other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
@@ -32,13 +34,14 @@ DEFAULTS = {
 
 
 def configure() -> None:
-    """Set Prefect's environment from .env; to be called before Prefect is imported, for it reads it then.
+    """Set the environment from .env; to be called before Prefect is imported, for it reads it then.
 
-    What the environment already says stays.
+    DVC, MLflow and what they start find the keys of the storage in it. What the environment already says stays.
     """
     settings = read_settings().model_dump(mode="json", exclude_none=True)
-    chosen = {name.upper(): value for name, value in settings.items() if name.startswith(("prefect_", "mlflow_"))}
-    for name, value in (chosen | DEFAULTS).items():
+    passed = ("prefect_", "mlflow_", "dask_", "ray_")
+    chosen = {name.upper(): value for name, value in settings.items() if name.startswith(passed)}
+    for name, value in {**chosen, **cloud_options(), **DEFAULTS}.items():
         os.environ.setdefault(name, value)
 
 

@@ -17,6 +17,16 @@ Section = TypeVar("Section", bound=BaseModel)
 
 # How the settings begin that .env may have for the storage of a cloud.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
+# What .env may say to make, prefect.yaml and compose.yaml alone.
+DEPLOYED = {
+    "IMAGE",
+    "REPOSITORY",
+    "DOCKER_GID",
+    "POSTGRES_PASSWORD",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    "PREFECT_PORT",
+    "MLFLOW_PORT",
+}
 
 
 def root() -> Path:
@@ -53,16 +63,22 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
     mlflow_tracking_username: str | None = None
     mlflow_tracking_password: str | None = None
-    mlflow_artifact_root: Path = Path("mlartifacts")
+    mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
     notify_webhook_url: SecretStr | None = None
     notify_on: Annotated[frozenset[Literal["success", "promotion", "drift"]], NoDecode] = frozenset()
+    dask_scheduler_address: str | None = None
+    ray_address: str | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def without_cloud(cls, found: dict[str, str]) -> dict[str, str]:
-        """Leave out what is for the cloud's storage, and not for this project to know."""
-        return {name: value for name, value in found.items() if not name.upper().startswith(CLOUD)}
+    def for_others(cls, found: dict[str, str]) -> dict[str, str]:
+        """Leave out what is for the cloud's storage or for deployments, and not for this project to know."""
+        return {
+            name: value
+            for name, value in found.items()
+            if name.upper() not in DEPLOYED and not name.upper().startswith(CLOUD)
+        }
 
     @field_validator("notify_on", mode="before")
     @classmethod
@@ -73,8 +89,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def anchored(self) -> Self:
         """Make paths absolute, so that they mean the same from every working folder."""
-        for name in ("prefect_home", "mlflow_artifact_root"):
-            object.__setattr__(self, name, home() / getattr(self, name))
+        object.__setattr__(self, "prefect_home", home() / self.prefect_home)
+        if "://" not in self.mlflow_artifact_root:
+            object.__setattr__(self, "mlflow_artifact_root", (home() / self.mlflow_artifact_root).as_uri())
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
         if scheme == "sqlite":
             # Another process may be writing: wait for it, instead of 5 seconds a minute.

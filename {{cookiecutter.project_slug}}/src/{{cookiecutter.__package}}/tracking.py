@@ -54,10 +54,11 @@ def connect() -> MlflowClient:
     mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
     try:
         client = MlflowClient()
-        if client.get_experiment_by_name(NAME) is None:
-            # A server decides itself where artifacts go; without one, the project does.
-            serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
-            client.create_experiment(NAME, settings.mlflow_artifact_root.as_uri() if serverless else None)
+        # A server decides itself where artifacts go; without one, the project does.
+        serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
+        if serverless and client.get_experiment_by_name(NAME) is None:
+            client.create_experiment(NAME, settings.mlflow_artifact_root)
+        # Makes the experiment otherwise, also where others do so at the same moment.
         mlflow.set_experiment(NAME)
     except (MlflowException, OperationalError) as error:
         said = str(error).partition("\n")[0]

@@ -62,7 +62,8 @@ def code() -> Code:
     try:
         commit = git("rev-parse", "--verify", "HEAD").decode().strip()
     except ProjectError:
-        return Code("none")
+        # An image holds no repository, and says which commit it was built from.
+        return Code(os.environ.get("GIT_COMMIT", "none"))
     with TemporaryDirectory() as scratch:
         # An index of our own: the user's is neither changed nor locked.
         index = Path(scratch) / "index"

@@ -70,11 +70,14 @@ def _await(
     numbers = {future: number for number, future in enumerate(futures)}
     progress: Any = create_progress_artifact(0.0, key="search", description="Candidates of the search that have ended")
     for future in as_completed(list(futures)):
-        number, made = numbers[future], future.result(raise_on_failure=False)
-        scored = future.state.is_completed() and isinstance(made, dict)
-        one = Tried(candidates[number], made["scores"]) if scored else Tried(candidates[number], [], str(made))
+        number, seconds = numbers[future], 0.0
+        try:
+            made = future.result()
+            one, seconds = Tried(candidates[number], made["scores"]), made["seconds"]
+        except Exception as fault:  # noqa: BLE001 - whatever befell it, or the worker that it killed, the others go on
+            one = Tried(candidates[number], [], str(fault))
         tried[number] = one
-        log_candidate(run_id, number, one, metric, made["seconds"] if scored else 0)
+        log_candidate(run_id, number, one, metric, seconds)
         best = (
             search.best(list(tried.values()), metric) if any(not other.failure for other in tried.values()) else "none"
         )

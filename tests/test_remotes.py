@@ -1,0 +1,117 @@
+"""DVC's remote on a real server of the S3 protocol, as .dvc/config and .env name it. Slow."""
+
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.client import BaseClient
+from conftest import Bake
+from moto.server import ThreadedMotoServer
+from running import Running
+
+pytestmark = pytest.mark.slow
+
+BUCKET = "penguin-model-data"
+
+
+def dvc(project: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call DVC with the keys of .env; it may fail."""
+    command = [str(project.environment / "bin" / "penguin-model"), "dvc", *arguments]
+    return subprocess.run(
+        command, cwd=project.path, env=project.env(), capture_output=True, text=True, check=False
+    )
+
+
+class TestS3:
+    """A table of one's own that goes to a bucket and comes back."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up, before there is any bucket or key."""
+        folder = tmp_path_factory.mktemp("running")
+        made = Running.copy_of(bake(data_remote="s3"), folder, "3.12", "s3")
+        made.make("setup")
+        return made
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, project: Running, monkeypatch_class: pytest.MonkeyPatch) -> Iterator[str]:
+        """Run the server, and name it and its keys in .env."""
+        # Who may do what is asked after this many questions; the last test starts to count anew.
+        monkeypatch_class.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "100000")
+        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        keys = "AWS_ACCESS_KEY_ID=key\nAWS_SECRET_ACCESS_KEY=secret\nAWS_REGION=us-east-1\n"
+        (project.path / ".env").write_text(f"AWS_ENDPOINT_URL=http://{host}:{port}\n{keys}")
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.stop()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def monkeypatch_class(cls) -> Iterator[pytest.MonkeyPatch]:
+        """Change the environment for the class."""
+        with pytest.MonkeyPatch.context() as patch:
+            yield patch
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bucket(cls, server: str) -> BaseClient:
+        """Make the bucket."""
+        client = boto3.client(
+            "s3",
+            endpoint_url=server,
+            region_name="us-east-1",
+            aws_access_key_id="key",
+            aws_secret_access_key="secret",  # noqa: S106
+        )
+        client.create_bucket(Bucket=BUCKET)
+        return client
+
+    def test_without_a_bucket_the_sample_is_there(self, project: Running) -> None:
+        assert (project.path / "data/raw/penguins.csv").exists()
+
+    def test_what_was_pushed_comes_back_in_a_clone(
+        self, project: Running, bucket: BaseClient, tmp_path: Path
+    ) -> None:
+        table = project.path / "data/raw/own.csv"
+        table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
+        assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+        pushed = dvc(project, "push", "--quiet", "data/raw/own.csv.dvc")
+        assert pushed.returncode == 0, pushed.stderr
+        assert len(bucket.list_objects_v2(Bucket=BUCKET)["Contents"]) == 1
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Add a table")
+        clone = project._replace(path=tmp_path / "clone")
+        project.git("clone", "--quiet", str(project.path), str(clone.path))
+        shutil.copy(project.path / ".env", clone.path)
+        pulled = dvc(clone, "pull", "--quiet", "data/raw/own.csv.dvc")
+        assert pulled.returncode == 0, pulled.stderr
+        assert (clone.path / "data/raw/own.csv").read_bytes() == table.read_bytes()
+
+    def test_corrupted_object_is_not_taken(self, project: Running, bucket: BaseClient) -> None:
+        [kept] = bucket.list_objects_v2(Bucket=BUCKET)["Contents"]
+        bucket.put_object(Bucket=BUCKET, Key=kept["Key"], Body=b"corrupted")
+        shutil.rmtree(project.path / ".dvc/cache")
+        (project.path / "data/raw/own.csv").unlink()
+        pulled = dvc(project, "pull", "data/raw/own.csv.dvc")
+        assert pulled.returncode
+        assert "ERROR: failed to pull data from the cloud" in pulled.stderr
+        assert not (project.path / "data/raw/own.csv").exists()
+
+    @pytest.mark.usefixtures("bucket")
+    def test_missing_permission_is_said(self, project: Running, server: str) -> None:
+        count = urllib.request.Request(f"{server}/moto-api/reset-auth", b"0")  # noqa: S310 - http, on loopback
+        urllib.request.urlopen(count).close()  # noqa: S310
+        refused = dvc(project, "pull", "data/raw/own.csv.dvc")
+        assert refused.returncode
+        assert "ERROR: failed to connect to s3" in refused.stderr
+        assert "Forbidden" in refused.stderr
+        assert "Traceback" not in refused.stderr
