@@ -11,7 +11,8 @@ export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
 # The answers that bring dependencies of their own: the tested set is that of all of them together.
-CHOICES := deployment=docker deployment=kubernetes
+BRINGING := data_remote=s3 data_remote=gcs data_remote=azure data_remote=ssh compute=dask compute=ray \
+	deployment=docker deployment=kubernetes
 
 help: ## print this menu
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -31,16 +32,11 @@ check: $(UV) ## format and lint, changing nothing
 bench: $(UV) ## time the commands beside a bare script
 	$(RUN) python tests/bench.py
 
-# Each choice that may bring dependencies, as name=choice.
-CHOICES = $(shell $(RUN) python -c "import json; print(*(f'{name}={choice}' for name, choices in json.load(open( \
-	'cookiecutter.json')).items() if isinstance(choices, list) and name in $(BRINGING) for choice in choices))")
-BRINGING := ('data_remote', 'compute', 'deployment', 'notifications')
-
 constraints: $(UV) ## write down the tested set, as exclude-newer gives it: what any choice may need
 	rm -rf build/constraints
-	for choice in $(CHOICES); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
+	for choice in $(BRINGING); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
 		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
-	cd build/constraints/compute-threads && uv pip compile --quiet --universal --python-version 3.11 --group dev \
+	cd build/constraints/compute-ray && uv pip compile --quiet --universal --python-version 3.11 --group dev \
 		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
 clean: ## remove build/, the demo included, and .venv/

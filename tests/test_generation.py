@@ -18,6 +18,7 @@ Answers = dict[str, Any]
 
 # Named in the README, and made by the commands that it gives.
 MADE_LATER = {
+    ".prefect/storage",
     ".env",
     "data/predictions",
     "data/processed/training.parquet",
@@ -54,7 +55,7 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
 @each_value
 def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
     for name, text in bake(**answers).texts().items():
-        # GitHub writes its own expressions as ${{ }}, Prefect as {{ $ }}; the report is a template of the project's own.
+        # GitHub writes its own expressions as ${{ }}, Prefect as {{ $ }}; the report is a template, too.
         own = r"(?<!\$){{(?! \$)|{%" if name.startswith((".github/", "prefect.yaml")) else "{{|{%"
         assert not re.search(
             r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -26,7 +26,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType, WorkPool
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.events.actions import ChangeFlowRunState
+from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
@@ -34,7 +34,7 @@ from prefect.settings import get_current_settings
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 from ruamel.yaml import YAML
 
-from . import deployments
+from . import deployments, secret_blocks
 from .errors import ProjectError
 from .settings import read_settings, root
 
@@ -43,12 +43,16 @@ SILENCE = 2.5
 # Seconds in which a server's scheduler plans the runs of what is new.
 PLANNED = 30
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
+KILLED = "Its heartbeats stopped: it was killed."
+# Where the worker has the project's .env, or the cluster its Secret.
+HAVE_SECRETS = ("process", "kubernetes")
 
 
 def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
     """Check prefect.yaml, make the work pool if there is none, register the flows; say what is due, and where to look.
 
-    A work pool that exists is kept as it is. `job` names a file that is laid over the Job of a Kubernetes work pool.
+    A work pool that exists is kept as it is, but for the secrets of .env. `job` names a file that is laid over the Job
+    of a Kubernetes work pool.
     """
     plan = deployments.read()
     [name, *others] = {deployment["work_pool"].get("name") for deployment in plan}
@@ -70,6 +74,8 @@ def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
         deployments.check_job_variables(plan, template)
         if not pool:
             client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
+        if kind not in HAVE_SECRETS:
+            _give_secrets(client, name, template)
         yield f"Work pool {name} ({kind}): {'kept as it is' if pool else 'made'}."
         _register()
         _watch(client, plan)
@@ -108,6 +114,12 @@ def _pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
         return None
 
 
+def _give_secrets(client: SyncPrefectClient, pool: str, template: dict[str, Any]) -> None:
+    """Let each run of the work pool have the secrets of .env in its environment, beside what prefect.yaml says."""
+    template["job_configuration"]["env"] = secret_blocks.environment(pool)
+    client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
+
+
 def _register() -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, cwd=root(), capture_output=True, text=True, check=False)
@@ -132,8 +144,10 @@ def _watch(client: SyncPrefectClient, plan: list[dict[str, Any]]) -> None:
             threshold=1,
             within=timedelta(seconds=silence),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="Its heartbeats stopped: it was killed.")],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=KILLED)],
     )
+    if channel := secret_blocks.webhook(own):
+        automation.actions.append(CallWebhook(block_document_id=channel, payload=secret_blocks.killed(KILLED)))
     found = client.read_automations_by_name(automation.name)
     if found:
         client.update_automation(found[0].id, automation)

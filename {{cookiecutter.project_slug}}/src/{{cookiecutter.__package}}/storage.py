@@ -118,6 +118,6 @@ def push() -> str | None:
     try:
         with repository(wait=True) as repo:
             repo.push()
-    except ProjectError as error:
+    except Exception as error:  # noqa: BLE001 - each kind of storage has its own
         return str(error)
     return None

@@ -1,0 +1,123 @@
+"""prefect.yaml: what it says is what Prefect knows, and what Prefect passes over is refused."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import COPY, PROJECT
+from ruamel.yaml import YAML
+
+from {{ cookiecutter.__package }} import deploying, deployments, secret_blocks
+from {{ cookiecutter.__package }}.errors import ProjectError
+
+FLOWS = ["monitoring", "retraining", "scoring", "training"]
+# By what is edited: what is said.
+FAULTS = {
+    ("description: Predict", "desciption: Predict"): r"scoring\.desciption` is not a key.*`description` is meant",
+    ("timezone: Etc/UTC", "timezone: Mars/North"): r"timezone` is 'Mars/North'",
+    ('"0 5 * * *"', '"0 25 * * *"'): r"scoring\.schedules\.0\.cron` is '0 25",
+    ("collision_strategy: ENQUEUE", "collision_strategy: WAIT"): r"collision_strategy` is 'WAIT'",
+    (".training.training", ".training.trainin"): r"entrypoint` is .* there is no such flow",
+    ("parameters: {}", "parameters: {depth: 3}"): r"parameters\.depth` is not a parameter",
+    ("parameters: {record: true}", "parameters: {record: often}"): r"training\.parameters` are wrong",
+    ("tags: *tags", "tags: 7"): r"tags` is 7",
+    ("description: Predict", "description: $NO\ndescription: {"): r"line \d+: not valid YAML",
+    ("- name: scoring", "- title: scoring"): r"deployments\.2\.name` is missing",
+    ('- cron: "0 5', '- corn: "0 5'): r"corn` is not a key.*`cron` is meant",
+    ("deployments:", "deployment:"): r"deployment` is not a key",
+}
+
+
+@pytest.fixture
+def plan(monkeypatch) -> Path:
+    """Give the copy the project's own plan, with a value for each variable that it uses."""
+    text = (PROJECT / deployments.NAME).read_text(encoding="utf-8")
+    for name in re.findall(r"\$(\w+)", text):
+        monkeypatch.setenv(name, "some-value")
+    return Path(shutil.copy(PROJECT / deployments.NAME, COPY))
+
+
+def test_own_plan_is_what_prefect_knows(plan):
+    assert sorted(deployment["name"] for deployment in deployments.read()) == FLOWS
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[new for _, new in FAULTS])
+def test_what_prefect_passes_over_is_refused(plan, fault):
+    own = plan.read_text(encoding="utf-8")
+    assert fault[0] in own
+    plan.write_text(own.replace(*fault), encoding="utf-8")
+    with pytest.raises(ProjectError, match=FAULTS[fault]):
+        deployments.read()
+
+
+def test_variable_that_is_not_set_is_refused(plan):
+    variable = "{" * 2 + " $NO_SUCH " + "}" * 2
+    text = plan.read_text(encoding="utf-8").replace(
+        "description: Predict", f"version: '{variable}'\n    description: Predict"
+    )
+    plan.write_text(text, encoding="utf-8")
+    with pytest.raises(ProjectError, match=r"`NO_SUCH` is not set"):
+        deployments.read()
+
+
+def test_job_variables_are_those_of_the_work_pool():
+    template = deploying.base_job_template("process")
+    given = [{"name": "scoring", "work_pool": {"name": "own", "job_variables": {"stream_ouput": True}}}]
+    with pytest.raises(ProjectError, match=r"stream_ouput` is not a key.*`stream_output` is meant"):
+        deployments.check_job_variables(given, template)
+    given[0]["work_pool"]["job_variables"] = {"stream_output": 7}
+    with pytest.raises(ProjectError, match=r"stream_output` is wrong"):
+        deployments.check_job_variables(given, template)
+
+
+def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeypatch):
+    """On a server without a scheduler, which is said: the one of the tests has none."""
+    from prefect.client.orchestration import get_client
+
+    yaml = YAML(typ="safe")
+    content = yaml.load(plan)
+    content |= {"pull": [], "definitions": {}}
+    for deployment in content["deployments"]:
+        deployment["work_pool"] = {"name": "own"}
+        deployment.pop("build", None), deployment.pop("push", None)
+    yaml.dump(content, plan)
+    monkeypatch.setattr(deploying, "PLANNED", 0)
+    said = deploying.deploy("process")
+    assert next(said) == "Work pool own (process): made."
+    with pytest.raises(ProjectError, match="the server planned no run of it"):
+        list(said)
+    with get_client(sync_client=True) as client:
+        assert sorted(deployment.name for deployment in client.read_deployments()) == FLOWS
+        assert [found.name for found in client.read_automations_by_name("own: mark killed runs")]
+        assert client.read_work_pool("own").type == "process"
+    assert next(deploying.deploy("process")) == "Work pool own (process): kept as it is."
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    with pytest.raises(ProjectError, match="of type process, not docker"):
+        next(deploying.deploy("docker"))
+
+
+def test_secrets_are_kept_in_blocks_and_named_by_reference(prefect_api, monkeypatch):
+    from prefect.blocks.system import Secret
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-the-team")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    given = secret_blocks.environment("own_pool")
+    assert {"MLFLOW_TRACKING_PASSWORD", "AWS_REGION"} <= set(given)
+    reference = given["MLFLOW_TRACKING_PASSWORD"]
+    assert "of-the-team" not in reference
+    name = re.search(r"prefect\.blocks\.secret\.([a-z0-9-]+)", reference)[1]
+    assert Secret.load(name).get() == "of-the-team"
+
+
+def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan):
+    with pytest.raises(ProjectError, match="MLFLOW_TRACKING_URI is a file of this machine"):
+        next(deploying.deploy("docker"))
+
+
+@pytest.mark.parametrize(
+    ("above", "overlaid"),
+    [({"a": 1}, {"a": 1, "b": [1, 2]}), ({"b": [{"c": 3}]}, {"b": [{"c": 3}, 2]}), (None, None)],
+)
+def test_manifests_are_laid_over_each_other(above, overlaid):
+    assert deploying.overlaid({"b": [1, 2]}, above) == overlaid

@@ -1,0 +1,73 @@
+"""The retraining flow: what is new is fetched, learned from, recorded and pushed; what is not new costs nothing."""
+
+import functools
+import shutil
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from conftest import COPY, PROJECT, change
+
+from {{ cookiecutter.__package }} import storage
+from {{ cookiecutter.__package }}.flows.retraining import retraining
+from {{ cookiecutter.__package }}.params import read_params
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Path]:
+    """Serve a folder, and return it."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    (tmp_path / "served").mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        change("data", origin=f"http://127.0.0.1:{server.server_port}/{Path(read_params().data.source).name}")
+        try:
+            yield tmp_path / "served"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def versioned(quick: Path, tmp_path: Path) -> Iterator[Path]:
+    """Let DVC version the copy, with a folder as its remote; return the remote."""
+    shutil.copy(PROJECT / "dvc.yaml", COPY)
+    (COPY / "src").mkdir()
+    (COPY / ".dvc").mkdir()
+    shutil.copy(PROJECT / ".dvc/config", COPY / ".dvc")
+    remote = tmp_path / "remote"
+    own = f"[core]\n    no_scm = true\n    remote = own\n['remote \"own\"']\n    url = {remote}\n"
+    (COPY / ".dvc/config.local").write_text(own)
+    table = (COPY / read_params().data.source).read_bytes()
+    yield remote
+    (COPY / read_params().data.source).write_bytes(table)
+    for name in (".dvc", "src"):
+        shutil.rmtree(COPY / name)
+    for name in ("dvc.yaml", "dvc.lock"):
+        (COPY / name).unlink(missing_ok=True)
+
+
+def test_new_data_is_learned_from_once_and_pushed(versioned, origin, monkeypatch):
+    source = Path(read_params().data.source)
+    shutil.copy(COPY / source, origin / source.name)
+    trained = retraining()
+    assert trained.version
+    assert [file for file in versioned.rglob("*") if file.is_file()]
+    assert storage.push() is None
+    assert not storage.changed()
+    assert retraining() is None
+
+
+def test_remote_that_is_away_is_no_reason_to_fail(versioned, origin, caplog):
+    source = Path(read_params().data.source)
+    shutil.copy(COPY / source, origin / source.name)
+    versioned.write_text("a file where the folder was")
+    trained = retraining()
+    assert trained.version
+    assert "Not pushed, and so still due" in caplog.text
+    versioned.unlink()
+    assert retraining() is None
+    assert [file for file in versioned.rglob("*") if file.is_file()]
