@@ -161,7 +161,8 @@ class TestProcessDeployments:
         told[1].clear()
         (deployed.path / "hold").touch()
         code = f"from {deployed.package} import orchestration; orchestration.use_server()\n"
-        code += f"from {deployed.package}.flows.waiting import waiting; waiting()"
+        code += f"from prefect import tags\nfrom {deployed.package}.flows.waiting import waiting\n"
+        code += f"with tags('{deployed.package}'): waiting()"
         before = {run[0] for run in deployed.ask(STATE)}
         flow = deployed.start(str(deployed.environment / "bin/python"), "-c", code)
         try:

@@ -108,7 +108,7 @@ class TestS3:
 
     @pytest.mark.usefixtures("bucket")
     def test_missing_permission_is_said(self, project: Running, server: str) -> None:
-        count = urllib.request.Request(f"{server}/moto-api/reset-auth", b"0")  # noqa: S310 - http, on loopback
+        count = urllib.request.Request(f"{server}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})  # noqa: S310 - http, on loopback
         urllib.request.urlopen(count).close()  # noqa: S310
         refused = dvc(project, "pull", "data/raw/own.csv.dvc")
         assert refused.returncode

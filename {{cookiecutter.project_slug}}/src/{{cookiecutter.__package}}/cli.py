@@ -130,7 +130,9 @@ def _run(name: str, **parameters: Any) -> None:
     contract.read_contract()
     with orchestration.api() as session:
         flow = getattr(import_module(f".flows.{name}", __package__), name)
-        with session():
+        from prefect import tags
+
+        with session(), tags(__package__ or ""):
             state = flow(**parameters, return_state=True)
     if state.is_failed():
         # Prefect has shown why: no second traceback.

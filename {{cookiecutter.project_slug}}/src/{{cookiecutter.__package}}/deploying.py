@@ -44,6 +44,8 @@ SILENCE = 2.5
 PLANNED = 30
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 KILLED = "Its heartbeats stopped: it was killed."
+# How the message of Prefect's worker begins where the process of a run was killed.
+EXITED = "Flow run infrastructure exited with non-zero status code"
 # Where the worker has the project's .env, or the cluster its Secret.
 HAVE_SECRETS = ("process", "kubernetes")
 
@@ -146,10 +148,32 @@ def _watch(client: SyncPrefectClient, plan: list[dict[str, Any]]) -> None:
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=KILLED)],
     )
+    _automate(client, automation)
     if channel := secret_blocks.webhook(own):
-        automation.actions.append(CallWebhook(block_document_id=channel, payload=secret_blocks.killed(KILLED)))
-    found = client.read_automations_by_name(automation.name)
-    if found:
+        pages = get_current_settings().ui_url
+        _automate(client, _telling(own, CallWebhook(block_document_id=channel, payload=secret_blocks.killed(pages))))
+
+
+def _telling(own: str, call: CallWebhook) -> AutomationCore:
+    """Let the server tell of runs of this project that were killed, as they cannot: it, or their worker, marks them."""
+    crashed = {"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": [KILLED, f"{EXITED}*"]}
+    tagged = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{__package__}"}
+    return AutomationCore(
+        name=f"{own}: tell of killed runs",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed"},
+            match=ResourceSpecification(crashed),
+            match_related=ResourceSpecification(tagged),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[call],
+    )
+
+
+def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Set an automation up, in the place of an earlier one of that name."""
+    if found := client.read_automations_by_name(automation.name):
         client.update_automation(found[0].id, automation)
     else:
         client.create_automation(automation)

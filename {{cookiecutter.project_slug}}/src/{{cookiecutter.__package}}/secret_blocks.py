@@ -34,12 +34,13 @@ def webhook(pool: str) -> UUID | None:
     return cast("UUID", block.save(_block(pool, "channel"), overwrite=True))
 
 
-def killed(reason: str) -> str:
+def killed(pages: str | None) -> str:
     """Return what the channel is told of a run that was killed, as a template that the server fills in."""
+    link = f"{pages}/runs/flow-run/ID" if pages else None
     facts = {"flow": "FLOW", "run": "RUN"}
-    text = json.dumps(notify.payload(Message("FLOW: Crashed", reason, facts, "LINK")))
+    text = json.dumps(notify.payload(Message("FLOW: Crashed", "It was killed.", facts, link)))
     # Put in last: to escape for a channel what stands in braces would spoil it.
-    for word, template in {"FLOW": "flow.name", "RUN": "flow_run.name", "LINK": "flow_run | ui_url"}.items():
+    for word, template in {"FLOW": "flow.name", "RUN": "flow_run.name", "ID": "flow_run.id"}.items():
         text = text.replace(word, _filled_in(template))
     return text
 
