@@ -81,6 +81,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Tell whether somebody listens on a port."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def started(project: Running, *command: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server of the project's environment for the block, with nothing told of Prefect."""
@@ -252,7 +258,7 @@ class TestRay:
             ):
                 (project.path / ".env").write_text(f"RAY_ADDRESS=127.0.0.1:{port}\n")
                 end = time.monotonic() + 60
-                while socket.socket().connect_ex(("127.0.0.1", int(port))) and time.monotonic() < end:
+                while not listens(int(port)) and time.monotonic() < end:
                     time.sleep(0.2)
                 yield
                 (project.path / ".env").unlink()

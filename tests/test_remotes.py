@@ -63,7 +63,7 @@ class TestS3:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def bucket(cls, server: str) -> BaseClient:
+    def bucket(cls, server: str) -> Iterator[BaseClient]:
         """Make the bucket."""
         client = boto3.client(
             "s3",
@@ -73,7 +73,8 @@ class TestS3:
             aws_secret_access_key="secret",  # noqa: S106
         )
         client.create_bucket(Bucket=BUCKET)
-        return client
+        yield client
+        client.close()
 
     def test_without_a_bucket_the_sample_is_there(self, project: Running) -> None:
         assert (project.path / "data/raw/penguins.csv").exists()
