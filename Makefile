@@ -36,7 +36,7 @@ constraints: $(UV) ## write down the tested set, as exclude-newer gives it: what
 	rm -rf build/constraints
 	for choice in $(BRINGING); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
 		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
-	cd build/constraints/compute-ray && uv pip compile --quiet --universal --python-version 3.11 --group dev \
+	cd build/constraints/compute-ray && uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
 		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
 
 clean: ## remove build/, the demo included, and .venv/

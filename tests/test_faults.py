@@ -1,10 +1,15 @@
 """What a killed or failing training leaves behind, and that the next one completes. Slow."""
 
+import os
 import re
+import signal
+import socket
 import sqlite3
 import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
@@ -37,6 +42,8 @@ def in_task(engine, transaction):
         import psutil
         [server] = psutil.Process().children()
         server.kill()
+    if {fault!r} == "mlflow gone":
+        os.killpg(int(os.environ["SERVER"]), signal.SIGKILL)
     try:
         return call(engine, transaction)
     finally:
@@ -86,6 +93,7 @@ class TestFaults:
     """A project that has trained once, and then meets one fault after the other."""
 
     versions: ClassVar[int] = 1
+    impatient: ClassVar[dict[str, str]] = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -173,6 +181,27 @@ class TestFaults:
         assert "Traceback" not in failed.stderr
         self.complete(project, made=2)
 
+    def test_mlflow_server_that_is_away_is_said(self, project: Running) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        failed = self.fail(project, "none", "", MLFLOW_TRACKING_URI=address, **self.impatient)
+        assert f"Training failed: No MLflow server answers at {address}" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+    def test_mlflow_server_that_goes_away_has_nothing_half_registered(self, project: Running) -> None:
+        with self.mlflow_server(project) as (address, process):
+            server = {"MLFLOW_TRACKING_URI": address, "SERVER": str(process), **self.impatient}
+            failed = self.fail(project, "register", "mlflow gone", **server)
+        assert f"Training failed: The MLflow server at {address} went away" in failed.stderr
+        assert rows(project, "served.db", "SELECT version FROM model_versions") == []
+        with self.mlflow_server(project) as (address, _):
+            assert self.fail(project, "none", "", MLFLOW_TRACKING_URI=address).returncode == 0
+        assert len(rows(project, "served.db", "SELECT version FROM model_versions")) == 1
+        states = rows(project, "served.db", "SELECT status FROM runs")
+        assert len(states) == 2
+        assert "RUNNING" not in states
+        self.complete(project, made=1)
+
     def test_locked_mlflow_is_waited_for_or_said(self, project: Running) -> None:
         hold = """if True:
             import os, sqlite3, time
@@ -222,3 +251,36 @@ class TestFaults:
                 yield holder
             finally:
                 holder.kill()
+
+    @contextmanager
+    def mlflow_server(self, project: Running) -> Iterator[tuple[str, int]]:
+        """Run MLflow's server for the block, on a database of its own: address and process group."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        store = ["--backend-store-uri", "sqlite:///served.db", "--artifacts-destination", "served"]
+        command = [
+            str(project.environment / "bin/mlflow"),
+            "server",
+            *store,
+            "--workers",
+            "1",
+            "--port",
+            str(port),
+        ]
+        with (project.path.parent / "served.log").open("wb") as log:
+            server = subprocess.Popen(
+                command, cwd=project.path, env=project.env(), stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            end = time.monotonic() + 120
+            while True:
+                with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                    break
+                assert server.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}", server.pid
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()

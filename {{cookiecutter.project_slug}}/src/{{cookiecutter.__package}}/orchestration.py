@@ -22,6 +22,8 @@ DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # As for Prefect below: half a minute for a server that restarts, instead of four.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "PREFECT_CLI_PROMPT": "false",
     # Half a minute for a server that restarts; by default a run waits minutes for one that is gone.
     "PREFECT_CLIENT_MAX_RETRIES": "4",

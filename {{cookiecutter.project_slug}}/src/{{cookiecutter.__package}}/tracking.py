@@ -37,6 +37,8 @@ TYPES = {
     "date": DataType.datetime,
     "datetime": DataType.datetime,
 }
+# What MLflow says, amid much else, where a server does not answer.
+AWAY = "Max retries exceeded"
 # The artifact of a run that holds what its code was beyond the commit.
 PATCH = "code.patch"
 # What the registered model imports where it is loaded, in the versions that trained it.
@@ -62,16 +64,32 @@ def connect() -> MlflowClient:
         mlflow.set_experiment(NAME)
     except (MlflowException, OperationalError) as error:
         said = str(error).partition("\n")[0]
+        if AWAY in said:
+            raise ProjectError(
+                f"No MLflow server answers at {settings.mlflow_tracking_uri}: start it, or remove "
+                "MLFLOW_TRACKING_URI from .env to keep runs and models in the project."
+            ) from None
         raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
     return client
 
 
 @contextmanager
 def run(tags: Mapping[str, str]) -> Iterator[str]:
-    """Open a run with these tags and yield its id; it ends FINISHED, or FAILED with an exception."""
+    """Open a run with these tags and yield its id; it ends FINISHED, or FAILED with an exception.
+
+    Raises ProjectError if the server does not answer any more.
+    """
     connect()
-    with mlflow.start_run(tags=dict(tags)) as active:
-        yield active.info.run_id
+    try:
+        with mlflow.start_run(tags=dict(tags)) as active:
+            yield active.info.run_id
+    except MlflowException as error:
+        if AWAY not in str(error):
+            raise
+        raise ProjectError(
+            f"The MLflow server at {mlflow.get_tracking_uri()} went away: start it, and run the same again. "
+            "What was done is reused, and no version is registered by halves."
+        ) from None
 
 
 def end_killed(flow_run_id: str) -> bool:
