@@ -95,10 +95,11 @@ def track(path: Path) -> None:
 
 def pull(path: Path) -> None:
     """Bring a file here that DVC versions, unless it is; raise ProjectError if no remote has it."""
-    tracked = f"{path}.dvc"
+    known, here = root() / f"{path}.dvc", root() / path
+    if not known.exists() or (here.exists() and md5(here) in known.read_text(encoding="utf-8")):
+        return
     with repository(wait=True) as repo:
-        if (root() / tracked).exists() and repo.status([tracked]):
-            repo.pull([tracked])
+        repo.pull([f"{path}.dvc"])
 
 
 def changed() -> bool:
