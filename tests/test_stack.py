@@ -99,6 +99,7 @@ def answer(address: str, user: str | None = None, body: dict[str, Any] | None = 
         with urllib.request.urlopen(request, timeout=60) as page:  # noqa: S310
             return page.status, page.read()
     except urllib.error.HTTPError as error:
+        error.close()
         return error.code, b""
 
 
@@ -247,6 +248,7 @@ class TestStack:
             request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Host": host})
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(request, timeout=60)  # noqa: S310
+            refused.value.close()
             assert refused.value.code == status
 
     def test_eight_flows_of_a_hundred_tasks_at_once_lose_nothing(
