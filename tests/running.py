@@ -78,7 +78,7 @@ class Running(NamedTuple):
         """Return the environment of its commands: no setting of the machine's, a home of its own."""
         home = self.path.parent / "home"
         home.mkdir(exist_ok=True)
-        foreign = ("PREFECT_", "MLFLOW_", "DVC_", "VIRTUAL_ENV", "PROJECT_ROOT", "COV_", "PYTEST_")
+        foreign = ("PREFECT_", "MLFLOW_", "DVC_", "VIRTUAL_ENV", "PROJECT_ROOT", "COV_", "PYTEST_", "PYTHON")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         own = {
             "HOME": str(home),
