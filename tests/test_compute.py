@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import Bake
-from running import Running
+from running import Running, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -73,12 +73,6 @@ TASKS = """if True:
             tasks = client.read_task_runs(flow_run_filter=of_last, limit=200)
     print(json.dumps([task.state_name for task in tasks if task.name.startswith("candidate")]))
 """
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def listens(port: int) -> bool:

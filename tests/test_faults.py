@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -10,11 +11,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from conftest import Bake
-from running import Running
+from running import SHARED, Running
 from test_projects import set_up
 
 pytestmark = pytest.mark.slow
@@ -42,6 +44,8 @@ def in_task(engine, transaction):
         import psutil
         [server] = psutil.Process().children()
         server.kill()
+    if {fault!r} == "clock jumps":
+        Path(os.environ["FAKETIME_TIMESTAMP_FILE"]).write_text(os.environ["JUMP"])
     if {fault!r} == "mlflow gone":
         os.killpg(int(os.environ["SERVER"]), signal.SIGKILL)
     try:
@@ -201,6 +205,29 @@ class TestFaults:
         assert len(states) == 2
         assert "RUNNING" not in states
         self.complete(project, made=1)
+
+    @pytest.mark.skipif(shutil.which("cc") is None, reason="libfaketime is built when it is installed")
+    def test_clock_that_jumps_harms_nothing(self, project: Running, tmp_path: Path) -> None:
+        built = SHARED / "libfaketime"
+        project.uv("pip", "install", "--target", str(built), "libfaketime==3.0.1")
+        [library] = built.rglob("libfaketime.so.1")
+        clock = {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
+            "FAKETIME_NO_CACHE": "1",
+            # No jump of a clock moves the time that has passed.
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        for jump in ("-7200", "+7200"):
+            (tmp_path / "clock").write_text("+0", encoding="utf-8")
+            done = self.fail(project, "train", "clock jumps", JUMP=jump, **clock)
+            assert done.returncode == 0, done.stderr
+        # The clock did jump within each of the two.
+        starts = rows(project, "mlflow.db", "SELECT start_time FROM runs ORDER BY rowid DESC LIMIT 2")
+        ends = rows(project, "mlflow.db", "SELECT end_time FROM runs ORDER BY rowid DESC LIMIT 2")
+        assert ends[0] - starts[0] > 7000000
+        assert ends[1] - starts[1] < 0
+        self.complete(project, made=3)
 
     def test_locked_mlflow_is_waited_for_or_said(self, project: Running) -> None:
         hold = """if True:

@@ -1,4 +1,4 @@
-"""DVC's remote on a real server of the S3 protocol, as .dvc/config and .env name it. Slow."""
+"""DVC's remote on real servers of each protocol, as .dvc/config and .env name them. Slow."""
 
 import shutil
 import subprocess
@@ -8,22 +8,40 @@ from pathlib import Path
 
 import boto3
 import pytest
+import running
 from botocore.client import BaseClient
 from conftest import Bake
 from moto.server import ThreadedMotoServer
 from running import Running
+from storages import BUCKET, SERVED
 
 pytestmark = pytest.mark.slow
 
-BUCKET = "penguin-model-data"
 
-
-def dvc(project: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
+def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Call DVC with the keys of .env; it may fail."""
     command = [str(project.environment / "bin" / "penguin-model"), "dvc", *arguments]
-    return subprocess.run(
-        command, cwd=project.path, env=project.env(), capture_output=True, text=True, check=False
-    )
+    env = project.env() | more
+    return subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=False)
+
+
+def push_and_pull(project: Running, clone: Path, **more: str) -> Path:
+    """Push a table of one's own, and see it come back in a clone; return where it lies."""
+    table = project.path / "data/raw/own.csv"
+    table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
+    assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+    pushed = dvc(project, "push", "--quiet", "data/raw/own.csv.dvc", **more)
+    assert pushed.returncode == 0, pushed.stderr
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "Add a table")
+    other = project._replace(path=clone)
+    project.git("clone", "--quiet", str(project.path), str(clone))
+    if (project.path / ".env").exists():
+        shutil.copy(project.path / ".env", clone)
+    pulled = dvc(other, "pull", "--quiet", "data/raw/own.csv.dvc", **more)
+    assert pulled.returncode == 0, pulled.stderr
+    assert (clone / "data/raw/own.csv").read_bytes() == table.read_bytes()
+    return table
 
 
 class TestS3:
@@ -82,20 +100,8 @@ class TestS3:
     def test_what_was_pushed_comes_back_in_a_clone(
         self, project: Running, bucket: BaseClient, tmp_path: Path
     ) -> None:
-        table = project.path / "data/raw/own.csv"
-        table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
-        assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
-        pushed = dvc(project, "push", "--quiet", "data/raw/own.csv.dvc")
-        assert pushed.returncode == 0, pushed.stderr
+        push_and_pull(project, tmp_path / "clone")
         assert len(bucket.list_objects_v2(Bucket=BUCKET)["Contents"]) == 1
-        project.git("add", ".")
-        project.git("commit", "--quiet", "--message", "Add a table")
-        clone = project._replace(path=tmp_path / "clone")
-        project.git("clone", "--quiet", str(project.path), str(clone.path))
-        shutil.copy(project.path / ".env", clone.path)
-        pulled = dvc(clone, "pull", "--quiet", "data/raw/own.csv.dvc")
-        assert pulled.returncode == 0, pulled.stderr
-        assert (clone.path / "data/raw/own.csv").read_bytes() == table.read_bytes()
 
     def test_corrupted_object_is_not_taken(self, project: Running, bucket: BaseClient) -> None:
         [kept] = bucket.list_objects_v2(Bucket=BUCKET)["Contents"]
@@ -107,6 +113,15 @@ class TestS3:
         assert "ERROR: failed to pull data from the cloud" in pulled.stderr
         assert not (project.path / "data/raw/own.csv").exists()
 
+    def test_artifacts_of_mlflow_go_there_too(self, project: Running, bucket: BaseClient) -> None:
+        with (project.path / ".env").open("a", encoding="utf-8") as settings:
+            settings.write(f"MLFLOW_ARTIFACT_ROOT=s3://{BUCKET}/mlflow\n")
+        project.make("train")
+        assert project.ask(running.MLFLOW)["champion"] == 1
+        stored = bucket.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
+        assert any(one["Key"].endswith("/MLmodel") for one in stored)
+        assert not (project.path / "mlartifacts").exists()
+
     @pytest.mark.usefixtures("bucket")
     def test_missing_permission_is_said(self, project: Running, server: str) -> None:
         count = urllib.request.Request(f"{server}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})  # noqa: S310 - http, on loopback
@@ -116,3 +131,17 @@ class TestS3:
         assert "ERROR: failed to connect to s3" in refused.stderr
         assert "Forbidden" in refused.stderr
         assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.skipif(
+    shutil.which("npx") is None, reason="npx, which runs Azure's emulator, is not installed here"
+)
+class TestOtherRemotes:
+    """The other storages, of which Google's is emulated without its keys."""
+
+    @pytest.mark.parametrize("kind", SERVED)
+    def test_what_was_pushed_comes_back_in_a_clone(self, bake: Bake, tmp_path: Path, kind: str) -> None:
+        project = Running.copy_of(bake(data_remote=kind), tmp_path, "3.12", "remotes")
+        project.make("setup")
+        with SERVED[kind](project) as told:
+            push_and_pull(project, tmp_path / "clone", **told)

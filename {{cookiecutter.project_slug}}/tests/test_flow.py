@@ -192,6 +192,12 @@ def test_edited_code_is_noticed(tmp_path, monkeypatch):
     assert by_content(context, {}) != before
 
 
+def test_artifacts_go_nowhere_else_in_silence(trained, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ARTIFACT_ROOT", "s3://elsewhere/mlflow")
+    with pytest.raises(ProjectError, match=r"earlier runs are at file://.*: set it back"), tracking.run({}):
+        pass
+
+
 def test_everything_that_dvc_keeps_is_in_the_record_of_the_run(trained):
     record = json.loads((root() / "reports/provenance.json").read_text())
     stage = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]["training"]

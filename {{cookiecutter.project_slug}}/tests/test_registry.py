@@ -1,9 +1,11 @@
 """The registry: the alias `champion`, its journal, and the way back; also when killed, and when two come at once."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -16,19 +18,24 @@ from {{ cookiecutter.__package }}.journal import Journal
 
 PACKAGE = registry.__package__
 
-# What takes MLflow seconds is done once, on another database, in the process that the others are forked from.
+# What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
 WARM = """
 import json, os, shutil, signal, sys, traceback
 from importlib import import_module
 from mlflow import MlflowClient
 
 registry, tracking = (import_module(f"{sys.argv[1]}.{name}") for name in ("registry", "tracking"))
-
-address = os.environ["MLFLOW_TRACKING_URI"]
-shutil.copy("mlflow.db", "warm.db")
-os.environ["MLFLOW_TRACKING_URI"] = address.replace("mlflow.db", "warm.db")
 registry.reign()
-os.environ["MLFLOW_TRACKING_URI"] = address
+for line in sys.stdin:
+    folder, code, arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ |= {"PROJECT_ROOT": folder, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+        exec(code)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
 """
 
 # Forks a process for every point at which it may be killed.
@@ -75,7 +82,7 @@ def afterwards():
     with open("seen.jsonl", "a") as seen:
         seen.write(json.dumps([point, killed, look()]) + "\\n")
 
-for command in sys.argv[2:]:
+for command in arguments:
     for point in range(99):
         shutil.copy("before.db", "mlflow.db")
         if fork(at_point) == 0:
@@ -95,9 +102,11 @@ for version in (2, 3):
         os.read(gates[1][0], 1)
         try:
             registry.promote(move)
-            print("won", version, flush=True)
+            said = f"won {version}"
         except registry.OvertakenError as error:
-            print("told", error, flush=True)
+            said = f"told {error}"
+        with open("said", "a") as file:
+            file.write(said + "\\n")
         os._exit(0)
     children.append(child)
 for _ in children:
@@ -130,6 +139,23 @@ def client(three_versions, tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     return tracking.connect()
+
+
+@pytest.fixture(scope="module")
+def forked(three_versions, tmp_path_factory) -> Iterator[Callable[..., None]]:
+    """Run code, in a folder with a database, in a process that may fork and be killed."""
+    folder = tmp_path_factory.mktemp("warm")
+    shutil.copy(three_versions, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    env = os.environ | {"PROJECT_ROOT": str(folder), "MLFLOW_TRACKING_URI": uri}
+    command = [sys.executable, "-c", WARM, PACKAGE]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as warm:
+
+        def forked(where: Path, code: str, *arguments: str) -> None:
+            print(json.dumps([str(where), code, arguments]), file=warm.stdin, flush=True)
+            assert warm.stdout.readline() == "0\n"
+
+        yield forked
 
 
 def promote(version: int, reason: str = "because") -> None:
@@ -213,7 +239,7 @@ def test_command_that_waits_too_long_is_one_sentence(client, tmp_path, monkeypat
         registry.reign()
 
 
-def test_journal_and_alias_agree_after_a_kill_at_any_point(client, tmp_path):
+def test_journal_and_alias_agree_after_a_kill_at_any_point(client, forked, tmp_path):
     promote(1)
     promote(2)
     before = client.get_registered_model(tracking.NAME).tags
@@ -222,7 +248,7 @@ def test_journal_and_alias_agree_after_a_kill_at_any_point(client, tmp_path):
         "registry.promote(registry.entry('promote', 'test', 2, 3, 'killed', {'score': 0.9}))": 3,
         "registry.rollback('test', 'killed')": 1,
     }
-    subprocess.run([sys.executable, "-c", WARM + KILLED, PACKAGE, *commands], cwd=tmp_path, check=True, timeout=300)
+    forked(tmp_path, KILLED, *commands)
     seen = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
     targets = iter(commands.values())
     for point, killed, after in seen:
@@ -243,17 +269,10 @@ def test_journal_and_alias_agree_after_a_kill_at_any_point(client, tmp_path):
     assert {killed["aliases"]["champion"] for _, killed, _ in seen} == {1, 2, 3}
 
 
-def test_one_of_two_at_once_wins_and_the_other_is_told(client, tmp_path):
+def test_one_of_two_at_once_wins_and_the_other_is_told(client, forked, tmp_path):
     promote(1)
-    done = subprocess.run(
-        [sys.executable, "-c", WARM + AT_ONCE, PACKAGE],
-        cwd=tmp_path,
-        check=True,
-        timeout=300,
-        capture_output=True,
-        text=True,
-    )
-    won, told = sorted(done.stdout.splitlines(), reverse=True)
+    forked(tmp_path, AT_ONCE)
+    won, told = sorted((tmp_path / "said").read_text().splitlines(), reverse=True)
     winner = int(won.removeprefix("won "))
     assert told == (
         f"told Version {5 - winner} was not promoted: it was compared with version 1, "

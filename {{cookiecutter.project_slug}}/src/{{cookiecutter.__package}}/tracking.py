@@ -46,30 +46,16 @@ IMPORTED = ("mlflow", "pandas", "polars", "pydantic-settings", "ruamel.yaml", "s
 
 
 def connect() -> MlflowClient:
-    """Point MLflow to the project's store; create its database and experiment if they are not there.
+    """Point MLflow to the project's store; create its database if it is not there.
 
     Raises ProjectError if the store cannot be used, say because it is locked for longer than its address says to wait.
     """
-    settings = read_settings()
     for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(settings.mlflow_tracking_uri)
-    try:
+    mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
+    with _store():
         client = MlflowClient()
-        # A server decides itself where artifacts go; without one, the project does.
-        serverless = settings.mlflow_tracking_uri.startswith("sqlite:")
-        if serverless and client.get_experiment_by_name(NAME) is None:
-            client.create_experiment(NAME, settings.mlflow_artifact_root)
-        # Makes the experiment otherwise, also where others do so at the same moment.
-        mlflow.set_experiment(NAME)
-    except (MlflowException, OperationalError) as error:
-        said = str(error).partition("\n")[0]
-        if AWAY in said:
-            raise ProjectError(
-                f"No MLflow server answers at {settings.mlflow_tracking_uri}: start it, or remove "
-                "MLFLOW_TRACKING_URI from .env to keep runs and models in the project."
-            ) from None
-        raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
+        client.get_experiment_by_name(NAME)
     return client
 
 
@@ -77,9 +63,11 @@ def connect() -> MlflowClient:
 def run(tags: Mapping[str, str]) -> Iterator[str]:
     """Open a run with these tags and yield its id; it ends FINISHED, or FAILED with an exception.
 
-    Raises ProjectError if the server does not answer any more.
+    Raises ProjectError if the server does not answer any more, or .env wants artifacts elsewhere than earlier runs.
     """
-    connect()
+    client = connect()
+    with _store():
+        _enter_experiment(client)
     try:
         with mlflow.start_run(tags=dict(tags)) as active:
             yield active.info.run_id
@@ -90,6 +78,39 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
             f"The MLflow server at {mlflow.get_tracking_uri()} went away: start it, and run the same again. "
             "What was done is reused, and no version is registered by halves."
         ) from None
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """Say in a sentence what is wrong with the store, which is asked in the block."""
+    try:
+        yield
+    except (MlflowException, OperationalError) as error:
+        said = str(error).partition("\n")[0]
+        if AWAY in said:
+            raise ProjectError(
+                f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
+                "MLFLOW_TRACKING_URI from .env to keep runs and models in the project."
+            ) from None
+        raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
+
+
+def _enter_experiment(client: MlflowClient) -> None:
+    """Let runs belong to the project's experiment; the first makes it, as MLflow then keeps where artifacts go."""
+    settings = read_settings()
+    # A server decides itself where that is; without one, the project does.
+    if settings.mlflow_tracking_uri.startswith("sqlite:"):
+        wanted, experiment = settings.mlflow_artifact_root, client.get_experiment_by_name(NAME)
+        if experiment is None:
+            client.create_experiment(NAME, wanted)
+        elif "mlflow_artifact_root" in settings.model_fields_set and experiment.artifact_location != wanted:
+            raise ProjectError(
+                f"MLFLOW_ARTIFACT_ROOT is {wanted}, but the artifacts of earlier runs are at "
+                f"{experiment.artifact_location}, where MLflow adds those of later ones: set it back, or begin "
+                "another database with MLFLOW_TRACKING_URI=sqlite:///other.db."
+            )
+    # Makes the experiment otherwise, also where others do so at the same moment.
+    mlflow.set_experiment(NAME)
 
 
 def end_killed(flow_run_id: str) -> bool:

@@ -1,0 +1,118 @@
+"""Storages that DVC's remote may be on, served on loopback, and told to a project as a person would."""
+
+import asyncio
+import base64
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import asyncssh
+from gcp_storage_emulator.server import create_server
+from running import Running, free_port
+
+# What a process must be told beside .env.
+Environment = dict[str, str]
+BUCKET = "penguin-model-data"
+AZURITE = ("npx", "--yes", "--package", "azurite@3.35.0", "azurite-blob")
+# A bucket is made for a project, as in every cloud; with the library that DVC itself uses.
+CONTAINER = """
+import os
+from azure.storage.blob import BlobServiceClient
+text = open(".env").read().partition("=")[2].strip()
+BlobServiceClient.from_connection_string(text).create_container("penguin-model-data")
+print("[]")
+"""
+
+
+@contextmanager
+def gcs(_: Running) -> Iterator[Environment]:
+    """Emulate Google's storage, which asks for no key."""
+    port = free_port()
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    with server:
+        # There is no key to look for, neither here nor at the machine's metadata service.
+        yield {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "NO_GCE_CHECK": "true"}
+
+
+@contextmanager
+def azure(project: Running) -> Iterator[Environment]:
+    """Emulate Azure's storage by Microsoft's own emulator, and put account and key into .env."""
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    port = free_port()
+    options = [
+        "--blobPort",
+        str(port),
+        "--location",
+        str(project.path.parent / "azurite"),
+        "--disableTelemetry",
+    ]
+    server = subprocess.Popen(
+        [*AZURITE, "--blobHost", "127.0.0.1", "--skipApiVersionCheck", *options],
+        env=os.environ | {"AZURITE_ACCOUNTS": f"team:{key}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert server.stdout
+        with closing(server.stdout) as said:
+            assert any("successfully listens" in line for line in said)
+            account = f"DefaultEndpointsProtocol=http;AccountName=team;AccountKey={key}"
+            endpoint = f"BlobEndpoint=http://127.0.0.1:{port}/team"
+            (project.path / ".env").write_text(f"AZURE_STORAGE_CONNECTION_STRING={account};{endpoint}\n")
+            project.ask(CONTAINER)
+            yield {}
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@contextmanager
+def ssh(project: Running) -> Iterator[Environment]:
+    """Serve a folder over SSH to who has the key, and put host and key into ~/.ssh."""
+    own = Path(project.env()["HOME"]) / ".ssh"
+    own.mkdir(mode=0o700)
+    key, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    key.write_private_key(str(own / "id_ed25519"))
+    key.write_public_key(str(own / "id_ed25519.pub"))
+    (own / "id_ed25519").chmod(0o600)
+    root = project.path.parent / "storage"
+    root.mkdir()
+    ready, over = Event(), Event()
+
+    async def serve() -> None:
+        server = await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_host_keys=[host],
+            authorized_client_keys=str(own / "id_ed25519.pub"),
+            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=str(root).encode()),
+        )
+        async with server:
+            where = f"HostName 127.0.0.1\n  Port {server.get_port()}\n  User team"
+            (own / "config").write_text(f"Host storage.example.org\n  {where}\n")
+            known = f"[127.0.0.1]:{server.get_port()} {host.export_public_key().decode()}"
+            (own / "known_hosts").write_text(known)
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(timeout=30)
+        yield {}
+    finally:
+        over.set()
+        thread.join()
+
+
+SERVED: dict[str, Callable[[Running], AbstractContextManager[Environment]]] = {
+    "gcs": gcs,
+    "azure": azure,
+    "ssh": ssh,
+}
