@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_compute
 import bench_scale
 
 ROOT = Path(__file__).parents[1]
@@ -76,8 +77,8 @@ def empty_template(folder: Path) -> Path:
 
 def main() -> None:
     """Generate a project in a scratch folder, time its commands, and print each beside the bare script's."""
-    # The project has an environment of its own, not that of the template.
-    for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
+    # The project has an environment of its own, not that of the template, and keeps its bytecode.
+    for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -113,6 +114,7 @@ def main() -> None:
         show("make train, nothing changed", seconds(train, project), bare)
         show("the training flow alone, home warm", seconds(flow, project), bare)
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
+        bench_compute.main(folder)
         bench_scale.main(project)
 
 
