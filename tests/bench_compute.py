@@ -9,7 +9,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 WORKERS = (1, 2)
-# Candidates of about a second, each of which uses one core. An earlier search has had the workers import all.
+# Candidates of about a second, each of which uses one core. Those of the penguins are many small fits, which
+# are Python's work for the most part; those of the larger table are few large ones, which leave its lock.
+TREES = {"penguins, 344 rows": 100, "20 000 rows": 6}
+MAKE = """
+import polars as pl
+rows = pl.int_range(20_000)
+noise = [((rows.hash(seed) % 10_000) / 10_000).alias(f"n{seed}") for seed in range(12)]
+kind = (pl.col("n0") * 3 + pl.col("n1") ** 2).cast(int)
+pl.select(*noise).with_columns(y=pl.format("class {}", kind)).write_parquet("rows.parquet")
+"""
+# An earlier search has had the workers import all.
 CODE = """
 import json, sys, time
 from penguin_model import orchestration
@@ -32,10 +42,10 @@ with orchestration.api() as session:
     from penguin_model.steps.search import candidates
     from penguin_model.task_runner import task_runner
 
-    workers, tasks, tries = json.loads(sys.argv[1])
+    workers, tasks, tries, trees = json.loads(sys.argv[1])
     training = File.at(TRAINING)
     estimator = "sklearn.ensemble.RandomForestClassifier"
-    forest = Model(estimator=estimator, params={"n_estimators": 100, "n_jobs": 1})
+    forest = Model(estimator=estimator, params={"n_estimators": trees, "n_jobs": 1})
 
     def wish(count, seed):
         ranges = {"max_features": {"low": 0.2, "high": 1.0}, "max_depth": {"low": 2, "high": 9}}
@@ -76,35 +86,38 @@ print(json.dumps([each, tries / searched * 60, tries / compared * 60]))
 
 
 def main(scratch: Path, tasks: int = 100, tries: int = 24) -> None:
-    """Generate a project of each kind, and print a row for each number of workers."""
-    print(
-        f"\n{'task runner':<14}{'workers':>8}{'ms a task':>11}{'candidates/min':>16}{'joblib':>8}{'ratio':>8}"
-    )
+    """Generate a project of each kind, and print a row for each table and number of workers."""
+    print(f"\n{'task runner':<14}{'table':<22}{'workers':>8}{'ms a task':>11}", end="")
+    print(f"{'candidates/min':>16}{'joblib':>8}{'ratio':>7}", flush=True)
     for compute in ("threads", "dask", "ray"):
         # Ray's sockets lie below its folder, and a socket's path is at most 107 characters long.
         folder = scratch / compute
-        bake = [
-            sys.executable,
-            "-m",
-            "cookiecutter",
-            "--no-input",
-            str(ROOT),
-            f"compute={compute}",
-            "--output-dir",
-        ]
-        subprocess.run([*bake, str(folder)], check=True, stdout=subprocess.DEVNULL)
+        bake = [sys.executable, "-m", "cookiecutter", "--no-input", str(ROOT), "--output-dir", str(folder)]
+        subprocess.run([*bake, f"compute={compute}"], check=True, stdout=subprocess.DEVNULL)
         project = folder / "penguin-model"
-        for target in ("setup", "train"):
-            subprocess.run(["make", target], cwd=project, check=True, capture_output=True)
-        for workers in WORKERS:
-            # A candidate that was tried is not tried again.
-            shutil.rmtree(project / ".prefect/storage")
-            command = [str(project / ".venv/bin/python"), "-c", CODE, json.dumps([workers, tasks, tries])]
-            # joblib and the task runners ask the same for the number of cores.
-            env = os.environ | {"LOKY_MAX_CPU_COUNT": str(workers)}
-            done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(done.stderr)
-            each, own, bare = json.loads(done.stdout.splitlines()[-1])
-            row = f"{compute:<14}{workers:>8}{each * 1000:>11.0f}{own:>16.0f}{bare:>8.0f}{own / bare:>8.2f}"
-            print(row, flush=True)
+        run(["make", "setup", "train"], project)
+        for table, trees in TREES.items():
+            if table != next(iter(TREES)):
+                run([".venv/bin/python", "-c", MAKE], project)
+                run([".venv/bin/penguin-model", "adopt", "rows.parquet", "--target", "y"], project)
+                run(["make", "train"], project)
+            for workers in WORKERS:
+                # A candidate that was tried is not tried again.
+                shutil.rmtree(project / ".prefect/storage")
+                asked = json.dumps([workers, tasks, tries, trees])
+                # joblib and the task runners ask the same for the number of cores.
+                env = {"LOKY_MAX_CPU_COUNT": str(workers)}
+                said = run([".venv/bin/python", "-c", CODE, asked], project, env)
+                each, own, bare = json.loads(said.splitlines()[-1])
+                row = f"{each * 1000:>11.0f}{own:>16.0f}{bare:>8.0f}{own / bare:>7.2f}"
+                print(f"{compute:<14}{table:<22}{workers:>8}{row}", flush=True)
+
+
+def run(command: list[str], folder: Path, env: dict[str, str] | None = None) -> str:
+    """Run a command to its end; return what it printed, or stop with what it complained of."""
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | (env or {}), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout
