@@ -6,13 +6,17 @@ import os
 import secrets
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import asyncssh
+import boto3
+from botocore.client import BaseClient
 from gcp_storage_emulator.server import create_server
+from moto.server import ThreadedMotoServer
 from running import Running, free_port
 
 # What a process must be told beside .env.
@@ -27,6 +31,40 @@ text = open(".env").read().partition("=")[2].strip()
 BlobServiceClient.from_connection_string(text).create_container("penguin-model-data")
 print("[]")
 """
+
+
+@contextmanager
+def s3(project: Running) -> Iterator[BaseClient]:
+    """Serve S3, put address and keys into .env, and yield a client."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url, key, secret, region = f"http://{host}:{port}", "key", "secret", "us-east-1"
+    client = boto3.client(
+        "s3", endpoint_url=url, region_name=region, aws_access_key_id=key, aws_secret_access_key=secret
+    )
+    (project.path / ".env").write_text(
+        f"AWS_ENDPOINT_URL={url}\nAWS_ACCESS_KEY_ID={key}\nAWS_SECRET_ACCESS_KEY={secret}\nAWS_REGION={region}\n"
+    )
+    try:
+        yield client
+    finally:
+        # What is stored, and who may ask, is kept by the process: the next server would have it, too.
+        refuse_after(client, "inf")
+        _tell(client, "reset")
+        client.close()
+        server.stop()
+
+
+def refuse_after(client: BaseClient, count: str) -> None:
+    """From now on, answer that many requests, and then only who was given a permission: nobody was."""
+    _tell(client, "reset-auth", count)
+
+
+def _tell(client: BaseClient, verb: str, said: str = "") -> None:
+    url = f"{client.meta.endpoint_url}/moto-api/{verb}"
+    request = urllib.request.Request(url, said.encode(), {"Content-Type": "text/plain"})  # noqa: S310 - on loopback
+    urllib.request.urlopen(request).close()  # noqa: S310
 
 
 @contextmanager

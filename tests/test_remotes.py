@@ -2,18 +2,15 @@
 
 import shutil
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import running
 from botocore.client import BaseClient
 from conftest import Bake
-from moto.server import ThreadedMotoServer
 from running import Running
-from storages import BUCKET, SERVED
+from storages import BUCKET, SERVED, refuse_after, s3
 
 pytestmark = pytest.mark.slow
 
@@ -58,41 +55,11 @@ class TestS3:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def server(cls, project: Running, monkeypatch_class: pytest.MonkeyPatch) -> Iterator[str]:
-        """Run the server, and name it and its keys in .env."""
-        # Who may do what is asked after this many questions; the last test starts to count anew.
-        monkeypatch_class.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "100000")
-        server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        keys = "AWS_ACCESS_KEY_ID=key\nAWS_SECRET_ACCESS_KEY=secret\nAWS_REGION=us-east-1\n"
-        (project.path / ".env").write_text(f"AWS_ENDPOINT_URL=http://{host}:{port}\n{keys}")
-        try:
-            yield f"http://{host}:{port}"
-        finally:
-            server.stop()
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def monkeypatch_class(cls) -> Iterator[pytest.MonkeyPatch]:
-        """Change the environment for the class."""
-        with pytest.MonkeyPatch.context() as patch:
-            yield patch
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def bucket(cls, server: str) -> Iterator[BaseClient]:
-        """Make the bucket."""
-        client = boto3.client(
-            "s3",
-            endpoint_url=server,
-            region_name="us-east-1",
-            aws_access_key_id="key",
-            aws_secret_access_key="secret",  # noqa: S106
-        )
-        client.create_bucket(Bucket=BUCKET)
-        yield client
-        client.close()
+    def bucket(cls, project: Running) -> Iterator[BaseClient]:
+        """Run a server, and make the bucket."""
+        with s3(project) as client:
+            client.create_bucket(Bucket=BUCKET)
+            yield client
 
     def test_without_a_bucket_the_sample_is_there(self, project: Running) -> None:
         assert (project.path / "data/raw/penguins.csv").exists()
@@ -122,10 +89,8 @@ class TestS3:
         assert any(one["Key"].endswith("/MLmodel") for one in stored)
         assert not (project.path / "mlartifacts").exists()
 
-    @pytest.mark.usefixtures("bucket")
-    def test_missing_permission_is_said(self, project: Running, server: str) -> None:
-        count = urllib.request.Request(f"{server}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})  # noqa: S310 - http, on loopback
-        urllib.request.urlopen(count).close()  # noqa: S310
+    def test_missing_permission_is_said(self, project: Running, bucket: BaseClient) -> None:
+        refuse_after(bucket, "0")
         refused = dvc(project, "pull", "data/raw/own.csv.dvc")
         assert refused.returncode
         assert "ERROR: failed to connect to s3" in refused.stderr

