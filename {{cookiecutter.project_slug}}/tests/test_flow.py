@@ -11,6 +11,7 @@ import pytest
 from conftest import change, task_states
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UNAVAILABLE
+from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from ruamel.yaml import YAML
@@ -19,7 +20,7 @@ from {{ cookiecutter.__package }} import registry, tracking, versioning
 from {{ cookiecutter.__package }}.contract import read_contract
 from {{ cookiecutter.__package }}.errors import ProjectError
 from {{ cookiecutter.__package }}.flows import policies, promotion
-from {{ cookiecutter.__package }}.flows.policies import PACKAGE, by_content, digest_of_code, may_pass
+from {{ cookiecutter.__package }}.flows.policies import PACKAGE, File, by_content, digest_of_code, may_pass, reuse
 from {{ cookiecutter.__package }}.flows.training import training
 from {{ cookiecutter.__package }}.flows.violations import VIOLATIONS
 from {{ cookiecutter.__package }}.params import read_params
@@ -177,6 +178,21 @@ def test_edited_input_is_noticed(quick):
         assert states["ingest"] == states["features"] == ["Completed"]
     finally:
         source.write_bytes(original)
+
+
+def test_files_that_something_else_changes_stop_the_run(quick):
+    path = Path("reports/contested.txt")
+
+    @task(name="contested", **policies.REUSED)
+    def contested() -> list[File]:
+        (root() / path).write_text("ours")
+        ours = File.at(path)
+        (root() / path).write_text("theirs")
+        return [ours]
+
+    with pytest.raises(ProjectError, match=r"contested\.txt: not what the step contested has read and written"):
+        reuse(contested)()
+    (root() / path).unlink()
 
 
 def test_edited_code_is_noticed(tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 import errno
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, Self
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 from sqlalchemy.exc import OperationalError
 
+from ..errors import ProjectError
 from ..settings import root
 from ..versioning import digest_of_code, md5
 
@@ -37,6 +39,12 @@ class File(BaseModel):
     def at(cls, path: Path) -> Self:
         """Take the file as it is now; raise FileNotFoundError if it is not there."""
         return cls(path=path, md5=md5(root() / path))
+
+    @classmethod
+    def all_at(cls, paths: Iterable[Path]) -> list[Self]:
+        """Take several at once: hashing leaves Python's lock."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(cls.at, paths))
 
     @property
     def full(self) -> Path:
@@ -82,12 +90,20 @@ REUSED: dict[str, Any] = {
 
 
 def reuse(task: Task[P, list[File]]) -> Callable[P, list[File]]:
-    """Call a cached task, and call it afresh if the files that it once wrote are no longer as it wrote them."""
+    """Call a cached task, and call it afresh if the files that it once wrote are no longer as it wrote them.
+
+    Raises ProjectError if they are not even now: something else writes to the project.
+    """
 
     def call(*args: P.args, **kwargs: P.kwargs) -> list[File]:
-        files = task(*args, **kwargs)
-        if all(file.intact() for file in files):
-            return files
-        return task.with_options(refresh_cache=True)(*args, **kwargs)
+        for again in (task, task.with_options(refresh_cache=True)):
+            files = again(*args, **kwargs)
+            changed = [str(file.path) for file in files if not file.intact()]
+            if not changed:
+                return files
+        raise ProjectError(
+            f"{', '.join(changed)}: not what the step {task.name} has read and written; something else changes the "
+            "files of this project. Run the same again when it has ended."
+        )
 
     return call

@@ -47,14 +47,16 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
     with ingest.readable(source.path):
         if ingest.is_as_kept(source.full, null_values):
             parquet.copy(source.full, TABLE)
+            table = source.model_copy(update={"path": TABLE})
         else:
             try:
                 parquet.write({TABLE: ingest.read_table(source.full, null_values, types)})
             except pl.exceptions.ComputeError:
                 # A value is not of its type: kept as text, the table is complete, and validation says where it is not.
                 parquet.write({TABLE: ingest.read_table(source.full, null_values)})
+            table = File.at(TABLE)
     get_run_logger().info("Read %s", source.path)
-    return [File.at(TABLE)]
+    return [table]
 
 
 @task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
@@ -71,9 +73,7 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     raw = pl.scan_parquet(table.full)
     rows = ingest.conform(ingest.drop_unlabelled(raw, recipe.data.target), recipe.contract)
     features.check_alone(rows.head(5).collect(), recipe.features, hidden=recipe.data.target)
-    units = split.units(rows, kept_back, list(recipe.inputs.columns), recipe.data.target)
-    kept = split.holdout(units, kept_back)
-    split.check_apart(units, kept)
+    kept = split.keep_back(rows, kept_back, list(recipe.inputs.columns), recipe.data.target)
     built = features.build(rows, recipe.features, hidden=recipe.data.target)
     parquet.write({TRAINING: built.filter(~kept), HOLDOUT: built.filter(kept)})
     unlabelled = raw.select(pl.len()).collect().item() - len(kept)
@@ -84,7 +84,7 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
         kept_back.by,
         unlabelled,
     )
-    return [File.at(TRAINING), File.at(HOLDOUT)]
+    return File.all_at([TRAINING, HOLDOUT])
 
 
 @task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRIED)
@@ -135,7 +135,7 @@ def train_and_register() -> Trained:
         rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()
         tracking.log_dataset(run_id, raw.path, raw.md5, contract, rows)
         tracking.log_results(run_id, tuned.model_dump(), metrics | outcome(tried), root() / PLOTS, root() / REPORT)
-        made = [File.at(path) for path in MADE]
+        made = File.all_at(MADE)
         tags = provenance(code, params.split, used, made)
         verdict = choose_alias(params.gate, predictor, metrics, kept, tags)
         version, decision = register_model(recipe, MODELS, table, tags, verdict)

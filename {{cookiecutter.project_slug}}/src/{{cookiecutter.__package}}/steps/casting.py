@@ -28,7 +28,7 @@ def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
     raw = pl.col(name)
     value = raw if dtype == DTYPES[kind] else _parse(raw, kind) if dtype == pl.String else _convert(raw, dtype, kind)
     lost = pl.lit(False) if value is raw else value.is_null() & raw.is_not_null()  # noqa: FBT003 - a literal
-    if dtype.is_float():
+    if dtype.is_float() and value is not raw:
         lost = lost & raw.is_finite()
     if kind == "float":
         value = pl.when(value.is_finite()).then(value)

@@ -13,7 +13,7 @@ EXPRESSIONS: dict[str, pl.Expr] = {}
 
 
 def build(rows: pl.LazyFrame, features: Mapping[str, str], hidden: str) -> pl.LazyFrame:
-    """Add the features of params.yaml and of EXPRESSIONS to raw rows; infinities become missing values.
+    """Add the features of params.yaml and of EXPRESSIONS to raw rows; their infinities become missing values.
 
     `hidden` is the target: a feature that looks at it is refused with ProjectError.
     """
@@ -21,8 +21,9 @@ def build(rows: pl.LazyFrame, features: Mapping[str, str], hidden: str) -> pl.La
     expressions = read(features)
     for name, expression in expressions.items():
         _check(f"The feature {name}", expression, columns, hidden)
-    finite = pl.when(cs.float().is_finite()).then(cs.float())
-    return rows.with_columns(expression.alias(name) for name, expression in expressions.items()).with_columns(finite)
+    new = cs.by_name(*expressions) & cs.float()
+    built = rows.with_columns(expression.alias(name) for name, expression in expressions.items())
+    return built.with_columns(pl.when(new.is_finite()).then(new))
 
 
 def check_alone(rows: pl.DataFrame, features: Mapping[str, str], hidden: str) -> None:

@@ -5,7 +5,7 @@ Units lie on a line from 0 to 1, drawn at random (in each class by itself, if st
 as wide as it has rows; the holdout and the folds are pieces of this line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +29,18 @@ class Units(NamedTuple):
     classes: np.ndarray
 
 
+def keep_back(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> pl.Series:
+    """Mark the rows to keep back as the holdout; raise ProjectError if the same would be on both sides."""
+    found = units(rows, by, seen, target)
+    kept = holdout(found, by)
+    check_apart(found, kept)
+    return kept
+
+
 def units(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> Units:
     """Find the units of rows; `seen` are the columns that the model looks at. Reads no more than it needs of them."""
     if by.column is None:
-        of_row = _same(_read(rows, pl.struct(*dict.fromkeys([*seen, target])).hash()))
+        of_row = _same(_column(rows, fingerprint(dict.fromkeys([*seen, target]))))
     else:
         _check_column(rows, by.column, by, target)
         of_row = _numbered(rows, by.column)
@@ -40,6 +48,11 @@ def units(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> Un
     if by.by == "stratified":
         classes[of_row] = _numbered(rows, target)
     return Units(of_row, classes)
+
+
+def fingerprint(columns: Iterable[str]) -> pl.Expr:
+    """Return the number that stands for a row's values: 64 bits, however wide the table is."""
+    return pl.sum_horizontal(pl.col(name).hash(seed) for seed, name in enumerate(columns))
 
 
 def holdout(found: Units, by: Split) -> pl.Series:
@@ -93,11 +106,14 @@ def _places(found: Units, by: Split) -> np.ndarray:
     order = np.arange(len(sizes), dtype=np.uint32)
     if by.by != "time":
         np.random.default_rng(by.seed).shuffle(order)
-    order = order[np.argsort(found.classes[order], kind="stable")]
+    if found.classes.any():
+        order = order[np.argsort(found.classes[order], kind="stable")]
     width = np.bincount(found.classes, weights=sizes)
     begin = np.cumsum(width) - width
     places = np.empty(len(sizes))
-    places[order] = np.cumsum(sizes[order]) - sizes[order] / 2
+    # To look ten million sizes up takes half a second; where every unit is one row, they are all the same.
+    ordered = sizes if len(sizes) == len(found.of_row) else sizes[order]
+    places[order] = np.cumsum(ordered) - ordered / 2
     places -= begin[found.classes]
     places /= width[found.classes]
     return places
@@ -118,25 +134,28 @@ def _check_column(rows: pl.LazyFrame, name: str, by: Split, target: str) -> None
         raise ProjectError(f"{where}; to split by {by.by}, name one of {allowed}.")
     if by.by == "time" and not (schema[name].is_temporal() or schema[name].is_numeric()):
         raise ProjectError(f"{where}, which is {schema[name]}; contract.yaml must say date, datetime or a number.")
-    if by.by == "time" and (missing := _read(rows, pl.col(name).null_count())[0]):
+    if by.by == "time" and (missing := _column(rows, pl.col(name).null_count()).item()):
         raise ProjectError(f"{where}, which is missing in {missing} row(s): whether they are new cannot be told.")
 
 
-def _read(rows: pl.LazyFrame, expression: pl.Expr) -> np.ndarray:
+def _column(rows: pl.LazyFrame, expression: pl.Expr) -> pl.Series:
     """Return one column's worth of rows, without holding more in memory."""
-    return rows.select(expression).collect(engine="streaming").to_series().to_numpy()
+    return rows.select(expression).collect(engine="streaming").to_series()
 
 
 def _numbered(rows: pl.LazyFrame, name: str) -> np.ndarray:
     """Give each value of a column its number, from 0 in their order; a missing one is a value like any other."""
-    values = rows.select(pl.col(name).unique().sort()).collect(engine="streaming").to_series()
+    values = _column(rows, pl.col(name).unique().sort())
     numbers = pl.int_range(len(values), dtype=pl.UInt32, eager=True)
-    return _read(rows, pl.col(name).replace_strict(values, numbers))
+    return _column(rows, pl.col(name).replace_strict(values, numbers)).to_numpy()
 
 
-def _same(hashes: np.ndarray) -> np.ndarray:
-    """Give each row a number, from 0 as they come; those with the same hash have the same one."""
-    rows = np.arange(len(hashes), dtype=np.uint32)
+def _same(fingerprints: pl.Series) -> np.ndarray:
+    """Give each row a number, from 0 as they come; those with the same fingerprint have the same one."""
+    rows = np.arange(len(fingerprints), dtype=np.uint32)
+    if fingerprints.n_unique() == len(rows):
+        return rows
+    hashes = fingerprints.to_numpy()
     ordered = np.sort(hashes)
     again = np.flatnonzero(np.isin(hashes, np.unique(ordered[1:][ordered[1:] == ordered[:-1]])))
     _, first, inverse = np.unique(hashes[again], return_index=True, return_inverse=True)
