@@ -92,10 +92,11 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     """Fit the pipeline and save it with its recipe, and with a profile of the rows that it has learned from."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = pl.read_parquet(training.full)
-    fitted = train.fit(pipeline, table.select(recipe.columns), table.get_column(recipe.data.target))
+    rows = table.select(recipe.columns)
+    fitted = train.fit(pipeline, rows, table.get_column(recipe.data.target))
     predictor = Predictor(fitted, recipe)
     predictor.save(root() / MODELS)
-    known = monitor.profile(pl.scan_parquet(training.full).select(recipe.columns))
+    known = monitor.profile(rows.lazy())
     (root() / MODELS / PROFILE).write_text(known.model_dump_json(exclude_none=True), encoding="utf-8")
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor
