@@ -87,9 +87,10 @@ from penguin_model.params import read_params
 from penguin_model.predictor import Recipe
 params = read_params()
 recipe = Recipe.of(params, read_contract())
+learned = File.at(training.TRAINING)
 start = time.perf_counter()
 with disable_run_logger():
-    training.train_model.fn(File.at(training.TRAINING), recipe, params.model, params.split.seed)
+    training.train_model.fn(learned, recipe, params.model, params.split.seed)
 print(time.perf_counter() - start)
 """
 TRAIN = """
