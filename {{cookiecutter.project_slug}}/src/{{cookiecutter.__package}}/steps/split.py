@@ -92,11 +92,12 @@ def folds(found: Units, by: Split, count: int) -> list[tuple[np.ndarray, np.ndar
 
 def check_apart(found: Units, kept: pl.Series) -> None:
     """Raise ProjectError if a unit is on both sides: the holdout would judge what the model has learned by heart."""
-    inside = np.bincount(found.of_row, weights=kept.to_numpy())
-    torn = (inside > 0) & (inside < np.bincount(found.of_row))
-    if torn.any():
+    side, of_unit = kept.to_numpy(), np.empty(len(found.classes), dtype=bool)
+    of_unit[found.of_row] = side
+    torn = np.unique(found.of_row[of_unit[found.of_row] != side])
+    if torn.size:
         raise ProjectError(
-            f"The split leaks: {torn.sum()} rows, groups or moments are on both sides; see holdout in steps/split.py."
+            f"The split leaks: {torn.size} rows, groups or moments are on both sides; see holdout in steps/split.py."
         )
 
 
