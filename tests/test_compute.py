@@ -9,8 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,27 @@ def search(project: Running, where: str) -> Any:  # noqa: ANN401 - JSON
     return project.ask(SEARCH, where)
 
 
+def search_interrupted(project: Running, where: str, interrupt: Callable[[], None]) -> Any:  # noqa: ANN401 - JSON
+    """Search afresh, do something when four candidates have ended, and return what was tried."""
+    shutil.rmtree(project.path / ".prefect/storage")
+    with subprocess.Popen(
+        [str(project.environment / "bin/python"), "-c", SEARCH.format(package=project.package), where],
+        cwd=project.path,
+        env=project.env(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as searching:
+        assert searching.stdout
+        said = []
+        for line in searching.stdout:
+            said.append(line)
+            if " 4/24 " in line:
+                interrupt()
+    assert searching.returncode == 0, "".join(said)
+    return json.loads(said[-1])
+
+
 class TestDask:
     """A scheduler and two workers, each a process that was started by itself."""
 
@@ -171,34 +192,13 @@ class TestDask:
     def test_killed_worker_loses_nothing_and_scores_are_those_of_threads(
         self, project: Running, workers: list[subprocess.Popen[bytes]]
     ) -> None:
-        shutil.rmtree(project.path / ".prefect/storage")
-        command = [
-            str(project.environment / "bin/python"),
-            "-c",
-            SEARCH.format(package=project.package),
-            "dask",
-        ]
-        with subprocess.Popen(
-            command,
-            cwd=project.path,
-            env=project.env(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as searching:
-            assert searching.stdout
-            said = []
-            for line in searching.stdout:
-                said.append(line)
-                if " 4/24 " in line:
-                    workers[0].kill()
-        assert searching.returncode == 0, "".join(said)
+        tried = search_interrupted(project, "dask", workers[0].kill)
         assert workers[0].wait() == -signal.SIGKILL
         # What it had scored is lost with its memory, and asked for again: the results that are kept answer.
         ended = project.ask(TASKS)
         assert len(ended) == 24
         assert set(ended) <= {"Completed", "Cached"}
-        assert json.loads(said[-1]) == search(project, "threads")
+        assert tried == search(project, "threads")
 
     def test_scheduler_that_is_gone_is_a_sentence(self, project: Running) -> None:
         shutil.rmtree(project.path / ".prefect/storage")
@@ -262,3 +262,23 @@ class TestRay:
         project.make("train")
         assert project.ask(TASKS) == ["Completed"] * 24
         assert search(project, "ray") == search(project, "threads")
+
+    @pytest.mark.usefixtures("_head")
+    def test_killed_worker_loses_nothing(self, project: Running) -> None:
+        killed = []
+
+        def kill_one() -> None:
+            """Kill a process that tries a candidate: Ray names each by what it does."""
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    if process.read_bytes().startswith(b"ray::candidate"):
+                        os.kill(int(process.parent.name), signal.SIGKILL)
+                        killed.append(process)
+                        return
+
+        tried = search_interrupted(project, "ray", kill_one)
+        assert killed
+        ended = project.ask(TASKS)
+        assert len(ended) == 24
+        assert set(ended) <= {"Completed", "Cached"}
+        assert tried == search(project, "threads")
