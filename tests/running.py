@@ -116,6 +116,22 @@ class Running(NamedTuple):
         )
 
     @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run Python in the project, its output and errors in one; kill what is left of it at the end."""
+        with subprocess.Popen(
+            [str(self.environment / "bin/python"), "-u", *arguments],
+            cwd=self.path,
+            env=self.env(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @contextmanager
     def ui(self, *command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
         """Run `ui` for the block: the process, and what it said until both pages were there."""
         with (SHARED / "ui.lock").open("w") as alone:

@@ -124,21 +124,14 @@ def search(project: Running, where: str) -> Any:  # noqa: ANN401 - JSON
 def search_interrupted(project: Running, where: str, interrupt: Callable[[], None]) -> Any:  # noqa: ANN401 - JSON
     """Search afresh, do something when four candidates have ended, and return what was tried."""
     shutil.rmtree(project.path / ".prefect/storage")
-    with subprocess.Popen(
-        [str(project.environment / "bin/python"), "-c", SEARCH.format(package=project.package), where],
-        cwd=project.path,
-        env=project.env(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as searching:
+    said = []
+    with project.started("-c", SEARCH.format(package=project.package), where) as searching:
         assert searching.stdout
-        said = []
         for line in searching.stdout:
             said.append(line)
             if " 4/24 " in line:
                 interrupt()
-    assert searching.returncode == 0, "".join(said)
+        assert searching.wait() == 0, "".join(said)
     return json.loads(said[-1])
 
 

@@ -7,8 +7,6 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import running
@@ -84,23 +82,6 @@ class TestProcesses:
     def python(self, project: Running) -> str:
         return str(project.environment / "bin/python")
 
-    @contextmanager
-    def started(self, project: Running, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Run Python in the project, its output and errors in one; kill what is left of it at the end."""
-        command = [self.python(project), "-u", *arguments]
-        with subprocess.Popen(
-            command,
-            cwd=project.path,
-            env=project.env(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
     def refused(self, project: Running, *arguments: str, **env: str) -> str:
         """Run Python in the project, which has to end with exit code 1 and a sentence."""
         done = subprocess.run(
@@ -120,7 +101,7 @@ class TestProcesses:
         own = params.read_text(encoding="utf-8")
         kept = re.sub(r"^(model|search):\n(?:(?:[ #].*)?\n)*", "", own, flags=re.MULTILINE)
         params.write_text(kept + "".join(f"\n{key}: {json.dumps(value)}" for key, value in SEARCH.items()))
-        with self.started(project, "-m", project.package, "train") as process:
+        with project.started("-m", project.package, "train") as process:
             assert process.stdout
             assert any(" 2/6 " in line for line in process.stdout)
             process.send_signal(signal.SIGKILL)
@@ -135,7 +116,7 @@ class TestProcesses:
     def test_second_training_in_the_folder_waits_for_the_first(self, project: Running) -> None:
         flows, versions = project.ask(running.PREFECT)["flows"], project.ask(running.MLFLOW)["versions"]
         train = ("-m", project.package, "train")
-        with self.started(project, *train) as one, self.started(project, *train) as other:
+        with project.started(*train) as one, project.started(*train) as other:
             said = [process.communicate(timeout=300)[0] for process in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], said
         assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
@@ -144,7 +125,7 @@ class TestProcesses:
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
     def test_embedded_server_ends_with_its_parent(self, project: Running, how: signal.Signals) -> None:
-        with self.started(project, "-c", SERVED.format(package=project.package)) as parent:
+        with project.started("-c", SERVED.format(package=project.package)) as parent:
             assert parent.stdout
             url = parent.stdout.readline().strip()
             urllib.request.urlopen(f"{url}/health", timeout=60).close()  # noqa: S310

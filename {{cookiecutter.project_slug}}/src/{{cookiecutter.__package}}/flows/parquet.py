@@ -10,7 +10,7 @@ from ..settings import root
 
 
 def write(frames: Mapping[Path, pl.LazyFrame]) -> None:
-    """Write Parquet files without holding the tables in memory: one after the other, which takes half of it."""
+    """Write Parquet files without holding the tables in memory: one by one, for two at once hold back twice as much."""
     unfinished = {path: _unfinished(path) for path in frames}
     for path, file in unfinished.items():
         frames[path].sink_parquet(file, mkdir=True, engine="streaming")

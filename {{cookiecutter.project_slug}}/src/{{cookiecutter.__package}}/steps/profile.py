@@ -7,6 +7,7 @@ import polars as pl
 
 from ..contract import Type
 from .casting import cast
+from .split import fingerprint
 
 # What people write for a missing value; the second kind only where all else is a number, a date or a truth value.
 MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"])
@@ -91,8 +92,7 @@ def profile(table: pl.LazyFrame) -> list[Profile]:
 
 def duplicates(table: pl.LazyFrame, names: Sequence[str]) -> int:
     """Count the rows that repeat an earlier one."""
-    alike = pl.sum_horizontal(pl.col(name).hash(seed) for seed, name in enumerate(names))
-    return int(table.select(pl.len() - alike.n_unique()).collect(engine="streaming").item())
+    return int(table.select(pl.len() - fingerprint(names).n_unique()).collect(engine="streaming").item())
 
 
 def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:

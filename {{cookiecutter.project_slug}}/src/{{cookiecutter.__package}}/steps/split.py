@@ -92,9 +92,11 @@ def folds(found: Units, by: Split, count: int) -> list[tuple[np.ndarray, np.ndar
 
 def check_apart(found: Units, kept: pl.Series) -> None:
     """Raise ProjectError if a unit is on both sides: the holdout would judge what the model has learned by heart."""
-    side, of_unit = kept.to_numpy(), np.empty(len(found.classes), dtype=bool)
-    of_unit[found.of_row] = side
-    torn = np.unique(found.of_row[of_unit[found.of_row] != side])
+    side = kept.to_numpy()
+    # The side of each unit is that of its last row; the others have to be there, too.
+    sides = np.empty(len(found.classes), dtype=bool)
+    sides[found.of_row] = side
+    torn = np.unique(found.of_row[sides[found.of_row] != side])
     if torn.size:
         raise ProjectError(
             f"The split leaks: {torn.size} rows, groups or moments are on both sides; see holdout in steps/split.py."

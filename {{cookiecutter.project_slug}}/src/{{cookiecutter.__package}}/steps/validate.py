@@ -82,10 +82,14 @@ def rules(schema: pl.Schema, contract: Contract) -> Iterator[Rule]:
         yield Rule(name, f"type: {column.type}", lost)
         for rule, kept in _column(column).validation_rules(value).items():
             key = rule.removeprefix("check__").replace("nullability", "nullable")
-            # What is missing breaks no rule but `nullable`, and a value that is not of its type breaks `type` alone.
-            counted = {"nullable": ~lost, "unique": value.is_not_null()}.get(key)
-            broken = ~kept if counted is None else ~kept & counted
-            alike = value.drop_nulls().hash() if key == "unique" else None
+            # What is missing breaks no rule but `nullable` (held against a bound it is null, not true), and a value
+            # that is not of its type breaks `type` alone.
+            broken, alike = ~kept, None
+            if key == "nullable":
+                broken &= ~lost
+            elif key == "unique":
+                broken &= value.is_not_null()
+                alike = value.drop_nulls().hash()
             yield Rule(name, f"{key}: {_said(getattr(column, key))}", broken, alike)
     if contract.rows.unique:
         alike = fingerprint(contract.columns)
