@@ -170,8 +170,9 @@ class Postgres:
         """Stop all its processes, as a disk that hangs does; let them go on after some seconds."""
         server = psutil.Process(int((self.data / "postmaster.pid").read_text().partition("\n")[0]))
         for process in [server, *server.children()]:
-            process.suspend()
-            Timer(seconds, process.resume).start()
+            with suppress(psutil.NoSuchProcess):  # its own helpers come and go
+                process.suspend()
+                Timer(seconds, process.resume).start()
 
     def tool(self, name: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs."""

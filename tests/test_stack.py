@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +92,17 @@ fi
 
 
 def ask(address: str, user: str | None = None, **query: Any) -> BaseHTTPResponse:  # noqa: ANN401 - JSON
-    """Ask a server a question in JSON; a second time where it asks for that."""
+    """Ask a server a question in JSON, and again where it asks for that."""
     headers = make_headers(basic_auth=user)
     return urllib3.request("POST", address, headers=headers, json=query, retries=AGAIN, timeout=90)
+
+
+def patiently(question: Callable[[], list[int]], right: Callable[[list[int]], bool]) -> list[int]:
+    """Ask until the answer is right, for two minutes at most; return the last answer."""
+    end = time.monotonic() + 120
+    while not right(answer := question()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return answer
 
 
 def files(root: Path) -> dict[str, int]:
@@ -266,14 +274,16 @@ class TestStack:
     def test_database_that_stalls_loses_nothing(self, stack: tuple[Stack, Postgres]) -> None:
         services, postgres = stack
         wanted = self.run(services, "hundred/load", 2)
-        while not any(before := [self.tasks(services, run) for run in wanted]):
-            time.sleep(0.1)
+        before = patiently(lambda: [self.tasks(services, run) for run in wanted], any)
+        assert 0 < sum(before) < 200
         postgres.stall(15)
         # Asked now, answered when the database goes on: an error would be one to the runs, too.
-        assert [self.tasks(services, run) for run in wanted] >= before
-        assert sum(before) < 200
+        after = [self.tasks(services, run) for run in wanted]
+        assert all(now >= then for now, then in zip(after, before, strict=True))
         self.wait(services, wanted, tasks=100)
-        assert [self.finished(services, run) for run in wanted] == [101, 101]
+        # A run sends the last lines of its log after its state.
+        lines = patiently(lambda: [self.finished(services, run) for run in wanted], [101, 101].__eq__)
+        assert lines == [101, 101]
 
     def test_what_was_backed_up_is_there_again(
         self, stack: tuple[Stack, Postgres], project: Project, tmp_path: Path
