@@ -110,3 +110,16 @@ class TestOtherRemotes:
         project.make("setup")
         with SERVED[kind](project) as told:
             push_and_pull(project, tmp_path / "clone", **told)
+
+    def test_google_out_of_reach_is_a_sentence(self, bake: Bake, tmp_path: Path) -> None:
+        project = Running.copy_of(bake(data_remote="gcs"), tmp_path, "3.12", "remotes")
+        project.make("setup")
+        nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
+        (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+        assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+        shutil.rmtree(project.path / ".dvc/cache")
+        (project.path / "data/raw/own.csv").unlink()
+        refused = dvc(project, "pull", "data/raw/own.csv.dvc", **nowhere)
+        assert refused.returncode
+        assert "ERROR: failed to connect to gs" in refused.stderr
+        assert "Traceback" not in refused.stderr

@@ -105,7 +105,9 @@ def retrain() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def dvc(command: typer.Context) -> None:
     """Run DVC's own command line with the keys of the storage that .env names."""
-    os.execv(sys.executable, [sys.executable, "-m", "dvc", *command.args])  # noqa: S606
+    from . import storage
+
+    raise typer.Exit(storage.command_line(command.args))
 
 
 @app.command("ui")

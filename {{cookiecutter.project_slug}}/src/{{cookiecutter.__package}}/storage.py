@@ -11,6 +11,9 @@ from .errors import ProjectError
 from .settings import root
 from .versioning import md5
 
+# Google's storage logs with a traceback whatever it could not do, and then raises it: DVC says it in a line.
+GOOGLE = "gcsfs"
+
 
 @contextmanager
 def repository(*, wait: bool = False) -> Iterator[Any]:
@@ -22,6 +25,7 @@ def repository(*, wait: bool = False) -> Iterator[Any]:
     from dvc.repo import Repo  # noqa: PLC0415
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     try:
         # An image has the project without its git; DVC names files as they are seen from the working folder.
         tracked = any((folder / ".git").exists() for folder in (root(), *root().parents))
@@ -30,6 +34,14 @@ def repository(*, wait: bool = False) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise ProjectError(f"DVC says: {error}") from None
+
+
+def command_line(arguments: list[str]) -> int:
+    """Run DVC as its own command line does, and return its exit code."""
+    from dvc.cli import main  # noqa: PLC0415
+
+    logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
+    return int(main(arguments))
 
 
 def places(digest: str) -> list[str]:
