@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conftest import Project
+from conftest import ROOT, Project
 
 # Environments outlive a run of the tests: to install a project again is then a matter of seconds.
-SHARED = Path(tempfile.gettempdir()) / f"template-environments-{os.getuid()}"
+# Not in the folder of temporary files, which a machine cleans file by file.
+SHARED = ROOT / "build/environments"
 
 # Questions for `Running.ask`.
 PREFECT = """
