@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from {{ cookiecutter.__package }}.contract import Contract
 from {{ cookiecutter.__package }}.errors import ProjectError
@@ -151,6 +153,22 @@ def test_parameter_that_the_estimator_rejects_is_one_sentence():
     pipeline = train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {"max_depth": -1})
     with pytest.raises(ProjectError, match=r"could not be fitted.*max_depth"):
         train.fit(pipeline, TABLE.drop("label"), TABLE["label"])
+
+
+class Counting(DummyClassifier):
+    """Remembers how many threads of OpenMP it could have used."""
+
+    def fit(self, rows, target):
+        self.threads_ = {library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"}
+        return super().fit(rows, target)
+
+
+@pytest.mark.parametrize(("few", "threads"), [(40, 1), (39, 2)])
+def test_few_rows_are_fitted_by_one_thread(few, threads, monkeypatch):
+    monkeypatch.setattr(train, "FEW", few)
+    with threadpool_limits(2, user_api="openmp"):
+        fitted = train.fit(make_pipeline(Counting()), TABLE.drop("label"), TABLE["label"])
+    assert fitted[-1].threads_ == {threads}
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,16 @@ def main() -> None:
     from prefect.server.utilities.messaging.memory import Topic  # noqa: PLC0415
 
     class Server(uvicorn.Server):
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
             """Let the recorder catch up first: what waits in its queue at the end would be dropped."""
             queues = [subscription._queue for subscription in Topic.by_name("events")._subscriptions]  # noqa: SLF001
             end = time.monotonic() + 10
             while any(queue.qsize() for queue in queues) and time.monotonic() < end:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-            await super().shutdown(sockets)
+            # The parent waits, or is gone: there is no connection whose end would be worth a tenth of a second.
+            await self.lifespan.shutdown()
 
-    server = Server(uvicorn.Config(create_app(ephemeral=True), log_level="error", timeout_graceful_shutdown=5))
+    server = Server(uvicorn.Config(create_app(ephemeral=True), log_level="error"))
     gc.enable()
 
     listener = socket.socket(fileno=int(sys.argv[1]))

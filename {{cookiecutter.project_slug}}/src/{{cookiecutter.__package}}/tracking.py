@@ -18,6 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from sqlalchemy.exc import OperationalError
 
@@ -196,18 +197,30 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
     signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
     # The example keeps to the signature also where none of its integers that may be missing is.
     doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
-    info = mlflow.pyfunc.log_model(
-        name="model",
-        loader_module=predictor.__name__,
-        data_path=str(folder),
-        code_paths=[str(Path(__file__).parent)],
-        # Named here, because to infer them MLflow would load the model in another process, for ten seconds.
-        pip_requirements=[f"{name}=={version(name)}" for name in IMPORTED],
-        signature=signature,
-        input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
-    )
+    with _unscanned():
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=predictor.__name__,
+            data_path=str(folder),
+            code_paths=[str(Path(__file__).parent)],
+            # Named here, because to infer them MLflow would load the model in another process, for ten seconds.
+            pip_requirements=[f"{name}=={version(name)}" for name in IMPORTED],
+            signature=signature,
+            input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
+        )
     uri: str = info.model_uri
     return uri
+
+
+@contextmanager
+def _unscanned() -> Iterator[None]:
+    """Spare MLflow its search through the files of all packages, which finds what may be missing: nothing here is."""
+    known = requirements_utils._MODULES_TO_PACKAGES  # noqa: SLF001 - there is no other way to go without
+    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known  # noqa: SLF001
 
 
 def _type(column: Column) -> DataType:

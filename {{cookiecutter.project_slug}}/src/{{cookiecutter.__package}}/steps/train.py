@@ -12,11 +12,14 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 from skrub import tabular_pipeline
+from threadpoolctl import threadpool_limits
 
 from ..errors import ProjectError
 from ..params import Problem
 from .trusted import TRUSTED
 
+# Rows up to which one thread of OpenMP fits faster than several, which wait for each other more than they work.
+FEW = 10_000
 REMEDY = "If they should be trusted, list them in params.yaml under model.trusted."
 
 
@@ -68,7 +71,8 @@ def _path(name: str) -> str:
 def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
     """Fit the pipeline on rows and their target."""
     try:
-        fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
+        with threadpool_limits(1 if rows.height <= FEW else None, user_api="openmp"):
+            fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
     except ValueError as error:
         message = f"The model of params.yaml could not be fitted: {error}"
         raise ProjectError(message) from error
