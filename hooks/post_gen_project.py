@@ -64,7 +64,7 @@ def start_repository() -> str | None:
     # A repository that ignores this folder will never keep it, and DVC works in none that does.
     if inside and git("check-ignore", "--quiet", ".").returncode != 0:
         return "No git repository was started, because this folder already lies in one."
-    for command in (["init", "-b", "main"], ["add", "."], ["commit", "-m", "Start the project"]):
+    for command in (["init", "-b", "main"], ["add", "."], ["commit", "--quiet", "-m", "Start the project"]):
         run = git(*command)
         if run.returncode == 0:
             continue

@@ -6,7 +6,6 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
 
 # Raw strings, so that this file is valid Python before and after Cookiecutter renders it.
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
@@ -68,15 +67,16 @@ def against_slug(slug: str) -> Iterator[str]:
         yield f"project_slug {slug!r} is taken, by a dependency or a folder: give another, like {slug}-model."
 
 
-def objections(answers: dict[str, Any], typed: dict[str, Any]) -> Iterator[str]:
+def objections(texts: dict[str, str], typed: dict[str, str], slug: str) -> Iterator[str]:
     """Say, a sentence each, what is wrong with the answers."""
-    for name in answers["__quoted"]:
-        yield from against_text(name, answers[name], str(typed.get(name, "")))
-    # The answer itself: cookiecutter.json calls the folder "refused" where the answer would
-    # lead out of the output folder, because that folder is made before this hook runs.
-    yield from against_slug(answers["__slug"])
+    for name, text in texts.items():
+        yield from against_text(name, text, str(typed.get(name, "")))
+    yield from against_slug(slug)
 
 
 if __name__ == "__main__":
-    objection = next(objections(json.loads(ANSWERS), json.loads(TYPED)), None)
-    sys.exit(objection)
+    answers = json.loads(ANSWERS)
+    free = {name: answers[name] for name in answers["__quoted"]}
+    # The answer itself: cookiecutter.json calls the folder "refused" where the answer would
+    # lead out of the output folder, because that folder is made before this hook runs.
+    sys.exit(next(objections(free, json.loads(TYPED), answers["__slug"]), None))

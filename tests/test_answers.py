@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import PARSERS, PROJECT, ROOT, Bake, Refuse
 from cookiecutter.exceptions import UndefinedVariableInTemplate
-from jinja2 import TemplateSyntaxError
+from jinja2 import Environment, TemplateSyntaxError
 from markdown_it import MarkdownIt
 from post_gen_project import refuse_taken_name
 from pre_gen_project import against_slug
@@ -81,9 +81,10 @@ def test_free_text_reads_back_as_it_was_given(bake: Bake, text: str) -> None:
     assert title == text
     assert any(text in block for block in body)
     # Wherever in a document a text may be put later.
-    for escaped in project.answers["__markdown"].values():
-        for place in ("{}", "# {}", "- {}", "> {}", "[{}](link)"):
-            assert shown(place.format(escaped)) == [text]
+    readme = Environment().from_string((PROJECT / "README.md").read_text(encoding="utf-8"))  # noqa: S701 - no HTML
+    escaped = readme.make_module({"cookiecutter": project.answers}).plain(text)
+    for place in ("{}", "# {}", "- {}", "> {}", "[{}](link)"):
+        assert shown(place.format(escaped)) == [text]
     for quoted in project.answers["__quoted"].values():
         assert tomllib.loads(f"text = {quoted}") == yaml.safe_load(f"text: {quoted}") == {"text": text}
 
