@@ -65,7 +65,8 @@ def start_repository() -> str | None:
     if inside and git("check-ignore", "--quiet", ".").returncode != 0:
         return "No git repository was started, because this folder already lies in one."
     for command in (["init", "-b", "main"], ["add", "."], ["commit", "--quiet", "-m", "Start the project"]):
-        run = git(*command)
+        # One pack, where an object for each file would take as long as all else here.
+        run = git("-c", "core.bigFileThreshold=1", *command)
         if run.returncode == 0:
             continue
         if command[0] == "commit" and git("var", "GIT_COMMITTER_IDENT").returncode != 0:
