@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 import running
-from conftest import Bake
+from conftest import CHOICES, Bake
 from running import Running
 
 pytestmark = pytest.mark.slow
@@ -186,3 +187,10 @@ class TestProcessDeployments:
         blocks = json.loads(body)["blocks"]
         assert blocks[0]["text"]["text"] == "waiting: Crashed"
         assert f"/runs/flow-run/{new[0]}|" in body
+
+
+@pytest.mark.parametrize("deployment", [choice for choice in CHOICES["deployment"] if choice != "process"])
+def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
+    project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.12", "deployments")
+    said = project.uv("run", "pytest", "--no-cov", "tests/test_deployments.py")
+    assert re.search(r"=+ \d+ passed", said)

@@ -110,7 +110,8 @@ def test_secrets_are_kept_in_blocks_and_named_by_reference(prefect_api, monkeypa
     assert Secret.load(name).get() == "of-the-team"
 
 
-def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan):
+def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(ProjectError, match="MLFLOW_TRACKING_URI is a file of this machine"):
         next(deploying.deploy("docker"))
 
