@@ -85,7 +85,7 @@ def main() -> None:
         project = folder / "penguin-model"
         render = [sys.executable, "-m", "cookiecutter", "--no-input", "--overwrite-if-exists", "--output-dir"]
         nothing = [*render, scratch, str(empty_template(folder / "template"))]
-        seconds(nothing, folder)  # warms Cookiecutter up: half a second does not bear its first start
+        seconds(nothing, folder, runs=1)  # warms Cookiecutter up: half a second does not bear its first start
         empty = seconds(nothing, folder, runs=SHORT)
         print(f"{f'median of {RUNS} runs':<42}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
         show(f"generate an empty template ({SHORT} runs)", empty, empty)
