@@ -6,16 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from glob import glob
 
 # A raw string, so that this file is valid Python before and after Cookiecutter renders it.
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
+# What files of the template that are copied call the project and its package.
+NAMES = ("penguin-model", "penguin_model")
+
 
 def refuse_taken_name(slug: str) -> None:
     """Refuse the name of a dependency, direct or not; here, where the tested set is at hand."""
-    lines = Path("constraints.txt").read_text(encoding="utf-8").splitlines()
-    taken = {re.sub(r"[-_.]+", "-", line.partition("==")[0].strip().lower()) for line in lines}
+    with open("constraints.txt", encoding="utf-8") as lines:
+        taken = {re.sub(r"[-_.]+", "-", line.partition("==")[0].strip().lower()) for line in lines}
     if slug.replace("_", "-") in taken:
         sys.exit(f"project_slug {slug!r} is the name of a dependency: give another, like {slug}-model.")
 
@@ -23,21 +27,46 @@ def refuse_taken_name(slug: str) -> None:
 def obey(keep_if: dict[str, str]) -> None:
     """Delete every path whose condition came out false."""
     for path, wanted in keep_if.items():
-        if not Path(path).exists():
+        if not os.path.exists(path):
             sys.exit(f"__keep_if in cookiecutter.json names {path!r}, which is not in the template.")
         if wanted not in {"True", "False"}:
             sys.exit(f"__keep_if in cookiecutter.json says {wanted!r} of {path!r}, not True or False.")
-    for unwanted in (Path(path) for path, wanted in keep_if.items() if wanted == "False"):
-        shutil.rmtree(unwanted) if unwanted.is_dir() else unwanted.unlink(missing_ok=True)
+    for path in (path for path, wanted in keep_if.items() if wanted == "False"):
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
-def rename(names: dict[str, str]) -> None:
-    """Let what was kept take the name, and the place, of what it stands for."""
-    for path, name in names.items():
-        if not Path(name).exists():
-            sys.exit(f"__rename in cookiecutter.json names {name!r}, which is not in the template.")
-        if Path(path).exists():
-            Path(path).replace(name)
+def choose(variants: dict[str, str]) -> None:
+    """Of a file and its variants, which have the name of a choice behind its own, keep the chosen one."""
+    for path, choice in variants.items():
+        if not os.path.exists(path):
+            sys.exit(f"__variants in cookiecutter.json names {path!r}, which is not in the template.")
+        stem, suffix = os.path.splitext(path)
+        for variant in glob(f"{stem}_*{suffix}"):
+            if variant == f"{stem}_{choice}{suffix}":
+                os.replace(variant, path)
+            else:
+                os.remove(variant)
+
+
+def files(patterns: list[str]) -> Iterator[str]:
+    """Find the files that Cookiecutter copied."""
+    for path in (path for pattern in patterns for path in glob(pattern)):
+        if os.path.isfile(path):
+            yield path
+        for folder, _, names in os.walk(path):
+            yield from (os.path.join(folder, name) for name in names)
+
+
+def give_names(copied: list[str], *own: str) -> None:
+    """Let what was copied, not rendered, call project and package by their own names."""
+    names = {name.encode(): new.encode() for name, new in zip(NAMES, own, strict=True)}
+    for path in files(copied) if own != NAMES else ():
+        with open(path, "rb") as file:
+            text = file.read()
+        named = re.sub(b"|".join(names), lambda found: names[found[0]], text)
+        if named != text:
+            with open(path, "wb") as file:
+                file.write(named)
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,16 +86,15 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def start_repository() -> str | None:
     """Commit everything to a new repository, or say in a sentence why not."""
-    if shutil.which("git") is None:
+    try:
+        around = git("check-ignore", "--quiet", ".").returncode
+    except FileNotFoundError:
         return "No git repository was started, because git is not installed."
-    here = Path.cwd()
-    inside = any((folder / ".git").exists() for folder in (here, *here.parents))
-    # A repository that ignores this folder will never keep it, and DVC works in none that does.
-    if inside and git("check-ignore", "--quiet", ".").returncode != 0:
+    # 0: in a repository that ignores this folder. It will never keep it, and DVC works in none that does.
+    if around == 1:
         return "No git repository was started, because this folder already lies in one."
     for command in (["init", "-b", "main"], ["add", "."], ["commit", "--quiet", "-m", "Start the project"]):
-        # One pack, where an object for each file would take as long as all else here.
-        run = git("-c", "core.bigFileThreshold=1", *command)
+        run = git(*command)
         if run.returncode == 0:
             continue
         if command[0] == "commit" and git("var", "GIT_COMMITTER_IDENT").returncode != 0:
@@ -81,7 +109,8 @@ def main() -> None:
     answers = json.loads(ANSWERS)
     refuse_taken_name(answers["project_slug"])
     obey(answers["__keep_if"])
-    rename(answers["__rename"])
+    choose(answers["__variants"])
+    give_names(answers["_copy_without_render"], answers["project_slug"], answers["__package"])
     commands = [f"cd {answers['project_slug']}", "make setup", "make train"]
     # cruft, which alone gives the template's commit, adds a file of its own after this hook, and
     # compares whole folders to update a project: a repository in them would break the update.

@@ -67,16 +67,27 @@ def against_slug(slug: str) -> Iterator[str]:
         yield f"project_slug {slug!r} is taken, by a dependency or a folder: give another, like {slug}-model."
 
 
-def objections(texts: dict[str, str], typed: dict[str, str], slug: str) -> Iterator[str]:
+def against_namespace(slug: str) -> Iterator[str]:
+    """Say why Kubernetes can call no namespace like this."""
+    if "_" in slug or len(slug) > 63:
+        yield (
+            f"project_slug {slug!r} cannot name a namespace of Kubernetes: "
+            "give hyphens instead of underscores, and 63 characters at most."
+        )
+
+
+def objections(texts: dict[str, str], typed: dict[str, str], slug: str, deployment: str) -> Iterator[str]:
     """Say, a sentence each, what is wrong with the answers."""
     for name, text in texts.items():
         yield from against_text(name, text, str(typed.get(name, "")))
     yield from against_slug(slug)
+    if deployment == "kubernetes":
+        yield from against_namespace(slug)
 
 
 if __name__ == "__main__":
     answers = json.loads(ANSWERS)
-    free = {name: answers[name] for name in answers["__quoted"]}
+    texts = {name: str(text) for name, text in answers.items() if name[0] != "_" and name != "project_slug"}
     # The answer itself: cookiecutter.json calls the folder "refused" where the answer would
     # lead out of the output folder, because that folder is made before this hook runs.
-    sys.exit(next(objections(free, json.loads(TYPED), answers["__slug"]), None))
+    sys.exit(next(objections(texts, json.loads(TYPED), answers["__slug"], answers["deployment"]), None))

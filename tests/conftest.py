@@ -23,6 +23,11 @@ CHOICES = {
     for name, values in TEMPLATE.items()
     if isinstance(values, list | bool) and not name.startswith("_")
 }
+FREE_TEXT = [
+    name
+    for name, value in TEMPLATE.items()
+    if isinstance(value, str) and not name.startswith("_") and name != "project_slug"
+]
 OTHER_VALUES = [
     pytest.param({name: value}, id=f"{name}={value}")
     for name, values in CHOICES.items()

@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import PARSERS, PROJECT, ROOT, Bake, Refuse
+from conftest import FREE_TEXT, PARSERS, PROJECT, ROOT, Bake, Project, Refuse
 from cookiecutter.exceptions import UndefinedVariableInTemplate
 from jinja2 import Environment, TemplateSyntaxError
 from markdown_it import MarkdownIt
@@ -18,7 +19,6 @@ from post_gen_project import refuse_taken_name
 from pre_gen_project import against_slug
 from pytest_cookies.plugin import Cookies
 
-FREE_TEXT = ["project_name", "description", "author"]
 KEPT = [
     """It's "both" 'quotes' at ""once""" + '"',
     "C:\\new\\!\\table \\",
@@ -67,6 +67,13 @@ def shown(markdown: str) -> list[str]:
     return ["".join(child.content for child in block if child.type == "text") for block in blocks]
 
 
+def macro(name: str, file: str, project: Project) -> Callable[[str], str]:
+    """Return a macro that a file of the template defines."""
+    template = Environment().from_string((PROJECT / file).read_text(encoding="utf-8"))  # noqa: S701 - no HTML
+    found: Callable[[str], str] = getattr(template.make_module({"cookiecutter": project.answers}), name)
+    return found
+
+
 @pytest.mark.parametrize("text", KEPT)
 def test_free_text_reads_back_as_it_was_given(bake: Bake, text: str) -> None:
     project = bake(project_slug="hostile", **dict.fromkeys(FREE_TEXT, text))
@@ -81,12 +88,11 @@ def test_free_text_reads_back_as_it_was_given(bake: Bake, text: str) -> None:
     assert title == text
     assert any(text in block for block in body)
     # Wherever in a document a text may be put later.
-    readme = Environment().from_string((PROJECT / "README.md").read_text(encoding="utf-8"))  # noqa: S701 - no HTML
-    escaped = readme.make_module({"cookiecutter": project.answers}).plain(text)
+    escaped = macro("plain", "README.md", project)(text)
     for place in ("{}", "# {}", "- {}", "> {}", "[{}](link)"):
         assert shown(place.format(escaped)) == [text]
-    for quoted in project.answers["__quoted"].values():
-        assert tomllib.loads(f"text = {quoted}") == yaml.safe_load(f"text: {quoted}") == {"text": text}
+    quoted = macro("quoted", "pyproject.toml", project)(text)
+    assert tomllib.loads(f"text = {quoted}") == yaml.safe_load(f"text: {quoted}") == {"text": text}
 
 
 def test_ordinary_text_stays_readable_in_markdown(bake: Bake) -> None:
@@ -142,6 +148,11 @@ def test_dependency_is_refused_however_it_is_spelled(
     Path("constraints.txt").write_text("Ruamel.YAML==0.19 ; python_version < '4'\n")
     with pytest.raises(SystemExit, match="dependency"):
         refuse_taken_name(slug)
+
+
+@pytest.mark.parametrize("slug", ["snake_case", "a" * 64])
+def test_slug_that_names_no_namespace_is_refused_for_kubernetes(refuse: Refuse, slug: str) -> None:
+    assert "a namespace of Kubernetes" in refuse(project_slug=slug, deployment="kubernetes")
 
 
 @pytest.mark.parametrize("slug", ["a", "x2", "penguin_model", "penguin-model-2", "a" * 64])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
+from conftest import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
 from cookiecutter.generate import is_copy_only_path
 from markdown_it import MarkdownIt
 
@@ -37,9 +37,9 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
     project = bake(**answers)
     package = project.answers["__package"]
     optional = {path: wanted == "True" for path, wanted in project.answers["__keep_if"].items()}
-    for path in project.answers["__rename"]:
-        assert path in optional  # or it would always take the place of the other
-        optional[path] = False
+    for path in map(Path, project.answers["__variants"]):
+        variants = (PROJECT / "src/{{cookiecutter.__package}}").glob(f"{path.stem}_*{path.suffix}")
+        optional |= {str(path.with_name(variant.name)): False for variant in variants}
     for path, wanted in optional.items():
         assert (project.path / path).exists() == wanted, path
     expected = set()
@@ -60,6 +60,16 @@ def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
         assert not re.search(
             r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text
         ), name
+
+
+@pytest.mark.parametrize("deployment", CHOICES["deployment"])
+def test_another_name_reaches_what_is_copied_too(bake: Bake, deployment: str) -> None:
+    project = bake(project_slug="snow-petrel", deployment=deployment)
+    texts = project.texts()
+    assert not [name for name, text in texts.items() if re.search("penguin.model", text)]
+    assert "from snow_petrel" in texts["tests/test_model.py"]
+    if deployment == "kubernetes":
+        assert "name: snow-petrel\n" in texts["kubernetes/namespace.yaml"]
 
 
 @each_value
@@ -83,6 +93,17 @@ def test_ruff_finds_nothing(bake: Bake, answers: Answers) -> None:
             check=False,
         )
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("name", ["compute", "notifications"])
+def test_the_chosen_variant_takes_the_place_of_the_standard(bake: Bake, name: str) -> None:
+    for choice in CHOICES[name]:
+        project = bake(**{name: choice})
+        path = next(path for path, chosen in project.answers["__variants"].items() if chosen == choice)
+        source = PROJECT / "src/{{cookiecutter.__package}}" / Path(path).name
+        variant = source.with_stem(f"{source.stem}_{choice}")
+        expected = variant if variant.exists() else source
+        assert (project.path / path).read_text() == expected.read_text()
 
 
 def test_raw_data_is_copied_not_rendered(bake: Bake) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PROJECT, ROOT, TEMPLATE, Bake
+from conftest import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 from post_gen_project import obey
 from pytest_cookies.plugin import Cookies
 
@@ -24,9 +24,24 @@ def run(*command: str, cwd: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("path", TEMPLATE["__keep_if"])
+@pytest.mark.parametrize("path", [*TEMPLATE["__keep_if"], *TEMPLATE["__variants"]])
 def test_optional_path_is_in_the_template(path: str) -> None:
-    assert (PROJECT / re.sub(r"{{ *([\w.]+) *}}", r"{{\1}}", path)).exists()
+    assert in_template(path).exists()
+
+
+def in_template(path: str) -> Path:
+    """Find what a table of cookiecutter.json names."""
+    return PROJECT / re.sub(r"{{ *([\w.]+) *}}", r"{{\1}}", path)
+
+
+@pytest.mark.parametrize(("path", "answer"), TEMPLATE["__variants"].items())
+def test_every_variant_is_named_by_a_choice(path: str, answer: str) -> None:
+    standard = in_template(path)
+    choices = CHOICES[re.fullmatch(r"{{ cookiecutter\.(\w+) }}", answer)[1]]
+    named = {standard.with_stem(f"{standard.stem}_{choice}") for choice in choices}
+    found = set(standard.parent.glob(f"{standard.stem}_*"))
+    assert found
+    assert found <= named
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATE if not name.startswith("_")])
@@ -38,15 +53,8 @@ def test_every_question_is_a_sentence_with_choices_described(name: str) -> None:
     assert re.match(r"[A-Z].+ .+\?", prompt)
 
 
-def test_every_free_text_is_quoted() -> None:
-    free = {name for name, value in TEMPLATE.items() if isinstance(value, str) and not name.startswith("_")}
-    quoted = TEMPLATE["__quoted"]
-    assert {*quoted, "project_slug"} == free
-    assert len({expression.replace(name, "") for name, expression in quoted.items()}) == 1
-
-
 def test_free_text_enters_files_only_quoted_or_escaped() -> None:
-    bare = rf"(?<!plain\()cookiecutter\.({'|'.join(TEMPLATE['__quoted'])})\b"
+    bare = rf"(?<!plain\()(?<!quoted\()cookiecutter\.({'|'.join(FREE_TEXT)})\b"
     found = {
         path.name
         for path in PROJECT.rglob("*")
@@ -56,12 +64,8 @@ def test_free_text_enters_files_only_quoted_or_escaped() -> None:
 
 
 @pytest.mark.parametrize("path", PYTHON, ids=[str(path.relative_to(PROJECT)) for path in PYTHON])
-def test_python_holds_no_jinja_but_the_package_name_in_test_imports(path: Path) -> None:
+def test_python_holds_no_jinja(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    if path.is_relative_to(PROJECT / "tests"):
-        text = re.sub(
-            r"^( *(?:from|import) ){{ ?cookiecutter\.__package ?}}", r"\1package", text, flags=re.MULTILINE
-        )
     assert not re.search(r"{{|{%|{#", text)
     ast.parse(text)
 

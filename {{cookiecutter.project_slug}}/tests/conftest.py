@@ -86,7 +86,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def quick(trained, edited: Path, tmp_path: Path) -> Iterator[Path]:
     """Let the trainings of a test be quick, as they show what holds for any model; put back what the own one made."""
-    from {{ cookiecutter.__package }}.params import read_params
+    from penguin_model.params import read_params
 
     made = ("data/processed", "models", "reports")
     for name in made:
@@ -102,7 +102,7 @@ def quick(trained, edited: Path, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
     """Serve Prefect's API for the flows of the tests."""
-    from {{ cookiecutter.__package }} import orchestration
+    from penguin_model import orchestration
 
     with orchestration.api() as session, session():
         yield
@@ -111,7 +111,7 @@ def prefect_api() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def trained(prefect_api):
     """Train the project's own model once, end to end and without its search; return the flow's final state."""
-    from {{ cookiecutter.__package }}.flows.training import training
+    from penguin_model.flows.training import training
 
     params = (COPY / "params.yaml").read_bytes()
     change("search", params={})
@@ -125,7 +125,7 @@ def champion(trained):
     """Load the champion as anybody would, from MLflow."""
     import mlflow
 
-    from {{ cookiecutter.__package }} import tracking
+    from penguin_model import tracking
 
     assert trained.is_completed(), trained.message
     tracking.connect()

@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 import sqlalchemy
 
-from {{ cookiecutter.__package }} import sources, versioning
-from {{ cookiecutter.__package }}.adopting import Wish, adopt
-from {{ cookiecutter.__package }}.contract import read_contract
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import read_params
-from {{ cookiecutter.__package }}.settings import read_settings
-from {{ cookiecutter.__package }}.steps import infer, ingest, profile, validate
+from penguin_model import sources, versioning
+from penguin_model.adopting import Wish, adopt
+from penguin_model.contract import read_contract
+from penguin_model.errors import ProjectError
+from penguin_model.params import read_params
+from penguin_model.settings import read_settings
+from penguin_model.steps import infer, ingest, profile, validate
 
 PROJECT = Path(__file__).parents[1]
 ROWS = 60

@@ -3,12 +3,12 @@
 import polars as pl
 import pytest
 
-from {{ cookiecutter.__package }}.contract import Contract, read_contract
-from {{ cookiecutter.__package }}.params import read_params
-from {{ cookiecutter.__package }}.predictor import Recipe
-from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import ingest, validate
-from {{ cookiecutter.__package }}.steps.validate import ContractError
+from penguin_model.contract import Contract, read_contract
+from penguin_model.params import read_params
+from penguin_model.predictor import Recipe
+from penguin_model.settings import root
+from penguin_model.steps import ingest, validate
+from penguin_model.steps.validate import ContractError
 
 
 @pytest.fixture

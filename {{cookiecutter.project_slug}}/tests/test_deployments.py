@@ -8,8 +8,8 @@ import pytest
 from conftest import COPY, PROJECT
 from ruamel.yaml import YAML
 
-from {{ cookiecutter.__package }} import deploying, deployments, secret_blocks
-from {{ cookiecutter.__package }}.errors import ProjectError
+from penguin_model import deploying, deployments, secret_blocks
+from penguin_model.errors import ProjectError
 
 FLOWS = ["monitoring", "retraining", "scoring", "training"]
 # By what is edited: what is said.

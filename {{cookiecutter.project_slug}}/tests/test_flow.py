@@ -16,18 +16,18 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from ruamel.yaml import YAML
 
-from {{ cookiecutter.__package }} import registry, tracking, versioning
-from {{ cookiecutter.__package }}.contract import read_contract
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows import policies, promotion
-from {{ cookiecutter.__package }}.flows.policies import PACKAGE, File, by_content, digest_of_code, may_pass, reuse
-from {{ cookiecutter.__package }}.flows.training import training
-from {{ cookiecutter.__package }}.flows.violations import VIOLATIONS
-from {{ cookiecutter.__package }}.params import read_params
-from {{ cookiecutter.__package }}.predictor import Predictor, Recipe
-from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import ingest, promote
-from {{ cookiecutter.__package }}.steps.promote import Decision
+from penguin_model import registry, tracking, versioning
+from penguin_model.contract import read_contract
+from penguin_model.errors import ProjectError
+from penguin_model.flows import policies, promotion
+from penguin_model.flows.policies import PACKAGE, File, by_content, digest_of_code, may_pass, reuse
+from penguin_model.flows.training import training
+from penguin_model.flows.violations import VIOLATIONS
+from penguin_model.params import read_params
+from penguin_model.predictor import Predictor, Recipe
+from penguin_model.settings import root
+from penguin_model.steps import ingest, promote
+from penguin_model.steps.promote import Decision
 
 PROJECT = Path(__file__).parents[1]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from {{ cookiecutter.__package }} import lineage, lock, registry, reproduce, storage, tracking, versioning
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import read_params
-from {{ cookiecutter.__package }}.predictor import Predictor
-from {{ cookiecutter.__package }}.settings import root
+from penguin_model import lineage, lock, registry, reproduce, storage, tracking, versioning
+from penguin_model.errors import ProjectError
+from penguin_model.params import read_params
+from penguin_model.predictor import Predictor
+from penguin_model.settings import root
 
 PROJECT = Path(__file__).parents[1]
 

@@ -9,13 +9,13 @@ from polars import selectors
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
-from {{ cookiecutter.__package }}.contract import Contract, read_contract
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import Data, Gate, read_params
-from {{ cookiecutter.__package }}.predictor import Predictor, Recipe
-from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import evaluate, ingest, promote, train
-from {{ cookiecutter.__package }}.steps.promote import Judged
+from penguin_model.contract import Contract, read_contract
+from penguin_model.errors import ProjectError
+from penguin_model.params import Data, Gate, read_params
+from penguin_model.predictor import Predictor, Recipe
+from penguin_model.settings import root
+from penguin_model.steps import evaluate, ingest, promote, train
+from penguin_model.steps.promote import Judged
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.__package }}.steps import monitor
+from penguin_model.steps import monitor
 
 RANDOM = np.random.default_rng(0)
 

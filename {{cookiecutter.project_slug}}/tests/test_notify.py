@@ -12,12 +12,12 @@ from threading import Event, Thread
 import pytest
 from pydantic import SecretStr
 
-from {{ cookiecutter.__package }} import notify, webhook
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows import notified
-from {{ cookiecutter.__package }}.flows.monitoring import monitoring
-from {{ cookiecutter.__package }}.flows.training import training
-from {{ cookiecutter.__package }}.settings import read_settings
+from penguin_model import notify, webhook
+from penguin_model.errors import ProjectError
+from penguin_model.flows import notified
+from penguin_model.flows.monitoring import monitoring
+from penguin_model.flows.training import training
+from penguin_model.settings import read_settings
 
 
 class Receiver:

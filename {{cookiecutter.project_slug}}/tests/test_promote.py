@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import Gate
-from {{ cookiecutter.__package }}.steps import promote
-from {{ cookiecutter.__package }}.steps.evaluate import Predictions
-from {{ cookiecutter.__package }}.steps.promote import Judged, Slice
+from penguin_model.errors import ProjectError
+from penguin_model.params import Gate
+from penguin_model.steps import promote
+from penguin_model.steps.evaluate import Predictions
+from penguin_model.steps.promote import Judged, Slice
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import mlflow
 import pytest
 from filelock import FileLock
 
-from {{ cookiecutter.__package }} import cli, registry, tracking
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.journal import Journal
+from penguin_model import cli, registry, tracking
+from penguin_model.errors import ProjectError
+from penguin_model.journal import Journal
 
 PACKAGE = registry.__package__
 

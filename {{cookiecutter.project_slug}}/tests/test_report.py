@@ -10,15 +10,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from sklearn import metrics as skm
 
-from {{ cookiecutter.__package }} import tracking
-from {{ cookiecutter.__package }}.contract import Contract
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import Params, read_params
-from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import curves, evaluate, intervals, plots, report, slices, train
-from {{ cookiecutter.__package }}.steps.evaluate import Predictions
-from {{ cookiecutter.__package }}.steps.importance import importance
-from {{ cookiecutter.__package }}.steps.search import Tried
+from penguin_model import tracking
+from penguin_model.contract import Contract
+from penguin_model.errors import ProjectError
+from penguin_model.params import Params, read_params
+from penguin_model.settings import root
+from penguin_model.steps import curves, evaluate, intervals, plots, report, slices, train
+from penguin_model.steps.evaluate import Predictions
+from penguin_model.steps.importance import importance
+from penguin_model.steps.search import Tried
 
 RANDOM = np.random.default_rng(0)
 TREE = {"classification": "sklearn.tree.DecisionTreeClassifier", "regression": "sklearn.tree.DecisionTreeRegressor"}

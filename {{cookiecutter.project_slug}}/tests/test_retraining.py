@@ -10,9 +10,9 @@ from threading import Thread
 import pytest
 from conftest import COPY, PROJECT, change
 
-from {{ cookiecutter.__package }} import storage
-from {{ cookiecutter.__package }}.flows.retraining import retraining
-from {{ cookiecutter.__package }}.params import read_params
+from penguin_model import storage
+from penguin_model.flows.retraining import retraining
+from penguin_model.params import read_params
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from conftest import COPY, task_states
 
-from {{ cookiecutter.__package }} import registry
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows.monitoring import monitoring
-from {{ cookiecutter.__package }}.flows.scoring import PREDICTIONS, scoring
-from {{ cookiecutter.__package }}.params import read_params
+from penguin_model import registry
+from penguin_model.errors import ProjectError
+from penguin_model.flows.monitoring import monitoring
+from penguin_model.flows.scoring import PREDICTIONS, scoring
+from penguin_model.params import read_params
 
 
 @pytest.fixture(scope="session")

@@ -5,18 +5,18 @@ from conftest import change, task_states
 from prefect import flow
 from ruamel.yaml import YAML
 
-from {{ cookiecutter.__package }} import tracking
-from {{ cookiecutter.__package }}.contract import read_contract
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.flows.policies import File
-from {{ cookiecutter.__package }}.flows.search import search_parameters
-from {{ cookiecutter.__package }}.flows.training import TRAINING, training
-from {{ cookiecutter.__package }}.params import Search, read_params
-from {{ cookiecutter.__package }}.predictor import Recipe
-from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import search, train
-from {{ cookiecutter.__package }}.steps.search import Tried
-from {{ cookiecutter.__package }}.task_runner import task_runner
+from penguin_model import tracking
+from penguin_model.contract import read_contract
+from penguin_model.errors import ProjectError
+from penguin_model.flows.policies import File
+from penguin_model.flows.search import search_parameters
+from penguin_model.flows.training import TRAINING, training
+from penguin_model.params import Search, read_params
+from penguin_model.predictor import Recipe
+from penguin_model.settings import root
+from penguin_model.steps import search, train
+from penguin_model.steps.search import Tried
+from penguin_model.task_runner import task_runner
 
 FOREST = {"classification": "RandomForestClassifier", "regression": "RandomForestRegressor"}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from conftest import change
 
-from {{ cookiecutter.__package }} import contract, params, settings
-from {{ cookiecutter.__package }}.errors import ProjectError
+from penguin_model import contract, params, settings
+from penguin_model.errors import ProjectError
 
 PROJECT = Path(__file__).parents[1]
 

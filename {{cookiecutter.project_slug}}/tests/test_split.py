@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.params import Split, read_params
-from {{ cookiecutter.__package }}.settings import root
-from {{ cookiecutter.__package }}.steps import split
+from penguin_model.errors import ProjectError
+from penguin_model.params import Split, read_params
+from penguin_model.settings import root
+from penguin_model.steps import split
 
 SIZE = 200
 TABLE = pl.DataFrame(

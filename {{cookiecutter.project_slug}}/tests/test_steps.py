@@ -10,9 +10,9 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from {{ cookiecutter.__package }}.contract import Contract
-from {{ cookiecutter.__package }}.errors import ProjectError
-from {{ cookiecutter.__package }}.steps import casting, evaluate, features, ingest, train
+from penguin_model.contract import Contract
+from penguin_model.errors import ProjectError
+from penguin_model.steps import casting, evaluate, features, ingest, train
 
 TABLE = pl.DataFrame(
     {"size": [1.0, 2.0, None, 4.0] * 10, "kind": ["a", "b", None, "b"] * 10, "label": ["x", "y", "x", "y"] * 10}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from {{ cookiecutter.__package }} import cli, tracking, ui
+from penguin_model import cli, tracking, ui
 
 
 def test_taken_port_is_said_and_the_next_is_used(capsys):
