@@ -23,7 +23,7 @@ demo: $(UV) ## generate the default project into build/demo and train it
 	@printf '\nNext, in build/demo:\n  make ui      # look\n  make test    # test\n  make deploy  # deploy\n'
 
 test: $(UV) ## prove that every project that can be generated runs
-	$(RUN) pytest --numprocesses auto --dist loadscope
+	$(RUN) pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
 check: $(UV) ## format and lint, changing nothing
 	$(RUN) ruff format --check
