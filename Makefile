@@ -25,9 +25,10 @@ demo: $(UV) ## generate the default project into build/demo and train it
 test: $(UV) ## prove that every project that can be generated runs
 	$(RUN) pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
-check: $(UV) ## format and lint, changing nothing
+check: $(UV) ## format, lint and types, changing nothing
 	$(RUN) ruff format --check
 	$(RUN) ruff check
+	$(RUN) mypy
 
 bench: $(UV) ## time the commands beside a bare script
 	$(RUN) python tests/bench.py
