@@ -32,7 +32,10 @@ def obey(keep_if: dict[str, str]) -> None:
         if wanted not in {"True", "False"}:
             sys.exit(f"__keep_if in cookiecutter.json says {wanted!r} of {path!r}, not True or False.")
     for path in (path for path, wanted in keep_if.items() if wanted == "False"):
-        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.exists(path):  # not in a folder that has just gone
+            os.remove(path)
 
 
 def choose(variants: dict[str, str]) -> None:
@@ -41,11 +44,11 @@ def choose(variants: dict[str, str]) -> None:
         if not os.path.exists(path):
             sys.exit(f"__variants in cookiecutter.json names {path!r}, which is not in the template.")
         stem, suffix = os.path.splitext(path)
-        for variant in glob(f"{stem}_*{suffix}"):
-            if variant == f"{stem}_{choice}{suffix}":
-                os.replace(variant, path)
-            else:
-                os.remove(variant)
+        chosen = f"{stem}_{choice}{suffix}"
+        if os.path.exists(chosen):
+            os.replace(chosen, path)
+        for other in glob(f"{stem}_*{suffix}"):
+            os.remove(other)
 
 
 def files(patterns: list[str]) -> Iterator[str]:
