@@ -23,7 +23,7 @@ demo: $(UV) ## generate the default project into build/demo and train it
 	@printf '\nNext, in build/demo:\n  make ui      # look\n  make test    # test\n  make deploy  # deploy\n'
 
 test: $(UV) ## prove that every project that can be generated runs
-	$(RUN) pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
+	$(RUN) pytest --numprocesses auto --dist loadscope
 
 check: $(UV) ## format, lint and types, changing nothing
 	$(RUN) ruff format --check

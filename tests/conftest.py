@@ -59,11 +59,6 @@ class Project(NamedTuple):
         return {str(name): (self.path / name).read_text(encoding="utf-8") for name in sorted(rendered)}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes seconds last, to fill the time of whichever worker is done first."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 Bake = Callable[..., Project]
 Refuse = Callable[..., str]
 
