@@ -75,9 +75,16 @@ def give_names(copied: list[str], *own: str) -> None:
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git here, whatever repository the caller's environment points to."""
     elsewhere = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
+    # No identity made up from the names of user and machine; and one pack, where an object for each file
+    # takes as long as all else here.
+    options = [
+        "user.useConfigOnly=true",
+        "core.bigFileThreshold=1",
+        "core.compression=0",
+        "maintenance.auto=false",
+    ]
     return subprocess.run(
-        # No identity made up from the names of user and machine.
-        ["git", "-c", "user.useConfigOnly=true", *arguments],
+        ["git", *(word for option in options for word in ("-c", option)), *arguments],
         check=False,
         env={name: value for name, value in os.environ.items() if name not in elsewhere},
         stdin=subprocess.DEVNULL,

@@ -78,7 +78,7 @@ def empty_template(folder: Path) -> Path:
 def generation(empty: Path, project: Path) -> tuple[float, float]:
     """Return the seconds that an empty template and this one take, and leave one project."""
     times: dict[Path, list[float]] = {empty: [], ROOT: []}
-    # By turns, and each in a new folder: ext4 is slow to create files where some were just deleted.
+    # By turns, and each in a new folder, so that nothing is deleted in between.
     for run, template in itertools.product(range(SHORT + 1), times):
         place = project.parent / f"{template.name}-{run}"
         render = [
@@ -101,7 +101,9 @@ def main() -> None:
     # The project has an environment of its own, not that of the template, and keeps its bytecode.
     for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
-    with tempfile.TemporaryDirectory() as scratch:
+    (ROOT / "build").mkdir(exist_ok=True)
+    # Not among temporary files: ext4 is slow to create files where many were deleted in the last minutes.
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
         folder = Path(scratch)
         project = folder / "penguin-model"
         empty, fresh = generation(empty_template(folder / "template"), project)
