@@ -96,12 +96,12 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def start_repository() -> str | None:
     """Commit everything to a new repository, or say in a sentence why not."""
-    try:
-        around = git("check-ignore", "--quiet", ".").returncode
-    except FileNotFoundError:
+    if shutil.which("git") is None:
         return "No git repository was started, because git is not installed."
-    # 0: in a repository that ignores this folder. It will never keep it, and DVC works in none that does.
-    if around == 1:
+    parts = os.getcwd().split(os.sep)
+    inside = any(os.path.exists(os.sep.join([*parts[:depth], ".git"])) for depth in range(1, len(parts) + 1))
+    # A repository that ignores this folder will never keep it, and DVC works in none that does.
+    if inside and git("check-ignore", "--quiet", ".").returncode != 0:
         return "No git repository was started, because this folder already lies in one."
     for command in (["init", "-b", "main"], ["add", "."], ["commit", "--quiet", "-m", "Start the project"]):
         run = git(*command)

@@ -78,19 +78,11 @@ def empty_template(folder: Path) -> Path:
 def generation(empty: Path, project: Path) -> tuple[float, float]:
     """Return the seconds that an empty template and this one take, and leave one project."""
     times: dict[Path, list[float]] = {empty: [], ROOT: []}
+    render = [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir"]
     # By turns, and each in a new folder, so that nothing is deleted in between.
     for run, template in itertools.product(range(SHORT + 1), times):
         place = project.parent / f"{template.name}-{run}"
-        render = [
-            sys.executable,
-            "-m",
-            "cookiecutter",
-            "--no-input",
-            "--output-dir",
-            str(place),
-            str(template),
-        ]
-        times[template].append(seconds(render, project.parent, runs=1))
+        times[template].append(seconds([*render, str(place), str(template)], project.parent, runs=1))
     (place / project.name).rename(project)
     # The first warms up.
     return statistics.median(times[empty][1:]), statistics.median(times[ROOT][1:])

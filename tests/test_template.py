@@ -109,6 +109,7 @@ REASONS = {
     "half an identity": "user.name and user.email",
     "signing fails": "git commit failed: ",
     "repository around": "already lies in one",
+    "unreadable repository around": "already lies in one",
 }
 
 
@@ -132,10 +133,12 @@ def test_git_trouble_is_said_and_harmless(
         )
     if trouble == "repository around":
         run("git", "init", cwd=tmp_path)
+    if trouble == "unreadable repository around":
+        (tmp_path / ".git").mkdir()
     result = cookies.bake(template=str(ROOT))
     assert result.exception is None
     assert re.fullmatch(rf".*{REASONS[trouble]}.*\n", capfd.readouterr().err)
-    assert (result.project_path / ".git").exists() == (trouble not in {"no git", "repository around"})
+    assert (result.project_path / ".git").exists() == (trouble != "no git" and "around" not in trouble)
 
 
 def test_git_of_the_caller_is_left_alone(
