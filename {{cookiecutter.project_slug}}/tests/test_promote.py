@@ -43,6 +43,17 @@ def test_gate_decides_and_says_why(gate, new, old, alias, reason):
     assert reason in decision.reason
 
 
+@pytest.mark.parametrize(("metric", "new", "dummy"), [("accuracy", 0.6, 0.62), ("rmse", 3.0, 3.0), ("r2", -0.1, 0.0)])
+def test_model_that_does_not_beat_the_dummy_is_no_champion_unless_it_may(metric, new, dummy):
+    judged = Judged({metric: new, f"dummy.{metric}": dummy})
+    for champion in (None, Judged({metric: new - 1 if metric != "rmse" else new + 1}), "it predicts another column"):
+        decision = promote.decide(Gate(metric=metric), judged, champion)
+        assert decision.alias == "challenger"
+        assert f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy" in decision.reason
+        allowed = promote.decide(Gate(metric=metric, allow_worse_than_dummy=True), judged, champion)
+        assert allowed.alias == "champion"
+
+
 def test_metric_that_the_model_does_not_give_is_one_sentence():
     with pytest.raises(ProjectError, match=r"gate\.metric is 'log_loss', which .* does not give; it gives accuracy"):
         promote.decide(Gate(metric="log_loss"), Judged({"accuracy": 1.0}), None)

@@ -214,7 +214,8 @@ def test_projects_report_says_all_and_loads_nothing(trained):
     for said in (
         asked.data.target,
         asked.model.estimator,
-        *trained.result().metrics,
+        *(name.removeprefix("dummy.") for name in trained.result().metrics),
+        *(f"dummy {value:.4g}" for name, value in trained.result().metrics.items() if name.startswith("dummy.")),
         "contract",
         "git commit",
         "(MD5)",

@@ -32,7 +32,8 @@ def choose_alias(
     """Hold the model against the gate, and against the champion on the same rows."""
     rows = pl.read_parquet(holdout.full)
     recipe = predictor.recipe
-    challenger = _judge(gate, recipe, predictor, rows) if gate.slices else Judged(metrics)
+    challenger = _judge(gate, recipe, predictor, rows) if gate.slices else Judged({})
+    challenger = challenger._replace(metrics=metrics)
     champion = registry.reign().champion
     rival = judge_champion(champion, gate, recipe, rows) if champion else None
     decision = promote.decide(gate, challenger, rival)
