@@ -5,14 +5,13 @@ Prefect, DVC and MLflow are asked what happened; an exit code alone proves nothi
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import running
 import yaml
-from conftest import CHOICES, Bake
-from running import Running
+from running import Running, set_up
+from template import CHOICES, Bake
 
 pytestmark = pytest.mark.slow
 
@@ -25,18 +24,6 @@ model = mlflow.pyfunc.load_model("models:/{package}@champion")
 required = [column.name for column in model.metadata.signature.inputs if column.required]
 print(json.dumps({{"predictions": len(model.predict(rows)), "required": required}}))
 """
-
-
-def set_up(bake: Bake, folder: Path, python: str, problem: str, environment: str) -> Running:
-    """Generate a project and set it up as its README says."""
-    # Asked of uv, as a name on the PATH may lead nowhere.
-    if subprocess.run(
-        ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
-    ).returncode:
-        pytest.skip(f"Python {python} is not installed here")
-    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python, environment)
-    made.make("setup")
-    return made
 
 
 class Projects:

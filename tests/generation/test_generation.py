@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
 from cookiecutter.generate import is_copy_only_path
 from markdown_it import MarkdownIt
+from template import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
 
 each_value = pytest.mark.parametrize("answers", EVERY_VALUE)
 each_other_value = pytest.mark.parametrize("answers", OTHER_VALUES)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Bake
-from stack import interpolate, read
-from test_stack import ENV
+from stack import ENV, interpolate, read
+from template import Bake
 
 SCHEMA = ("npx", "--yes", "dclint@3.1.0", "--quiet")
 

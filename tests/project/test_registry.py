@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Bake
-from running import Running
-from test_projects import set_up
+from running import Running, set_up
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

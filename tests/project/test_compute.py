@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bake
 from running import Running, free_port
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import Bake
 from kubernetes_validate import ValidationError
 from running import Running
+from template import Bake
 
 # What prefect-kubernetes makes of the deployments and the work pool, without a cluster.
 RENDER = """if True:

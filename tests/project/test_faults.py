@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import Bake
-from running import SHARED, Running
-from test_projects import set_up
+from running import SHARED, Running, set_up
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 from post_gen_project import obey
 from pytest_cookies.plugin import Cookies
+from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 
 PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
 

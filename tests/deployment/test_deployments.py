@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import running
-from conftest import CHOICES, Bake
 from running import Running
+from template import CHOICES, Bake
 
 pytestmark = pytest.mark.slow
 

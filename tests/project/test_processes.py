@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 import running
-from conftest import Bake
 from running import Running
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Bake
+from template import ROOT, Bake
 
 pytestmark = pytest.mark.slow
 

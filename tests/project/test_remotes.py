@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import running
 from botocore.client import BaseClient
-from conftest import Bake
 from running import Running
 from storages import BUCKET, SERVED, refuse_after, s3
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

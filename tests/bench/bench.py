@@ -18,7 +18,7 @@ from pathlib import Path
 import bench_compute
 import bench_scale
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUNS, SHORT = 3, 21
 BARE = """
 import polars as pl, skops.io

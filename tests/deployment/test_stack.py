@@ -12,22 +12,14 @@ from typing import Any
 
 import pytest
 import urllib3
-from conftest import Bake, Project
 from containers import Image, build
-from stack import Postgres, Stack
+from stack import ENV, Postgres, Stack
+from template import Bake, Project
 from urllib3 import BaseHTTPResponse, Retry
 from urllib3.util import make_headers
 
 pytestmark = pytest.mark.slow
 
-ENV = {
-    "POSTGRES_PASSWORD": "a $trange p@ss/word:with#signs",
-    "PREFECT_API_AUTH_STRING": "team:of-the-team",
-    "MLFLOW_TRACKING_USERNAME": "team",
-    "MLFLOW_TRACKING_PASSWORD": "twelve-letters-long",
-    "MLFLOW_FLASK_SERVER_SECRET_KEY": "no-secret-here",
-    "DOCKER_GID": "999",
-}
 HUNDRED = """
 import mlflow
 from prefect import flow, task

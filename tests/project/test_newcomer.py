@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from template import ROOT
 
 pytestmark = pytest.mark.slow
 

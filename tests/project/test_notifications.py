@@ -4,9 +4,9 @@ import json
 import subprocess
 
 import pytest
-from conftest import Bake
 from jsonschema import Draft202012Validator
 from running import Running
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bake
-from running import Running
-from test_projects import set_up
+from running import Running, set_up
+from template import Bake
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WORKERS = (1, 2)
 # Candidates of about a second, each of which uses one core. Those of the penguins are many small fits, which
 # are Python's work for the most part; those of the larger table are few large ones, which leave its lock.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import running
-from conftest import Bake
 from running import Running
+from template import Bake
 
 pytestmark = pytest.mark.slow
 
