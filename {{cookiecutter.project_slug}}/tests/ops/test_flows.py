@@ -2,7 +2,9 @@
 
 import errno
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,16 +73,82 @@ def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
     assert all(name.startswith(column) for name in rival.slices)
 
 
-def test_champion_that_cannot_predict_the_rows_is_replaced(trained, monkeypatch):
-    gate, rows = read_params().gate, pl.read_parquet(root() / "data/processed/holdout.parquet")
+@pytest.fixture
+def champion_files(trained, tmp_path) -> Iterator[Path]:
+    """Give the files that MLflow keeps of the champion to a test that changes them, and put them back."""
+    version = str(registry.reign().champion)
+    uri = tracking.connect().get_model_version_download_uri(tracking.NAME, version)
+    files = Path(uri.removeprefix("file://"))
+    shutil.copytree(files, tmp_path / "champion")
+    yield files
+    shutil.rmtree(files)
+    shutil.copytree(tmp_path / "champion", files)
+
+
+def judge(rows: pl.DataFrame, **data) -> promote.Judged | promote.Unjudged:
+    """Judge the champion on rows, for an experiment whose section `data` has other values."""
     recipe = Predictor.load(root() / "models").recipe
-    another = next(iter(recipe.inputs.columns))
-    other = recipe.model_copy(update={"data": recipe.data.model_copy(update={"target": another})})
-    assert f"does {recipe.data.problem} of '{recipe.data.target}'" in promotion.judge_champion(1, gate, other, rows)
-    # Its code of another day wants what is not there.
-    monkeypatch.setattr(promotion.evaluate, "predict", lambda *_: rows["no such column"])
-    said = promotion.judge_champion(1, gate, recipe, rows)
-    assert "the champion, version 1, cannot predict these rows (ColumnNotFoundError: " in said
+    other = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
+    return promotion.judge_champion(registry.reign().champion, read_params().gate, other, rows)
+
+
+def test_champion_of_another_target_is_replaced(holdout):
+    data = read_params().data
+    reason, replaced = judge(holdout, target="another")
+    assert f"does {data.problem} of '{data.target}'" in reason
+    assert replaced
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({}, r"The rows lack the column\(s\) \['gone'\]"), ({"gone": pl.lit("text")}, "column 'gone' wants type integer")],
+)
+def test_champion_whose_columns_are_gone_or_of_other_types_is_replaced(champion_files, holdout, change, said):
+    file = champion_files / "data/models/recipe.json"
+    recipe = json.loads(file.read_text())
+    recipe["contract"]["columns"]["gone"] = {"type": "integer"}
+    file.write_text(json.dumps(recipe))
+    reason, replaced = judge(holdout.with_columns(**change))
+    assert re.search(rf"the champion, version \d+, cannot take these rows: .*{said}", reason)
+    assert replaced
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "said"),
+    [
+        (
+            "code/penguin_model/__init__.py",
+            "import nowhere",
+            r"cannot be loaded by .* \(ModuleNotFoundError: .*nowhere",
+        ),
+        ("data/models/recipe.json", "}", r"cannot be loaded by the code that it was packed with \(ValidationError: "),
+        ("code/penguin_model/steps/features.py", "def build(*_, **__): 1 / 0", r"failed .* \(ZeroDivisionError: "),
+        ("code/penguin_model/steps/train.py", "def load(*_): pass", r"failed .* \(AttributeError: 'NoneType'"),
+    ],
+)
+def test_champion_that_cannot_be_loaded_or_fails_stays(champion_files, holdout, file, added, said):
+    with (champion_files / file).open("a") as opened:
+        opened.write(f"\n{added}\n")
+    reason, replaced = judge(holdout)
+    assert re.search(rf"ersion \d+,? {said}.*; make another version champion with `promote` or `rollback`$", reason)
+    assert not replaced
+
+
+def test_champion_is_loaded_by_the_names_that_it_was_packed_with(champion_files, holdout):
+    before = judge(holdout)
+    package = (champion_files / "code/penguin_model").rename(champion_files / "code/another")
+    (package / "predictor.py").rename(package / "renamed.py")
+    file = champion_files / "MLmodel"
+    file.write_text(file.read_text().replace("penguin_model.predictor", "another.renamed"))
+    assert judge(holdout) == before
+
+
+def test_training_leaves_a_champion_that_cannot_be_loaded_and_says_so(quick, champion_files):
+    champion = registry.reign().champion
+    (champion_files / "code/penguin_model/__init__.py").write_text("import nowhere")
+    ended = training(return_state=True).result()
+    assert (ended.alias, registry.reign().champion) == ("challenger", champion)
+    assert f"Version {champion} cannot be loaded" in registry.get(ended.version).tags["reason"]
 
 
 def test_champion_that_cannot_be_read_stops_the_run(quick):

@@ -37,6 +37,13 @@ class Judged(NamedTuple):
     slices: Mapping[str, Slice] = {}
 
 
+class Unjudged(NamedTuple):
+    """Why the champion could not be judged, and whether it is replaced for that."""
+
+    reason: str
+    replaced: bool
+
+
 def slices(problem: Problem, gate: Gate, rows: pl.DataFrame, made: Predictions) -> dict[str, Slice]:
     """Return the gate's metric in each category of its columns, a missing value being one, by `column category`."""
     found = {}
@@ -55,8 +62,8 @@ def _only(made: Predictions, inside: np.ndarray) -> Predictions:
     return made._replace(truth=made.truth[inside], predicted=made.predicted[inside], chances=chances)
 
 
-def decide(gate: Gate, challenger: Judged, champion: Judged | str | None) -> Decision:
-    """Hold the new model against the gate and the champion: None if there is none, a sentence if it cannot be judged.
+def decide(gate: Gate, challenger: Judged, champion: Judged | Unjudged | None) -> Decision:
+    """Hold the new model against the gate and the champion, if there is one.
 
     Raises ProjectError if the new model does not have the gate's metric.
     """
@@ -75,8 +82,9 @@ def decide(gate: Gate, challenger: Judged, champion: Judged | str | None) -> Dec
         return Decision("challenger", f"{metric} {new:.6g} does not reach the minimum of {gate.minimum:g}")
     if champion is None:
         return Decision("champion", f"the first champion, {metric} {new:.6g}")
-    if isinstance(champion, str):
-        return Decision("champion", f"{champion}; the new model has {metric} {new:.6g}")
+    if isinstance(champion, Unjudged):
+        said = f"{champion.reason}; the new model has {metric} {new:.6g}"
+        return Decision("champion" if champion.replaced else "challenger", said)
     return _compare(gate, challenger, champion)
 
 
@@ -84,7 +92,8 @@ def _compare(gate: Gate, challenger: Judged, champion: Judged) -> Decision:
     """Hold the new model against the champion, as a whole and slice by slice."""
     metric, new, old = gate.metric, challenger.metrics[gate.metric], champion.metrics.get(gate.metric, math.nan)
     if not math.isfinite(old):
-        return Decision("champion", f"the champion has no {metric} here; the new model has {new:.6g}")
+        said = f"the champion has no {metric} here, so nothing was compared; the new model has {new:.6g}"
+        return Decision("challenger", f"{said}: `promote` it if that is enough")
     gain = evaluate.gain(metric, new, old)
     if gain <= 0:
         return Decision("challenger", f"{metric} {new:.6g} is not better than the champion's {old:.6g}")
