@@ -16,9 +16,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Bake
-from running import Running
-from test_projects import set_up
+from running import Running, set_up
+from template import Bake
 from test_registry import aliases, change, query, say
 
 pytestmark = pytest.mark.slow
