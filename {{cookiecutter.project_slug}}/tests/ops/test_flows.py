@@ -224,6 +224,9 @@ def test_edited_code_is_noticed(tmp_path, monkeypatch):
     assert digest_of_code(tmp_path / "package") == digest_of_code(PACKAGE)
     monkeypatch.setattr(policies, "PACKAGE", tmp_path / "package")
     assert by_content(context, {}) == before
+    with monkeypatch.context() as patch:
+        patch.setattr(policies, "__name__", "renamed.flows.policies")
+        assert by_content(context, {}) != before
     step.write_text(step.read_text() + "\n# an edit\n")
     digest_of_code.cache_clear()
     assert by_content(context, {}) != before
