@@ -15,7 +15,15 @@ from penguin_model.contract import Contract
 from penguin_model.errors import ProjectError
 from penguin_model.params import Params, read_params
 from penguin_model.settings import root
-from penguin_model.steps import curves, evaluate, intervals, plots, report, slices, train
+from penguin_model.steps import (
+    curves,
+    evaluate,
+    intervals,
+    plots,
+    report,
+    slices,
+    train,
+)
 from penguin_model.steps.evaluate import Predictions
 from penguin_model.steps.importance import importance
 from penguin_model.steps.search import Tried

@@ -20,7 +20,14 @@ from penguin_model import registry, tracking, versioning
 from penguin_model.contract import read_contract
 from penguin_model.errors import ProjectError
 from penguin_model.flows import policies, promotion
-from penguin_model.flows.policies import PACKAGE, File, by_content, digest_of_code, may_pass, reuse
+from penguin_model.flows.policies import (
+    PACKAGE,
+    File,
+    by_content,
+    digest_of_code,
+    may_pass,
+    reuse,
+)
 from penguin_model.flows.training import training
 from penguin_model.params import read_params
 from penguin_model.predictor import Predictor
@@ -117,17 +124,17 @@ def test_champion_whose_columns_are_gone_or_of_other_types_is_replaced(champion_
     ("file", "added", "said"),
     [
         (
-            "code/penguin_model/__init__.py",
+            "code/PACKAGE/__init__.py",
             "import nowhere",
             r"cannot be loaded by .* \(ModuleNotFoundError: .*nowhere",
         ),
         ("data/models/recipe.json", "}", r"cannot be loaded by the code that it was packed with \(ValidationError: "),
-        ("code/penguin_model/steps/features.py", "def build(*_, **__): 1 / 0", r"failed .* \(ZeroDivisionError: "),
-        ("code/penguin_model/steps/train.py", "def load(*_): pass", r"failed .* \(AttributeError: 'NoneType'"),
+        ("code/PACKAGE/steps/features.py", "def build(*_, **__): 1 / 0", r"failed .* \(ZeroDivisionError: "),
+        ("code/PACKAGE/steps/train.py", "def load(*_): pass", r"failed .* \(AttributeError: 'NoneType'"),
     ],
 )
 def test_champion_that_cannot_be_loaded_or_fails_stays(champion_files, holdout, file, added, said):
-    with (champion_files / file).open("a") as opened:
+    with (champion_files / file.replace("PACKAGE", tracking.NAME)).open("a") as opened:
         opened.write(f"\n{added}\n")
     reason, replaced = judge(holdout)
     assert re.search(rf"ersion \d+,? {said}.*; make another version champion with `promote` or `rollback`$", reason)
@@ -136,16 +143,16 @@ def test_champion_that_cannot_be_loaded_or_fails_stays(champion_files, holdout, 
 
 def test_champion_is_loaded_by_the_names_that_it_was_packed_with(champion_files, holdout):
     before = judge(holdout)
-    package = (champion_files / "code/penguin_model").rename(champion_files / "code/another")
+    package = (champion_files / "code" / tracking.NAME).rename(champion_files / "code/another")
     (package / "predictor.py").rename(package / "renamed.py")
     file = champion_files / "MLmodel"
-    file.write_text(file.read_text().replace("penguin_model.predictor", "another.renamed"))
+    file.write_text(file.read_text().replace(f"{tracking.NAME}.predictor", "another.renamed"))
     assert judge(holdout) == before
 
 
 def test_training_leaves_a_champion_that_cannot_be_loaded_and_says_so(quick, champion_files):
     champion = registry.reign().champion
-    (champion_files / "code/penguin_model/__init__.py").write_text("import nowhere")
+    (champion_files / "code" / tracking.NAME / "__init__.py").write_text("import nowhere")
     ended = training(return_state=True).result()
     assert (ended.alias, registry.reign().champion) == ("challenger", champion)
     assert f"Version {champion} cannot be loaded" in registry.get(ended.version).tags["reason"]

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from penguin_model import lineage, lock, registry, reproduce, storage, tracking, versioning
+from penguin_model import (
+    lineage,
+    lock,
+    registry,
+    reproduce,
+    storage,
+    tracking,
+    versioning,
+)
 from penguin_model.errors import ProjectError
 from penguin_model.params import read_params
 from penguin_model.predictor import Predictor
