@@ -99,7 +99,7 @@ def test_chosen_variant_that_is_missing_fails(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     Path("seam.py").touch()
     choose({"seam.py": ""})
-    with pytest.raises(SystemExit, match="chooses 'seam_other.py', which is not in the template"):
+    with pytest.raises(SystemExit, match=r"chooses 'seam_other\.py', which is not in the template"):
         choose({"seam.py": "other"})
 
 
