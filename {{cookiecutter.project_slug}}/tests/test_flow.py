@@ -39,9 +39,9 @@ def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
         assert tags["git.commit"]
         source = read_params().data.source
         assert tags[f"input.{source}"] == versioning.md5(root() / source)
-    assert json.loads(version.tags["dvc.lock"])["outs"]["models/pipeline.skops"] == versioning.md5(
-        root() / "models/pipeline.skops"
-    )
+    files = client.get_model_version_download_uri(tracking.NAME, version.version).removeprefix("file://")
+    recorded = json.loads(version.tags["dvc.lock"])["outs"]["models/pipeline.skops"]
+    assert recorded == versioning.md5(Path(files) / "data/models/pipeline.skops")
     [dataset] = run.inputs.dataset_inputs
     assert dataset.dataset.digest == versioning.md5(root() / read_params().data.source)
     assert (
