@@ -115,7 +115,8 @@ def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
 
 
 def _sum(hashes: Iterable[np.ndarray]) -> np.ndarray:
-    return np.sum(list(hashes), axis=0, dtype=np.uint64)
+    total: np.ndarray = np.add.reduce(list(hashes))
+    return total
 
 
 def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
