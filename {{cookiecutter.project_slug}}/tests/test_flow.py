@@ -1,6 +1,7 @@
 """The training flow once, end to end, and what Prefect, MLflow and the files say of it afterwards."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
