@@ -167,13 +167,14 @@ class TestNotifications:
     ) -> Running:
         """Set up a project that tells the one or the other."""
         made = bake(notifications=request.param)
-        project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.12", "notifications")
+        project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.12")
         project.make("setup")
         return project
 
     def test_code_is_clean_and_its_tests_pass(self, project: Running) -> None:
         project.uv("run", "mypy")
-        assert " passed" in project.uv("run", "pytest", "--no-cov", "-q", "tests/test_notify.py")
+        [tests] = project.path.rglob("test_notify.py")
+        assert " passed" in project.uv("run", "pytest", "--no-cov", "-q", str(tests))
 
     def test_message_is_what_the_channel_takes(self, project: Running) -> None:
         slack = "mrkdwn" in (project.path / "src" / project.package / "notify.py").read_text(encoding="utf-8")
