@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from post_gen_project import obey
+from post_gen_project import choose, obey
 from pytest_cookies.plugin import Cookies
 from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 
@@ -37,11 +37,12 @@ def in_template(path: str) -> Path:
 @pytest.mark.parametrize(("path", "answer"), TEMPLATE["__variants"].items())
 def test_every_variant_is_named_by_a_choice(path: str, answer: str) -> None:
     standard = in_template(path)
-    choices = CHOICES[answer.removeprefix("{{ cookiecutter.").removesuffix(" }}")]
-    named = {standard.with_stem(f"{standard.stem}_{choice}") for choice in choices}
-    found = set(standard.parent.glob(f"{standard.stem}_*"))
+    found = re.fullmatch(r"{{ cookiecutter\.(\w+) if cookiecutter\.\1 != '(\w+)' }}", answer)
     assert found
-    assert found <= named
+    choices = [choice for choice in CHOICES[found[1]] if choice != found[2]]
+    assert len(choices) == len(CHOICES[found[1]]) - 1
+    named = {standard.with_stem(f"{standard.stem}_{choice}") for choice in choices}
+    assert named == set(standard.parent.glob(f"{standard.stem}_*"))
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATE if not name.startswith("_")])
@@ -92,6 +93,14 @@ def test_stale_or_unclear_row_of_the_table_fails(
     Path("here.py").touch()
     with pytest.raises(SystemExit, match=r"__keep_if .+\.$"):
         obey(table)
+
+
+def test_chosen_variant_that_is_missing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("seam.py").touch()
+    choose({"seam.py": ""})
+    with pytest.raises(SystemExit, match=r"chooses 'seam_other\.py', which is not in the template"):
+        choose({"seam.py": "other"})
 
 
 def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:

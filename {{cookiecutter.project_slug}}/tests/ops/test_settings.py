@@ -1,14 +1,10 @@
 """Settings: one clear sentence for every wrong key or value."""
 
-from pathlib import Path
-
 import pytest
-from conftest import change
+from conftest import PROJECT, change
 
 from penguin_model import contract, params, settings
 from penguin_model.errors import ProjectError
-
-PROJECT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from penguin_model.errors import ProjectError
 from penguin_model.params import Gate
 from penguin_model.steps import promote
 from penguin_model.steps.evaluate import Predictions
-from penguin_model.steps.promote import Judged, Slice
+from penguin_model.steps.promote import Judged, Slice, Unjudged
+
+OTHER = Unjudged("it predicts another column", replaced=True)
+BROKEN = Unjudged("it cannot be loaded", replaced=False)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +33,16 @@ from penguin_model.steps.promote import Judged, Slice
         ({"metric": "rmse", "minimum": 10}, 11.0, 12.0, "challenger", "11 does not reach the minimum of 10"),
         ({"metric": "rmse", "minimum": 10}, 9.0, 12.0, "champion", "better"),
         ({"metric": "accuracy"}, math.nan, None, "challenger", "accuracy is nan"),
-        ({"metric": "accuracy"}, 0.1, math.nan, "champion", "the champion has no accuracy here"),
-        ({"metric": "accuracy"}, 0.1, "it predicts another column", "champion", "it predicts another column; the new"),
-        ({"metric": "accuracy", "minimum": 0.2}, 0.1, "it predicts another column", "challenger", "the minimum"),
+        (
+            {"metric": "accuracy"},
+            0.1,
+            math.nan,
+            "challenger",
+            "the champion has no accuracy here, so nothing was compared",
+        ),
+        ({"metric": "accuracy"}, 0.1, OTHER, "champion", "it predicts another column; the new model has accuracy 0.1"),
+        ({"metric": "accuracy", "minimum": 0.2}, 0.1, OTHER, "challenger", "the minimum"),
+        ({"metric": "accuracy"}, 0.9, BROKEN, "challenger", "it cannot be loaded; the new model has accuracy 0.9"),
     ],
 )
 def test_gate_decides_and_says_why(gate, new, old, alias, reason):
@@ -41,6 +51,21 @@ def test_gate_decides_and_says_why(gate, new, old, alias, reason):
     decision = promote.decide(Gate(**gate), Judged({metric: new}), champion)
     assert decision.alias == alias
     assert reason in decision.reason
+
+
+@pytest.mark.parametrize(("metric", "new", "dummy"), [("accuracy", 0.6, 0.62), ("rmse", 3.0, 3.0), ("r2", -0.1, 0.0)])
+def test_model_that_does_not_beat_the_dummy_is_no_champion_unless_it_may(metric, new, dummy):
+    judged = Judged({metric: new, f"dummy.{metric}": dummy})
+    for champion in (
+        None,
+        Judged({metric: new - 1 if metric != "rmse" else new + 1}),
+        Unjudged("it predicts another column", replaced=True),
+    ):
+        decision = promote.decide(Gate(metric=metric), judged, champion)
+        assert decision.alias == "challenger"
+        assert f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy" in decision.reason
+        allowed = promote.decide(Gate(metric=metric, allow_worse_than_dummy=True), judged, champion)
+        assert allowed.alias == "champion"
 
 
 def test_metric_that_the_model_does_not_give_is_one_sentence():

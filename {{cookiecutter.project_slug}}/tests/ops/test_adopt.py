@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import sqlalchemy
+from conftest import PROJECT
 
 from penguin_model import sources, versioning
 from penguin_model.adopting import Wish, adopt
@@ -22,7 +23,6 @@ from penguin_model.params import read_params
 from penguin_model.settings import read_settings
 from penguin_model.steps import infer, ingest, profile, validate
 
-PROJECT = Path(__file__).parents[1]
 ROWS = 60
 NUMBER = pl.int_range(ROWS)
 MOMENT = pl.lit(dt.datetime(2020, 1, 1)) + NUMBER * dt.timedelta(hours=7)

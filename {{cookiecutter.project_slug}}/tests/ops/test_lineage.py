@@ -7,14 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PROJECT
 
-from penguin_model import lineage, lock, registry, reproduce, storage, tracking, versioning
+from penguin_model import (
+    lineage,
+    lock,
+    registry,
+    reproduce,
+    storage,
+    tracking,
+    versioning,
+)
 from penguin_model.errors import ProjectError
 from penguin_model.params import read_params
 from penguin_model.predictor import Predictor
 from penguin_model.settings import root
-
-PROJECT = Path(__file__).parents[1]
 
 
 @pytest.fixture
