@@ -93,7 +93,7 @@ class TestProcessDeployments:
     ) -> Iterator[Running]:
         """Set a project up, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
-        made = Running.copy_of(bake(notifications="slack"), folder, "3.13", "processes")
+        made = Running.copy_of(bake(notifications="slack"), folder, "3.13")
         made.make("setup")
         (made.path / ".env").write_text(f"NOTIFY_WEBHOOK_URL={told[0]}\n")
         (made.path / f"src/{made.package}/flows/waiting.py").write_text(WAITING)
@@ -191,6 +191,6 @@ class TestProcessDeployments:
 
 @pytest.mark.parametrize("deployment", [choice for choice in CHOICES["deployment"] if choice != "process"])
 def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
-    project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.12", "deployments")
+    project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.12")
     said = project.uv("run", "pytest", "tests/ops/test_deployments.py")
     assert re.search(r"=+ \d+ passed", said)

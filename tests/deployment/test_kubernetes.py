@@ -61,7 +61,7 @@ class TestKubernetesJobs:
     """A project of that deployment, as its worker sees it."""
 
     def test_jobs_of_the_deployments_are_what_kubernetes_allows(self, bake: Bake, tmp_path: Path) -> None:
-        project = Running.copy_of(bake(deployment="kubernetes"), tmp_path, "3.13", "kubernetes")
+        project = Running.copy_of(bake(deployment="kubernetes"), tmp_path, "3.13")
         project.make("setup")
         jobs = project.ask(RENDER)
         assert len(jobs) == 4

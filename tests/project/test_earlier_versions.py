@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from running import Running, set_up
 from template import Bake
-from test_registry import aliases, change, query, say
+from test_registry import aliases, change, say
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ class TestEarlierVersions:
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Generate a project, and let it go on from the fixture's history and registry."""
         folder = tmp_path_factory.mktemp("running")
-        made = set_up(bake, folder, "3.11", "classification", "earlier")
+        made = set_up(bake, folder, "3.11", "classification")
         with tarfile.open(FIXTURE) as archive:
             archive.extractall(folder, filter="data")
         (folder / "mlartifacts").rename(made.path / "mlartifacts")
@@ -73,8 +73,8 @@ class TestEarlierVersions:
         change(project, {"max_depth": 1, "max_iter": 1}, {})
         project.make("train")
         assert aliases(project) == {"champion": 2, "challenger": 3}
-        [(reason,)] = query(
-            project, "SELECT value FROM model_version_tags WHERE version = 3 AND key = 'reason'"
+        [(reason,)] = project.rows(
+            "mlflow.db", "SELECT value FROM model_version_tags WHERE version = 3 AND key = 'reason'"
         )
         found = re.match(r"f1_macro \S+ is not better than the champion's (\d\.\d+)", reason)
         assert found, reason

@@ -5,12 +5,11 @@ import re
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -87,9 +86,8 @@ ENDED = {"Completed", "Failed", "Crashed"}
 
 
 def rows(project: Running, database: str, query: str) -> list[Any]:
-    """Return the first column of what a database of SQLite answers."""
-    with closing(sqlite3.connect(project.path / database)) as connection:
-        return [row[0] for row in connection.execute(query)]
+    """Return the first column of what a database answers."""
+    return [row[0] for row in project.rows(database, query)]
 
 
 class TestFaults:
@@ -102,7 +100,7 @@ class TestFaults:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and train it."""
-        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification", "faults")
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification")
         made.make("train")
         return made
 

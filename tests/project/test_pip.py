@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import running
 from running import Running
 from template import Bake
 
@@ -15,8 +14,8 @@ def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(bake: B
     pip.uv("venv", "--seed", "--clear", "--quiet", str(pip.environment))
     pip.run(str(pip.environment / "bin/pip"), "install", "--quiet", "--editable", ".")
     pip.run(str(pip.environment / "bin/python"), "-m", pip.package, "train")
-    assert pip.ask(running.PREFECT)["flows"] == ["Completed"]
-    assert pip.ask(running.MLFLOW)["champion"] == 1
+    recorded = pip.recorded()
+    assert (recorded["flows"], recorded["champion"]) == (["Completed"], 1)
     command = str(pip.environment / "bin/penguin-model")
     with pip.ui(command, "ui") as (_, said):
         assert said[-1].startswith("Ctrl-C")
@@ -29,4 +28,4 @@ def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(bake: B
             worker.terminate()
             worker.communicate(timeout=60)
     assert fired["state_name"] == "Completed", fired
-    assert pip.ask(running.MLFLOW)["versions"] >= 2
+    assert pip.versions() >= 2

@@ -9,7 +9,6 @@ import time
 import urllib.request
 
 import pytest
-import running
 from running import Running
 from template import Bake
 
@@ -40,6 +39,7 @@ with orchestration.api() as session, session():
         "others": [run.info.status for run in client.search_runs([experiment], "status = 'RUNNING'")],
     }}))
 """
+FLOWS = "SELECT state_name FROM flow_run"
 SERVED = """
 import os, time
 from {package} import orchestration
@@ -75,7 +75,7 @@ class TestProcesses:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up."""
-        made = Running.copy_of(bake(), tmp_path_factory.mktemp("running"), "3.13", "processes")
+        made = Running.copy_of(bake(), tmp_path_factory.mktemp("running"), "3.13")
         made.make("setup")
         return made
 
@@ -114,14 +114,15 @@ class TestProcesses:
         assert (found["children"], found["others"]) == (["FINISHED"] * 6, [])
 
     def test_second_training_in_the_folder_waits_for_the_first(self, project: Running) -> None:
-        flows, versions = project.ask(running.PREFECT)["flows"], project.ask(running.MLFLOW)["versions"]
+        flows, versions = project.rows(".prefect/prefect.db", FLOWS), project.versions()
         train = ("-m", project.package, "train")
         with project.started(*train) as one, project.started(*train) as other:
             said = [process.communicate(timeout=300)[0] for process in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], said
         assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
-        assert sorted(project.ask(running.PREFECT)["flows"]) == sorted([*flows, "Completed", "Completed"])
-        assert project.ask(running.MLFLOW)["versions"] == versions + 2
+        recorded = project.recorded()
+        assert sorted(recorded["flows"]) == sorted([*(state for (state,) in flows), "Completed", "Completed"])
+        assert recorded["versions"] == versions + 2
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
     def test_embedded_server_ends_with_its_parent(self, project: Running, how: signal.Signals) -> None:

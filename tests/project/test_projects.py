@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-import running
 import yaml
 from running import Running, set_up
 from template import CHOICES, Bake
@@ -43,7 +42,7 @@ class Projects:
     ) -> Running:
         """Set a project up once for the tests below, which run in their order."""
         folder = tmp_path_factory.mktemp("running")
-        return set_up(bake, folder, request.param, cls.problem, f"{cls.problem}-{request.param}")
+        return set_up(bake, folder, request.param, cls.problem)
 
     def test_installs_the_tested_set(self, project: Running) -> None:
         listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
@@ -68,19 +67,18 @@ class Projects:
         assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
         project.make("train")
         assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
-        prefect = project.ask(running.PREFECT)
-        assert prefect["flows"] == ["Completed"]
+        recorded = project.recorded()
+        assert recorded["flows"] == ["Completed"]
         steps = ["evaluate", "features", "ingest", "promote", "register", "train", "validate"]
-        assert prefect["tasks"] == [[step, "Completed"] for step in steps]
-        mlflow = project.ask(running.MLFLOW)
-        assert (mlflow["champion"], mlflow["status"]) == (1, "FINISHED")
-        assert mlflow["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
+        assert recorded["tasks"] == [[step, "Completed"] for step in steps]
+        assert (recorded["champion"], recorded["status"]) == (1, "FINISHED")
+        assert recorded["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
         assert "version 1: champion" in project.make("status")
 
     def test_dvc_lock_and_the_model_name_each_other(self, project: Running) -> None:
         lock = yaml.safe_load((project.path / "dvc.lock").read_text(encoding="utf-8"))["stages"]["training"]
         recorded = {entry["path"]: entry["md5"] for entry in lock["deps"] + lock["outs"]}
-        tags = project.ask(running.MLFLOW)["tags"]
+        tags = dict(project.rows("mlflow.db", "SELECT key, value FROM model_version_tags"))
         tied = json.loads(tags["dvc.lock"])
         # The record of a run cannot hold its own MD5.
         record = "reports/provenance.json"
@@ -91,7 +89,7 @@ class Projects:
 
     def test_does_nothing_when_nothing_changed(self, project: Running) -> None:
         assert "up to date" in project.make("train")
-        assert project.ask(running.MLFLOW)["versions"] == 1
+        assert project.versions() == 1
 
 
 class TestClassification(Projects):
@@ -113,7 +111,7 @@ class TestExperiments:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and train it."""
-        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification", "experiments")
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification")
         made.make("train")
         return made
 
@@ -125,8 +123,9 @@ class TestExperiments:
         project.uv("run", "dvc", "exp", "run", "--queue", "--set-param", f"{depth}=2")
         project.uv("run", "dvc", "exp", "run", "--run-all")
         project.uv("run", "dvc", "exp", "run", "--set-param", f"{depth}=4")
-        assert sorted(project.ask(running.MLFLOW)["depths"]) == ["1", "2", "3", "4"]
-        cached = {tuple(task) for task in project.ask(running.PREFECT)["tasks"]}
+        recorded = project.recorded()
+        assert sorted(recorded["depths"]) == ["1", "2", "3", "4"]
+        cached = {tuple(task) for task in recorded["tasks"]}
         assert {("ingest", "Cached"), ("features", "Cached"), ("train", "Completed")} <= cached
         changed = json.loads(project.uv("run", "dvc", "metrics", "diff", "--json"))["reports/metrics.json"]
         assert any("diff" in metric for metric in changed.values())
@@ -157,10 +156,10 @@ class TestExperiments:
             params.read_text(encoding="utf-8").replace("max_depth: 4", "max_depth: 5"), encoding="utf-8"
         )
         project.git("commit", "--quiet", "--all", "--message", "Deeper")
-        before = project.ask(running.MLFLOW)["versions"]
+        before = project.versions()
         for _ in range(2):  # the second time nothing has changed
             project.uv("run", project.path.name, "retrain")
-            assert project.ask(running.MLFLOW)["versions"] == before + 1
+            assert project.versions() == before + 1
             assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
             assert json.loads(project.uv("run", "dvc", "status", "--cloud", "--json")) == {}
         project.git("add", ".")

@@ -9,9 +9,7 @@ import pty
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -61,7 +59,7 @@ class TestRegistry:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and commit it."""
-        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "regression", "registry")
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "regression")
         made.git("add", ".")
         made.git("commit", "--quiet", "--message", "Start")
         assert "no dvc.lock yet" in say(made, "check-lock")
@@ -310,19 +308,14 @@ def keep(project: Running, message: str) -> None:
     assert project.git("status", "--porcelain") == ""
 
 
-def query(project: Running, text: str) -> list[tuple[Any, ...]]:
-    """Ask MLflow's database, which takes no time."""
-    with closing(sqlite3.connect(project.path / "mlflow.db")) as database:
-        return database.execute(text).fetchall()
-
-
 def aliases(project: Running) -> dict[str, int]:
-    return dict(query(project, "SELECT alias, version FROM registered_model_aliases"))
+    return dict(project.rows("mlflow.db", "SELECT alias, version FROM registered_model_aliases"))
 
 
 def flow_run(project: Running, version: int) -> str:
     """Name the flow run of a version as the journal does."""
-    tags = dict(query(project, f"SELECT key, value FROM model_version_tags WHERE version = {version}"))  # noqa: S608
+    query = f"SELECT key, value FROM model_version_tags WHERE version = {version}"  # noqa: S608
+    tags = dict(project.rows("mlflow.db", query))
     return f"(training, flow run {tags['prefect.flow_run_name']} ({tags['prefect.flow_run_id']}))"
 
 
@@ -340,7 +333,7 @@ def footprint(project: Running) -> dict[str, Any]:
         "worktrees": project.git("worktree", "list"),
         "files": {str(file): file.stat().st_mtime_ns for file in files},
         "registry": [
-            query(project, f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608
+            project.rows("mlflow.db", f"SELECT * FROM {table} ORDER BY 1, 2")  # noqa: S608
             for table in ("runs", "model_versions", "registered_model_tags", "registered_model_aliases")
         ],
     }

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import running
 from botocore.client import BaseClient
 from running import Running
 from storages import BUCKET, SERVED, refuse_after, s3
@@ -49,7 +48,7 @@ class TestS3:
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up, before there is any bucket or key."""
         folder = tmp_path_factory.mktemp("running")
-        made = Running.copy_of(bake(data_remote="s3"), folder, "3.12", "s3")
+        made = Running.copy_of(bake(data_remote="s3"), folder, "3.12")
         made.make("setup")
         return made
 
@@ -84,7 +83,10 @@ class TestS3:
         with (project.path / ".env").open("a", encoding="utf-8") as settings:
             settings.write(f"MLFLOW_ARTIFACT_ROOT=s3://{BUCKET}/mlflow\n")
         project.make("train")
-        assert project.ask(running.MLFLOW)["champion"] == 1
+        champion = project.rows(
+            "mlflow.db", "SELECT version FROM registered_model_aliases WHERE alias = 'champion'"
+        )
+        assert champion == [(1,)]
         stored = bucket.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
         assert any(one["Key"].endswith("/MLmodel") for one in stored)
         assert not (project.path / "mlartifacts").exists()
@@ -106,13 +108,13 @@ class TestOtherRemotes:
 
     @pytest.mark.parametrize("kind", SERVED)
     def test_what_was_pushed_comes_back_in_a_clone(self, bake: Bake, tmp_path: Path, kind: str) -> None:
-        project = Running.copy_of(bake(data_remote=kind), tmp_path, "3.12", "remotes")
+        project = Running.copy_of(bake(data_remote=kind), tmp_path, "3.12")
         project.make("setup")
         with SERVED[kind](project) as told:
             push_and_pull(project, tmp_path / "clone", **told)
 
     def test_google_out_of_reach_is_a_sentence(self, bake: Bake, tmp_path: Path) -> None:
-        project = Running.copy_of(bake(data_remote="gcs"), tmp_path, "3.12", "remotes")
+        project = Running.copy_of(bake(data_remote="gcs"), tmp_path, "3.12")
         project.make("setup")
         nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
         (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")

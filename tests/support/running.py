@@ -5,11 +5,12 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +18,12 @@ from typing import Any, NamedTuple
 import pytest
 from template import ROOT, Bake, Project
 
-# Environments outlive a run of the tests: to install a project again is then a matter of seconds.
+# Environments outlive a run of the tests: to install a project again is then a matter of seconds. A worker
+# runs one project at a time, so its projects of one Python share an environment, and what is compiled there.
 # Not in the folder of temporary files, which a machine cleans file by file.
 SHARED = ROOT / "build/environments"
 
-# Questions for `Running.ask`.
+# Questions for `Running.ask`; `Running.recorded` asks both.
 PREFECT = """
 import json, sys
 from {package} import orchestration
@@ -76,11 +78,12 @@ class Running(NamedTuple):
     environment: Path
 
     @classmethod
-    def copy_of(cls, project: Project, folder: Path, python: str, environment: str) -> "Running":
+    def copy_of(cls, project: Project, folder: Path, python: str, environment: str = "") -> "Running":
         """Copy a generated project, which other tests read, into a folder to run it there."""
         path = folder / project.path.name
         shutil.copytree(project.path, path)
-        return cls(path, project.answers["__package"], python, SHARED / environment)
+        shared = f"{os.environ.get('PYTEST_XDIST_WORKER', 'gw0')}-{python}"
+        return cls(path, project.answers["__package"], python, SHARED / (environment or shared))
 
     def env(self) -> dict[str, str]:
         """Return the environment of its commands: no setting of the machine's, a home of its own."""
@@ -170,6 +173,21 @@ class Running(NamedTuple):
             self.run(python, "-c", code.format(package=self.package), *arguments).splitlines()[-1]
         )
 
+    def recorded(self) -> dict[str, Any]:
+        """Ask Prefect and MLflow what they have recorded, in one process."""
+        code = (PREFECT + MLFLOW).format(package=self.package)
+        *_, prefect, mlflow = self.run(str(self.environment / "bin/python"), "-c", code).splitlines()
+        return {**json.loads(prefect), **json.loads(mlflow)}
+
+    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
+        """Ask one of the databases itself, which takes no time."""
+        with closing(sqlite3.connect(self.path / database)) as connection:
+            return connection.execute(query).fetchall()
+
+    def versions(self) -> int:
+        """Count the registered versions."""
+        return len(self.rows("mlflow.db", "SELECT version FROM model_versions"))
+
     def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
         """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
         url = (self.path / ".prefect/server.url").read_text(encoding="utf-8")
@@ -188,13 +206,13 @@ class Running(NamedTuple):
         raise AssertionError(message)
 
 
-def set_up(bake: Bake, folder: Path, python: str, problem: str, environment: str) -> Running:
+def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
     """Generate a project and set it up as its README says."""
     # Asked of uv, as a name on the PATH may lead nowhere.
     if subprocess.run(
         ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
     ).returncode:
         pytest.skip(f"Python {python} is not installed here")
-    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python, environment)
+    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python)
     made.make("setup")
     return made
