@@ -1,6 +1,6 @@
 # A menu; `make` alone prints it. Everything made here lies in build/ and .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench constraints clean
+.PHONY: help demo test test-fast check bench constraints clean
 
 # uv, from the PATH or through pip into an environment of its own, which no system's Python refuses. Where Python has no
 # venv (Debian splits it off), pip can still install into a plain folder.
@@ -15,7 +15,7 @@ BRINGING := data_remote=s3 data_remote=gcs data_remote=azure data_remote=ssh com
 	deployment=docker deployment=kubernetes
 
 help: ## print this menu
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: $(UV) ## generate the default project into build/demo and train it
 	@test -e build/demo || $(RUN) cookiecutter --no-input . --output-dir build project_slug=demo > /dev/null
@@ -25,13 +25,16 @@ demo: $(UV) ## generate the default project into build/demo and train it
 test: $(UV) ## prove that every project that can be generated runs
 	$(RUN) pytest --numprocesses auto --dist loadscope
 
+test-fast: $(UV) ## only the tests that generate projects and run none
+	$(RUN) pytest --numprocesses auto -m 'not slow'
+
 check: $(UV) ## format, lint and types, changing nothing
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(RUN) mypy
 
 bench: $(UV) ## time the commands beside a bare script
-	$(RUN) python tests/bench.py
+	$(RUN) python tests/bench/bench.py
 
 constraints: $(UV) ## write down the tested set, as exclude-newer gives it: what any choice may need
 	rm -rf build/constraints

@@ -39,13 +39,15 @@ def obey(keep_if: dict[str, str]) -> None:
 
 
 def choose(variants: dict[str, str]) -> None:
-    """Of a file and its variants, which have the name of a choice behind its own, keep the chosen one."""
+    """Put the variant with the chosen name behind its own in the place of a file; "" keeps the file."""
     for path, choice in variants.items():
         if not os.path.exists(path):
             sys.exit(f"__variants in cookiecutter.json names {path!r}, which is not in the template.")
         stem, suffix = os.path.splitext(path)
         chosen = f"{stem}_{choice}{suffix}"
-        if os.path.exists(chosen):
+        if choice and not os.path.exists(chosen):
+            sys.exit(f"__variants in cookiecutter.json chooses {chosen!r}, which is not in the template.")
+        if choice:
             os.replace(chosen, path)
         for other in glob(f"{stem}_*{suffix}"):
             os.remove(other)

@@ -12,6 +12,8 @@ ANSWERS = r"""{{ cookiecutter | tojson }}"""
 # The answers as they were typed on a command line; cruft does not pass them on.
 TYPED = r"""{{ _cookiecutter | default({}) | tojson }}"""
 
+# A bucket bears 63 letters, and its name ends with "-data"; DNS, Kubernetes and PostgreSQL bear as many.
+LONGEST = 58
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 # Import names that differ from their distribution's. The distributions' own names
@@ -54,10 +56,11 @@ def against_slug(slug: str) -> Iterator[str]:
     package = slug.replace("-", "_")
     if not slug:
         yield "project_slug is empty, as project_name has no letters for it: give one, like penguin-model."
-    elif len(slug) > 64 or not SLUG.fullmatch(slug):
+    elif len(slug) > LONGEST or not SLUG.fullmatch(slug):
         yield (
             f"project_slug {slug!a} cannot name a package: give lower-case words like penguin-model, "
-            "a letter first, then letters and digits, single hyphens between, 64 characters at most."
+            "a letter first, then letters and digits, "
+            f"single hyphens between, {LONGEST} characters at most."
         )
     elif keyword.iskeyword(package) or keyword.issoftkeyword(package):
         yield f"project_slug {slug!r} is a word of the Python language: give another, like {slug}-model."
@@ -69,10 +72,10 @@ def against_slug(slug: str) -> Iterator[str]:
 
 def against_namespace(slug: str) -> Iterator[str]:
     """Say why Kubernetes can call no namespace like this."""
-    if "_" in slug or len(slug) > 63:
+    if "_" in slug:
         yield (
             f"project_slug {slug!r} cannot name a namespace of Kubernetes: "
-            "give hyphens instead of underscores, and 63 characters at most."
+            "give hyphens instead of underscores."
         )
 
 

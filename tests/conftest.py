@@ -2,65 +2,13 @@
 
 import json
 import re
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-import yaml
 from cookiecutter.exceptions import FailedHookException
-from markdown_it import MarkdownIt
 from pytest_cookies.plugin import Cookies
-
-ROOT = Path(__file__).parents[1]
-PROJECT = ROOT / "{{cookiecutter.project_slug}}"
-TEMPLATE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-
-# Every question with a choice, so that a new one is tested without a new test.
-CHOICES = {
-    name: values if isinstance(values, list) else [values, not values]
-    for name, values in TEMPLATE.items()
-    if isinstance(values, list | bool) and not name.startswith("_")
-}
-FREE_TEXT = [
-    name
-    for name, value in TEMPLATE.items()
-    if isinstance(value, str) and not name.startswith("_") and name != "project_slug"
-]
-OTHER_VALUES = [
-    pytest.param({name: value}, id=f"{name}={value}")
-    for name, values in CHOICES.items()
-    for value in values[1:]
-]
-EVERY_VALUE = [pytest.param({}, id="defaults"), *OTHER_VALUES]
-
-PARSERS: dict[str, Callable[[str], Any]] = {
-    ".json": json.loads,
-    ".dvc": yaml.safe_load,
-    ".md": MarkdownIt().parse,
-    ".py": lambda text: compile(text, "<generated>", "exec"),
-    ".toml": tomllib.loads,
-    ".yaml": lambda text: list(yaml.safe_load_all(text)),
-    ".yml": lambda text: list(yaml.safe_load_all(text)),
-}
-
-
-class Project(NamedTuple):
-    """A generated project and the answers it was generated from."""
-
-    path: Path
-    answers: dict[str, Any]
-
-    def texts(self) -> dict[str, str]:
-        """Every file that Cookiecutter rendered, by its path from the project's root."""
-        names = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
-        rendered = (name for name in names if name.parts[0] != ".git" and name.parts[0] != "data")
-        return {str(name): (self.path / name).read_text(encoding="utf-8") for name in sorted(rendered)}
-
-
-Bake = Callable[..., Project]
-Refuse = Callable[..., str]
+from template import ROOT, TEMPLATE, Bake, Project, Refuse
 
 
 @pytest.fixture(scope="session", autouse=True)

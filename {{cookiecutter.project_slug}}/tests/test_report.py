@@ -15,7 +15,15 @@ from penguin_model.contract import Contract
 from penguin_model.errors import ProjectError
 from penguin_model.params import Params, read_params
 from penguin_model.settings import root
-from penguin_model.steps import curves, evaluate, intervals, plots, report, slices, train
+from penguin_model.steps import (
+    curves,
+    evaluate,
+    intervals,
+    plots,
+    report,
+    slices,
+    train,
+)
 from penguin_model.steps.evaluate import Predictions
 from penguin_model.steps.importance import importance
 from penguin_model.steps.search import Tried
@@ -214,7 +222,8 @@ def test_projects_report_says_all_and_loads_nothing(trained):
     for said in (
         asked.data.target,
         asked.model.estimator,
-        *trained.result().metrics,
+        *(name.removeprefix("dummy.") for name in trained.result().metrics),
+        *(f"dummy {value:.4g}" for name, value in trained.result().metrics.items() if name.startswith("dummy.")),
         "contract",
         "git commit",
         "(MD5)",

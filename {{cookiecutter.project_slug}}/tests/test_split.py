@@ -9,7 +9,7 @@ import pytest
 from penguin_model.errors import ProjectError
 from penguin_model.params import Split, read_params
 from penguin_model.settings import root
-from penguin_model.steps import split
+from penguin_model.steps import copies, split
 
 SIZE = 200
 TABLE = pl.DataFrame(
@@ -25,8 +25,8 @@ EVERY += [Split(by=by, column=column, holdout=0.25, seed=7) for by, column in [(
 each_split = pytest.mark.parametrize("by", EVERY, ids=lambda by: by.by)
 
 
-def units(table: pl.DataFrame, by: Split) -> split.Units:
-    return split.units(table.lazy(), by, ["size", "person"], "label")
+def units(table: pl.DataFrame, by: Split, seen=("size", "person"), target: str = "label") -> split.Units:
+    return split.units(table.lazy(), by, seen, target)
 
 
 def sides(table: pl.DataFrame, by: Split) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -57,6 +57,86 @@ def test_same_row_to_the_model_counts_though_a_column_that_it_does_not_see_diffe
     table = pl.concat([TABLE, TABLE]).with_columns(id=pl.int_range(2 * SIZE))
     learned, kept = sides(table, EVERY[0])
     assert learned.join(kept, on=TABLE.columns, how="semi").is_empty()
+
+
+def test_label_decides_no_side():
+    table = pl.concat([TABLE, TABLE.head(60)])
+    other = table.with_columns(label=pl.col("label").reverse())
+    assert (units(table, EVERY[0]).of_row == units(other, EVERY[0]).of_row).all()
+    assert split.holdout(units(table, EVERY[0]), EVERY[0]).equals(split.holdout(units(other, EVERY[0]), EVERY[0]))
+    # Copies stay together also where one of them has another label.
+    flipped = table.with_columns(label=pl.when(pl.int_range(pl.len()) < 60).then(pl.lit("flipped")).otherwise("label"))
+    learned, kept = sides(flipped, EVERY[1])
+    assert learned.join(kept, on=["size", "person"], how="semi").is_empty()
+
+
+def majority(learned: pl.DataFrame, judged: pl.DataFrame) -> float:
+    """Return the accuracy of a model that gives each combination of categories its most frequent label."""
+    model = learned.group_by("a", "b").agg(guess=pl.col("y").mean() > 0.5)
+    guessed = judged.join(model, on=["a", "b"], how="left")["guess"].fill_null(value=False)
+    return (guessed == judged["y"]).mean()
+
+
+@pytest.mark.parametrize("by", EVERY[:2], ids=lambda by: by.by)
+@pytest.mark.parametrize(("levels", "rows"), [(2, 300), (3, 400), (6, 2000)])
+def test_few_categories_and_noisy_labels_are_judged_without_bias(by, levels, rows):
+    held, folded, best = [], [], []
+    for seed in range(50):
+        draw = np.random.default_rng(seed)
+        a, b = draw.integers(0, levels, (2, rows))
+        chance = np.where((a + b) % 3 == 0, 0.8, 0.25)
+        labels = draw.random(rows) < chance
+        table = pl.DataFrame({"a": a, "b": pl.Series(b).cast(pl.String), "y": labels})
+        own = by.model_copy(update={"seed": seed})
+        found = units(table, own, ("a", "b"), "y")
+        kept = split.holdout(found, own)
+        held.append(majority(table.filter(~kept), table.filter(kept)))
+        folded.append(np.mean([majority(table[fit], table[judge]) for fit, judge in split.folds(found, own, 5)]))
+        best.append(np.maximum(chance, 1 - chance).mean())
+    # The best that any model can reach is known; what is reached differs from it by chance only.
+    for reached in (held, folded):
+        error = np.array(reached) - best
+        assert abs(error.mean()) < 3 * error.std() / np.sqrt(50) + 0.005
+
+
+def table_of(kind: str, rows: int = 300) -> pl.DataFrame:
+    draw = np.random.default_rng(1)
+    category = draw.integers(0, 3, rows)
+    latent = draw.random(rows)
+    return {
+        "measured": pl.DataFrame({"x": draw.normal(size=rows), "z": draw.normal(size=rows).round(2)}),
+        "measured and binary": pl.DataFrame({"x": draw.normal(size=rows), "flag": draw.random(rows) < 0.5}),
+        "one column": pl.DataFrame({"kind": category}).cast(pl.String),
+        "twice told": pl.DataFrame({"kind": category, "code": category + 10, "flag": category > 1}),
+        "age": pl.DataFrame({"age": draw.integers(20, 60, rows), "kind": category, "flag": draw.random(rows) < 0.5}),
+        "correlated": pl.DataFrame({f"c{n}": latent + draw.normal(0, 0.3, rows) > 0.5 for n in range(20)}),
+        "rare": pl.DataFrame({"kind": category, "flag": draw.random(rows) < 0.02}),
+        "missing": pl.DataFrame({"kind": pl.Series(category).replace(0, None), "flag": draw.random(rows) < 0.5}),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["measured", "measured and binary"])
+@pytest.mark.parametrize("times", [2, 10])
+def test_rows_that_chance_would_not_repeat_are_copies(kind, times):
+    table = table_of(kind)
+    assert len(set(copies.group(table.lazy(), table.columns))) == table.height
+    again = pl.concat([table] * times)
+    assert copies.group(again.lazy(), table.columns).tolist() == list(range(table.height)) * times
+
+
+@pytest.mark.parametrize("kind", ["one column", "twice told", "age", "correlated", "rare", "missing"])
+def test_rows_that_chance_repeats_are_observations_of_their_own(kind):
+    table = table_of(kind)
+    assert table.is_duplicated().sum() > 40
+    assert len(set(copies.group(table.lazy(), table.columns))) > 0.98 * table.height
+
+
+def test_many_rows_are_judged_by_a_sample(monkeypatch):
+    monkeypatch.setattr(copies, "SAMPLE", 100)
+    again = pl.concat([table_of("measured")] * 2)
+    assert len(set(copies.group(again.lazy(), again.columns))) == again.height // 2
+    table = table_of("age", 900)
+    assert len(set(copies.group(table.lazy(), table.columns))) > 0.9 * table.height
 
 
 def test_classes_keep_their_proportions_and_a_single_row_stays_to_be_learned():

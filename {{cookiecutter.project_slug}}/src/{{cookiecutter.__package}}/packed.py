@@ -1,4 +1,16 @@
-"""A registered model, run by the code that it was packed with, whatever the code here has become since."""
+"""A registered model, run by the code that it was packed with, whatever the code here has become since.
+
+The code here uses nothing else of a packed model, whatever its age; so what is packed later has to offer the same:
+
+- its MLmodel names `loader_module`, `code` and `data`; the module belongs to a package in `code` whose imports inside
+  itself are relative, so that a copy runs under any name, beside the code here;
+- the module's `_load_pyfunc(data)` returns the model, which has
+  `predict(rows, params)`: raw rows (Polars) in, predictions out; with `{"probabilities": True}` a column per class;
+  `columns(rows)`: what the pipeline sees of raw rows, or an error called ProjectError if it refuses them;
+  `pipeline`: scikit-learn's, fitted on these columns;
+  `recipe`: `data.problem`, `data.target`; for monitoring `columns` (their names) and `build_features(rows)`, lazily;
+- `data` holds `profile.json`, for monitoring.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -14,11 +26,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from . import predictor
 from .errors import ProjectError
 
-# The name by which the packed package is imported: its own is taken by the code that runs.
-ALIAS = f"{__package__}_as_packed"
+# The name by which the packed package is imported: its own may be taken by the code that runs.
+ALIAS = "package_as_packed"
+REMEDY = "make another version champion with `promote` or `rollback`"
 
 
 @contextmanager
@@ -31,38 +43,58 @@ def downloaded(version: ModelVersion) -> Iterator[Path]:
         except (MlflowException, FileNotFoundError) as error:
             raise ProjectError(
                 f"The files of version {version.version} of {version.name} cannot be read: {error}. "
-                "Bring them back, or make another version champion with `rollback` or `promote`."
+                f"Bring them back, or {REMEDY}."
             ) from None
         yield Path(folder)
 
 
 def data(folder: Path) -> Path:
     """Return where a downloaded version keeps what was packed: the files of the project's folder of models."""
-    return folder / str(Model.load(str(folder)).flavors["python_function"]["data"])
+    return folder / _flavor(folder)["data"]
+
+
+def package(folder: Path) -> str:
+    """Return the name of the package that a downloaded version was packed with."""
+    return _flavor(folder)["loader_module"].partition(".")[0]
 
 
 @contextmanager
-def unpacked(folder: Path) -> Iterator[Any]:
-    """Yield the Predictor of a downloaded version, of the class that it was packed with, for the block."""
-    flavor = Model.load(str(folder)).flavors["python_function"]
-    with loaded(folder / flavor["code"] / str(__package__), data(folder)) as found:
-        yield found
+def unpacked(folder: Path, number: int) -> Iterator[Any]:
+    """Yield the model of a downloaded version for the block; raise ProjectError if its own code cannot load it."""
+    try:
+        yield _load(folder, number)
+    finally:
+        for name in [name for name in sys.modules if name == ALIAS or name.startswith(f"{ALIAS}.")]:
+            del sys.modules[name]
 
 
-@contextmanager
-def loaded(package: Path, model: Path) -> Iterator[Any]:
-    """Yield the Predictor of a folder, of the class that another copy of this package has.
+def _load(folder: Path, number: int) -> Any:
+    flavor, name = _flavor(folder), package(folder)
+    try:
+        loader = _import(folder / flavor["code"] / name, flavor["loader_module"].removeprefix(name))
+        return loader._load_pyfunc(str(data(folder)))  # noqa: SLF001 - so MLflow wants it to be called
+    except OSError:
+        raise
+    except Exception as error:
+        raise ProjectError(
+            f"Version {number} cannot be loaded by the code that it was packed with ({summary(error)}); {REMEDY}."
+        ) from error
 
-    All imports inside the package are relative, so that a copy runs under any name, beside this one.
-    """
+
+def _import(package: Path, module: str) -> Any:
     spec = spec_from_file_location(ALIAS, package / "__init__.py", submodule_search_locations=[str(package)])
     if spec is None or spec.loader is None:
         raise ImportError(f"{package} is no package")
     sys.modules[ALIAS] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(sys.modules[ALIAS])
-        name = predictor.__name__.removeprefix(f"{__package__}.")
-        yield import_module(f"{ALIAS}.{name}").Predictor.load(model)
-    finally:
-        for name in [name for name in sys.modules if name == ALIAS or name.startswith(f"{ALIAS}.")]:
-            del sys.modules[name]
+    spec.loader.exec_module(sys.modules[ALIAS])
+    return import_module(f"{ALIAS}{module}")
+
+
+def summary(error: Exception) -> str:
+    """Return the type and the first line of an error."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:500]}"
+
+
+def _flavor(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = Model.load(str(folder)).flavors["python_function"]
+    return found

@@ -124,7 +124,12 @@ def describe_newest() -> str:
     last = newest(connect())
     if last is None:
         raise ProjectError(f"No version of {NAME} is registered yet; `make train` makes the first.")
-    lines = [f"{name:>18}  {value:.4f}" for name, value in metrics(last).items()]
+    scores = metrics(last)
+    lines = []
+    for name in [name for name in scores if not name.startswith("dummy.")]:
+        dummy = scores.get(f"dummy.{name}")
+        beside = "" if dummy is None else f"   dummy {dummy:.4f}"
+        lines.append(f"{name:>18}  {scores[name]:.4f}{beside}")
     if last == champion:
         alias, reason = CHAMPION, book.entries[-1].reason
     else:

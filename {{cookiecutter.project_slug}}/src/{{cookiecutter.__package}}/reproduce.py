@@ -21,7 +21,7 @@ from mlflow.models import Model
 
 from . import packed, registry, storage
 from .errors import ProjectError
-from .tracking import NAME, PATCH, flatten
+from .tracking import PATCH, flatten
 from .versioning import git, md5
 
 # What would lead the scratch's training to the user's own servers, folders or code.
@@ -46,14 +46,15 @@ def reproduce(number: int) -> str:
         for name, digest in version.tags.items():
             if name.startswith("input.") and digest:
                 _bring(name.removeprefix("input."), digest, scratch)
-        _train(number, scratch)
+        _train(number, packed.package(model), scratch)
         metrics = json.loads((scratch / "reports/metrics.json").read_text(encoding="utf-8"))
         then, now = registry.metrics(number), dict(flatten(metrics))
         holdout = pl.read_parquet(scratch / "data/processed/holdout.parquet")
         # One after the other: both packages are imported by the same name.
-        with packed.unpacked(model) as old:
+        with packed.unpacked(model, number) as old:
             said_then = outputs(old, holdout)
-        with packed.loaded(scratch / "src" / NAME, scratch / "models") as new:
+        [registered] = (scratch / "mlartifacts").rglob("MLmodel")
+        with packed.unpacked(registered.parent, number) as new:
             said_now = outputs(new, holdout)
         differences = [*differing_metrics(then, now), *differing_rows(said_then, said_now)]
         libraries = list(_libraries(model))
@@ -107,13 +108,13 @@ def _bring(name: str, digest: str, scratch: Path) -> None:
         storage.fetch(digest, name, scratch / name)
 
 
-def _train(number: int, scratch: Path) -> None:
-    """Run the training of the scratch folder, with a memory of its own."""
+def _train(number: int, package: str, scratch: Path) -> None:
+    """Run the training of the scratch folder's package, with a memory of its own."""
     (scratch / ".env").unlink(missing_ok=True)
     own = {"PYTHONPATH": str(scratch / "src"), "PROJECT_ROOT": str(scratch)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     done = subprocess.run(
-        [sys.executable, "-m", NAME, "train"],
+        [sys.executable, "-m", package, "train"],
         cwd=scratch,
         env=inherited | own,
         stdin=subprocess.DEVNULL,

@@ -39,15 +39,18 @@ def evaluate_model(
     rows, truth = predictor.columns(holdout), holdout[target]
     made = evaluate.predict(predictor.pipeline, rows, truth)
     metrics = evaluate.metrics(problem, made)
+    known = pl.read_parquet(learned.full, columns=[target])[target]
+    metrics |= evaluate.judge_dummy(problem, params.gate.metric, known, truth)
+    worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
     found = report.Findings(
         name=tracking.NAME,
         params=params,
         contract=predictor.recipe.contract,
-        rows={"learned": pl.scan_parquet(learned.full).select(pl.len()).collect().item(), "judged": holdout.height},
+        rows={"learned": len(known), "judged": holdout.height},
         columns=predictor.recipe.columns,
         metrics=metrics,
         intervals=intervals(problem, made, metrics, seed),
-        notes=evaluate.notes(problem, made),
+        notes=[*evaluate.notes(problem, made), *([f"{worse}."] if worse else [])],
         slices=worst(problem, holdout.drop(target), made),
         importance=importance(predictor.pipeline, rows, truth, params),
         tried=tried,
@@ -64,7 +67,7 @@ def evaluate_model(
     (root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for note in found.notes:
         get_run_logger().warning(note)
-    get_run_logger().info("Holdout: %s", ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    get_run_logger().info("Holdout: %s", ", ".join(evaluate.compared(metrics)))
     return metrics
 
 

@@ -9,6 +9,7 @@ from prefect.settings import PREFECT_UI_URL
 
 from .. import notify, webhook
 from ..settings import read_settings
+from ..steps import evaluate
 from ..webhook import Message
 from .results import Trained
 
@@ -48,7 +49,7 @@ def message(name: str, run: FlowRun, state: State[Any]) -> Message:
     if isinstance(result, Trained):
         title = f"{name}: version {result.version} is {result.alias}"
         text = result.reason
-        facts |= {metric: f"{value:.4g}" for metric, value in result.metrics.items()}
+        facts |= dict(said.split(" ", 1) for said in evaluate.compared(result.metrics))
     elif isinstance(result, dict) and result:
         title = f"{name}: {len(result)} column(s) have drifted"
         facts |= {f"drift of {column}": f"{value:.2f}" for column, value in result.items()}

@@ -72,7 +72,8 @@ def by_content(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     plain = {
         name: value.md5 if isinstance(value, File) else to_jsonable_python(value) for name, value in parameters.items()
     }
-    known_by = json.dumps([context.task.name, digest_of_code(PACKAGE), plain], sort_keys=True)
+    # A kept result names the class File by its module: one by another name could not be read.
+    known_by = json.dumps([__name__, context.task.name, digest_of_code(PACKAGE), plain], sort_keys=True)
     return hashlib.sha256(known_by.encode()).hexdigest()
 
 

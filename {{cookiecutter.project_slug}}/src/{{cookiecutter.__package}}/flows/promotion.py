@@ -7,13 +7,15 @@ import polars as pl
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from sklearn.pipeline import Pipeline
 
 from .. import packed, registry, tracking
-from ..params import Gate
+from ..errors import ProjectError
+from ..params import Data, Gate
 from ..predictor import Predictor, Recipe
 from ..settings import root
 from ..steps import evaluate, ingest, promote
-from ..steps.promote import Decision, Judged
+from ..steps.promote import Decision, Judged, Unjudged
 from .policies import RETRIED, File
 
 
@@ -32,7 +34,10 @@ def choose_alias(
     """Hold the model against the gate, and against the champion on the same rows."""
     rows = pl.read_parquet(holdout.full)
     recipe = predictor.recipe
-    challenger = _judge(gate, recipe, predictor, rows) if gate.slices else Judged(metrics)
+    challenger = Judged(metrics)
+    if gate.slices:
+        judged = _judge(gate, recipe.data, predictor.pipeline, predictor.columns(rows), rows)
+        challenger = judged._replace(metrics=metrics)
     champion = registry.reign().champion
     rival = judge_champion(champion, gate, recipe, rows) if champion else None
     decision = promote.decide(gate, challenger, rival)
@@ -43,29 +48,39 @@ def choose_alias(
     return Verdict(decision, champion, metrics)
 
 
-def _judge(gate: Gate, recipe: Recipe, predictor: Predictor, rows: pl.DataFrame) -> Judged:
-    data = recipe.data
-    made = evaluate.predict(predictor.pipeline, predictor.columns(rows), rows.get_column(data.target))
+def _judge(gate: Gate, data: Data, pipeline: Pipeline, columns: pl.DataFrame, rows: pl.DataFrame) -> Judged:
+    made = evaluate.predict(pipeline, columns, rows.get_column(data.target))
     return Judged(evaluate.metrics(data.problem, made), promote.slices(data.problem, gate, rows, made))
 
 
-def judge_champion(champion: int, gate: Gate, recipe: Recipe, rows: pl.DataFrame) -> Judged | str:
-    """Judge the champion on the rows, or say why it cannot be.
+def judge_champion(champion: int, gate: Gate, recipe: Recipe, rows: pl.DataFrame) -> Judged | Unjudged:
+    """Judge the champion on the rows, or say why it cannot be, and whether it is replaced for that.
 
-    What cannot be downloaded stops the run: a storage that is away is no reason to replace the champion.
+    It is replaced for what the owner has decided: another target, or rows without columns or types that it needs.
+    What cannot be read stops the run: a storage that is away says nothing of the champion.
     """
+    name = f"the champion, version {champion},"
     with packed.downloaded(registry.get(champion)) as folder:
         try:
-            with packed.unpacked(folder) as predictor:
+            with packed.unpacked(folder, champion) as predictor:
                 was, now = predictor.recipe.data, recipe.data
                 if (was.problem, was.target) != (now.problem, now.target):
-                    return f"the champion, version {champion}, does {was.problem} of '{was.target}'"
-                return _judge(gate, recipe, predictor, rows)
+                    return Unjudged(f"{name} does {was.problem} of '{was.target}'", replaced=True)
+                try:
+                    columns = predictor.columns(rows)
+                except Exception as error:
+                    # The class is that of the champion's own package.
+                    if type(error).__name__ != ProjectError.__name__:
+                        raise
+                    return Unjudged(f"{name} cannot take these rows: {str(error)[:500].rstrip('.')}", replaced=True)
+                return _judge(gate, now, predictor.pipeline, columns, rows)
         except OSError:
             raise
+        except ProjectError as error:
+            return Unjudged(str(error).rstrip("."), replaced=False)
         except Exception as error:  # noqa: BLE001 - its code and its pipeline may be of any age
-            said = (str(error).splitlines() or [""])[0]
-            return f"the champion, version {champion}, cannot predict these rows ({type(error).__name__}: {said})"
+            said = f"{name} failed on these rows ({packed.summary(error)}), so nothing was compared; {packed.REMEDY}"
+            return Unjudged(said, replaced=False)
 
 
 def _learned_elsewhere(champion: int, recipe: Recipe, tags: dict[str, str]) -> bool:

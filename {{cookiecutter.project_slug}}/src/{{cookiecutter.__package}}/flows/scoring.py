@@ -120,5 +120,5 @@ def predictor_of(version: int) -> Any:
 
 @cache
 def _load(version: int) -> Any:
-    with packed.downloaded(registry.get(version)) as folder, packed.unpacked(folder) as predictor:
+    with packed.downloaded(registry.get(version)) as folder, packed.unpacked(folder, version) as predictor:
         return predictor

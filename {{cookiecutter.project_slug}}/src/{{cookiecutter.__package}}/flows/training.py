@@ -18,7 +18,7 @@ from ..contract import Contract, read_contract
 from ..params import Model, Params, Split, read_params
 from ..predictor import PIPELINE, RECIPE, Predictor, Recipe
 from ..settings import root
-from ..steps import features, ingest, monitor, split, train, validate
+from ..steps import evaluate, features, ingest, monitor, split, train, validate
 from ..steps.search import outcome
 from ..task_runner import task_runner
 from ..versioning import Code
@@ -73,9 +73,12 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     raw = pl.scan_parquet(table.full)
     rows = ingest.conform(ingest.drop_unlabelled(raw, recipe.data.target), recipe.contract)
     features.check_alone(rows.head(5).collect(), recipe.features, hidden=recipe.data.target)
-    kept = split.keep_back(rows, kept_back, list(recipe.inputs.columns), recipe.data.target)
+    found = split.units(rows, kept_back, list(recipe.inputs.columns), recipe.data.target)
+    kept = split.keep_back(found, kept_back)
     built = features.build(rows, recipe.features, hidden=recipe.data.target)
     parquet.write({TRAINING: built.filter(~kept), HOLDOUT: built.filter(kept)})
+    if kept_back.column is None and (copies := split.copied(found)):
+        get_run_logger().info("%d rows are copies of others and stay on the side of these", copies)
     unlabelled = raw.select(pl.len()).collect().item() - len(kept)
     get_run_logger().info(
         "%d rows to learn from, %d kept back (by %s), %d dropped for want of a target",
@@ -195,6 +198,6 @@ def _record(params: Params, used: list[File], made: list[File]) -> None:
 
 def report(trained: Trained, run_id: str) -> str:
     """Say in Markdown what a training made, and where MLflow keeps it."""
-    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in trained.metrics.items())
+    rows = "\n".join(f"| {line.replace(' ', ' | ', 1)} |" for line in evaluate.compared(trained.metrics))
     outcome = f"Version {trained.version} of {tracking.NAME} is **{trained.alias}**: {trained.reason}."
     return f"{outcome}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"

@@ -2,18 +2,22 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from sklearn import metrics as skm
 from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from ..errors import ProjectError
 from ..params import Problem
 
+# In front of the metrics of the dummy, among those of the model.
+DUMMY = "dummy."
+LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 # With fewer rows a metric says next to nothing.
 FEW = 10
 
@@ -33,6 +37,45 @@ def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predi
         rows, model = model[:-1].transform(rows), model[-1]
     chances = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
     return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), chances)
+
+
+def judge_dummy(problem: Problem, metric: str, known: pl.Series, truth: pl.Series) -> dict[str, float]:
+    """Return the metrics, behind `dummy.`, of a model that ignores the rows and only knows the training's target.
+
+    It gives each class its share in the training, and predicts the most frequent; for numbers it predicts the mean, or
+    the median where the mean absolute error is what counts.
+    """
+    if problem == "classification":
+        model = DummyClassifier(strategy="prior")
+    else:
+        model = DummyRegressor(strategy="median" if metric == "mae" else "mean")
+    model.fit(np.zeros((len(known), 1)), known.to_numpy())
+    made = predict(model, pl.DataFrame({"nothing": np.zeros(len(truth))}), truth)
+    return {f"{DUMMY}{name}": value for name, value in metrics(problem, made).items()}
+
+
+def gain(metric: str, new: float, old: float) -> float:
+    """Return by how much the new value is better; 0 for a difference that is only rounding."""
+    if math.isclose(new, old, rel_tol=1e-12):
+        return 0
+    return old - new if metric in LOWER_IS_BETTER else new - old
+
+
+def worse_than_dummy(metric: str, scores: Mapping[str, float]) -> str | None:
+    """Return a sentence if a model, by its metrics and the dummy's, is no better than the dummy; None if it is."""
+    new, dummy = scores.get(metric), scores.get(f"{DUMMY}{metric}")
+    if new is None or dummy is None or gain(metric, new, dummy) > 0:
+        return None
+    return f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy, which ignores every column"
+
+
+def compared(scores: Mapping[str, float]) -> list[str]:
+    """Show each metric of a model beside the dummy's."""
+    return [
+        f"{name} {value:.4g}" + (f" (dummy {dummy:.4g})" if (dummy := scores.get(f"{DUMMY}{name}")) is not None else "")
+        for name, value in scores.items()
+        if not name.startswith(DUMMY)
+    ]
 
 
 def metrics(problem: Problem, made: Predictions) -> dict[str, float]:

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 
 from ..params import Params
 from . import evaluate
-from .promote import LOWER_IS_BETTER
+from .evaluate import LOWER_IS_BETTER
 
 REPEATS, MOST_ROWS, AT_ONCE = 5, 1000, 100_000
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from ..contract import Type
 from .casting import cast
-from .split import fingerprint
+from .copies import fingerprint
 
 # What people write for a missing value; the second kind only where all else is a number, a date or a truth value.
 MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"])

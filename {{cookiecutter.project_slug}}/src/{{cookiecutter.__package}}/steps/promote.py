@@ -12,7 +12,6 @@ from ..params import Gate, Problem
 from . import evaluate
 from .evaluate import Predictions
 
-LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 # Rows of a category in the holdout; with fewer, one row more or less decides.
 ENOUGH = 20
 
@@ -38,6 +37,13 @@ class Judged(NamedTuple):
     slices: Mapping[str, Slice] = {}
 
 
+class Unjudged(NamedTuple):
+    """Why the champion could not be judged, and whether it is replaced for that."""
+
+    reason: str
+    replaced: bool
+
+
 def slices(problem: Problem, gate: Gate, rows: pl.DataFrame, made: Predictions) -> dict[str, Slice]:
     """Return the gate's metric in each category of its columns, a missing value being one, by `column category`."""
     found = {}
@@ -56,26 +62,29 @@ def _only(made: Predictions, inside: np.ndarray) -> Predictions:
     return made._replace(truth=made.truth[inside], predicted=made.predicted[inside], chances=chances)
 
 
-def decide(gate: Gate, challenger: Judged, champion: Judged | str | None) -> Decision:
-    """Hold the new model against the gate and the champion: None if there is none, a sentence if it cannot be judged.
+def decide(gate: Gate, challenger: Judged, champion: Judged | Unjudged | None) -> Decision:
+    """Hold the new model against the gate and the champion, if there is one.
 
     Raises ProjectError if the new model does not have the gate's metric.
     """
     metric = gate.metric
     if metric not in challenger.metrics:
-        given = ", ".join(challenger.metrics)
+        given = ", ".join(name for name in challenger.metrics if not name.startswith(evaluate.DUMMY))
         raise ProjectError(
             f"params.yaml: gate.metric is '{metric}', which this model on this holdout does not give; it gives {given}."
         )
     new = challenger.metrics[metric]
     if not math.isfinite(new):
         return Decision("challenger", f"{metric} is {new}, which says nothing")
-    if gate.minimum is not None and _gain(metric, new, gate.minimum) < 0:
+    if not gate.allow_worse_than_dummy and (reason := evaluate.worse_than_dummy(metric, challenger.metrics)):
+        return Decision("challenger", reason)
+    if gate.minimum is not None and evaluate.gain(metric, new, gate.minimum) < 0:
         return Decision("challenger", f"{metric} {new:.6g} does not reach the minimum of {gate.minimum:g}")
     if champion is None:
         return Decision("champion", f"the first champion, {metric} {new:.6g}")
-    if isinstance(champion, str):
-        return Decision("champion", f"{champion}; the new model has {metric} {new:.6g}")
+    if isinstance(champion, Unjudged):
+        said = f"{champion.reason}; the new model has {metric} {new:.6g}"
+        return Decision("champion" if champion.replaced else "challenger", said)
     return _compare(gate, challenger, champion)
 
 
@@ -83,8 +92,9 @@ def _compare(gate: Gate, challenger: Judged, champion: Judged) -> Decision:
     """Hold the new model against the champion, as a whole and slice by slice."""
     metric, new, old = gate.metric, challenger.metrics[gate.metric], champion.metrics.get(gate.metric, math.nan)
     if not math.isfinite(old):
-        return Decision("champion", f"the champion has no {metric} here; the new model has {new:.6g}")
-    gain = _gain(metric, new, old)
+        said = f"the champion has no {metric} here, so nothing was compared; the new model has {new:.6g}"
+        return Decision("challenger", f"{said}: `promote` it if that is enough")
+    gain = evaluate.gain(metric, new, old)
     if gain <= 0:
         return Decision("challenger", f"{metric} {new:.6g} is not better than the champion's {old:.6g}")
     better = f"{metric} {new:.6g} is better than the champion's {old:.6g} by {gain:.3g}"
@@ -95,18 +105,11 @@ def _compare(gate: Gate, challenger: Judged, champion: Judged) -> Decision:
     return Decision("champion", better + _looked_at(challenger.slices))
 
 
-def _gain(metric: str, new: float, old: float) -> float:
-    """Return by how much the new value is better; 0 for a difference that is only rounding."""
-    if math.isclose(new, old, rel_tol=1e-12):
-        return 0
-    return old - new if metric in LOWER_IS_BETTER else new - old
-
-
 def _fallen(metric: str, new: Mapping[str, Slice], old: Mapping[str, Slice]) -> Iterator[str]:
     """Say of each slice that both models were judged on, and that the new model does worse, how far it falls."""
     for name, (rows, value) in new.items():
         before = old[name].value if name in old else None
-        if value is not None and before is not None and _gain(metric, value, before) < 0:
+        if value is not None and before is not None and evaluate.gain(metric, value, before) < 0:
             yield f"for {name} ({rows} rows) it falls from {before:.6g} to {value:.6g}"
 
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from ..errors import ProjectError
 from ..params import Distribution, Search
 from . import evaluate, train
-from .promote import LOWER_IS_BETTER
+from .evaluate import LOWER_IS_BETTER
 
 
 class Tried(NamedTuple):

@@ -1,11 +1,11 @@
 """Divide rows, for the holdout and into folds, so that what belongs together stays on one side.
 
-What belongs together is a unit: rows that are the same to the model, the rows of a group, or those of one moment.
+What belongs together is a unit: copies of one observation, the rows of a group, or those of one moment.
 Units lie on a line from 0 to 1, drawn at random (in each class by itself, if stratified) or in the order of time, each
 as wide as it has rows; the holdout and the folds are pieces of this line.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,11 @@ import polars as pl
 
 from ..errors import ProjectError
 from ..params import Split
+from . import copies
 
 TOGETHER = {
-    "random": "different rows (the same ones stay on one side)",
-    "stratified": "different rows (the same ones stay on one side)",
+    "random": "different rows (copies of one stay on one side)",
+    "stratified": "different rows (copies of one stay on one side)",
     "group": "groups in the column of split.column",
     "time": "moments in the column of split.column",
 }
@@ -29,9 +30,13 @@ class Units(NamedTuple):
     classes: np.ndarray
 
 
-def keep_back(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> pl.Series:
-    """Mark the rows to keep back as the holdout; raise ProjectError if the same would be on both sides."""
-    found = units(rows, by, seen, target)
+def copied(found: Units) -> int:
+    """Count the rows that belong to a unit with an earlier row."""
+    return len(found.of_row) - len(found.classes)
+
+
+def keep_back(found: Units, by: Split) -> pl.Series:
+    """Mark the rows to keep back as the holdout; raise ProjectError if a unit would be on both sides."""
     kept = holdout(found, by)
     check_apart(found, kept)
     return kept
@@ -40,19 +45,15 @@ def keep_back(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -
 def units(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> Units:
     """Find the units of rows; `seen` are the columns that the model looks at. Reads no more than it needs of them."""
     if by.column is None:
-        of_row = _same(_column(rows, fingerprint(dict.fromkeys([*seen, target]))))
+        of_row = copies.group(rows, seen)
     else:
         _check_column(rows, by.column, by, target)
         of_row = _numbered(rows, by.column)
     classes = np.zeros(int(of_row.max()) + 1 if of_row.size else 0, dtype=np.int32)
     if by.by == "stratified":
-        classes[of_row] = _numbered(rows, target)
+        # Copies may have different labels: the first one's counts.
+        classes[of_row[::-1]] = _numbered(rows, target)[::-1]
     return Units(of_row, classes)
-
-
-def fingerprint(columns: Iterable[str]) -> pl.Expr:
-    """Return the number that stands for a row's values: 64 bits, however wide the table is."""
-    return pl.sum_horizontal(pl.col(name).hash(seed) for seed, name in enumerate(columns))
 
 
 def holdout(found: Units, by: Split) -> pl.Series:
@@ -151,17 +152,3 @@ def _numbered(rows: pl.LazyFrame, name: str) -> np.ndarray:
     values = _column(rows, pl.col(name).unique().sort())
     numbers = pl.int_range(len(values), dtype=pl.UInt32, eager=True)
     return _column(rows, pl.col(name).replace_strict(values, numbers)).to_numpy()
-
-
-def _same(fingerprints: pl.Series) -> np.ndarray:
-    """Give each row a number, from 0 as they come; those with the same fingerprint have the same one."""
-    rows = np.arange(len(fingerprints), dtype=np.uint32)
-    if fingerprints.n_unique() == len(rows):
-        return rows
-    hashes = fingerprints.to_numpy()
-    ordered = np.sort(hashes)
-    again = np.flatnonzero(np.isin(hashes, np.unique(ordered[1:][ordered[1:] == ordered[:-1]])))
-    _, first, inverse = np.unique(hashes[again], return_index=True, return_inverse=True)
-    rows[again] = again[first[inverse]]
-    firsts = np.cumsum(rows == np.arange(len(rows), dtype=np.uint32), dtype=np.uint32) - np.uint32(1)
-    return firsts[rows]

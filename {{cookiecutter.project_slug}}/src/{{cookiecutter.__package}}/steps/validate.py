@@ -10,7 +10,7 @@ import polars as pl
 from ..contract import Column, Contract
 from ..errors import ProjectError
 from .casting import cast
-from .split import fingerprint
+from .copies import fingerprint
 
 CHECKED: dict[str, Callable[..., dy.Column]] = {
     "string": dy.String,

@@ -1,0 +1,142 @@
+"""Time whole commands beside the same work by a bare script: `make bench`. Asserts nothing.
+
+Kedro's spaceflights starter, the one rival that runs as generated, is in no package
+registry, so it is not timed here.
+"""
+
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bench_compute
+import bench_scale
+
+ROOT = Path(__file__).parents[2]
+RUNS, SHORT = 3, 21
+BARE = """
+import polars as pl, skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import f1_score
+from sklearn.model_selection import train_test_split
+from skrub import tabular_pipeline
+table = pl.read_csv("data/raw/penguins.csv", null_values="NA")
+table = table.with_columns(bill_ratio=pl.col("bill_length_mm") / pl.col("bill_depth_mm"))
+learned, kept = train_test_split(table, test_size=0.25, random_state=7, stratify=table["species"])
+model = tabular_pipeline(HistGradientBoostingClassifier(max_depth=3, max_iter=60, random_state=0))
+model.fit(learned.drop("species"), learned["species"].to_numpy())
+score = f1_score(kept["species"].to_numpy(), model.predict(kept.drop("species")), average="macro")
+skops.io.dump(model, "bare.skops")
+"""
+# The same with the least that a run in MLflow is: a metric and a registered model.
+LOGGED = (
+    BARE
+    + """
+import mlflow
+mlflow.set_tracking_uri("sqlite:///bare.db")
+with mlflow.start_run():
+    mlflow.log_metric("f1_macro", score)
+    mlflow.sklearn.log_model(
+        model,
+        name="model",
+        pip_requirements=["scikit-learn", "skrub"],
+        registered_model_name="bare",
+        serialization_format="skops",
+        skops_trusted_types=skops.io.get_untrusted_types(file="bare.skops"),
+    )
+"""
+)
+
+
+def seconds(
+    command: list[str], folder: Path, prepare: Callable[[], object] = lambda: None, runs: int = RUNS
+) -> float:
+    """Return the median wall time of a command; `prepare` runs before each run and is not counted."""
+    times = []
+    for _ in range(runs):
+        prepare()
+        start = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def empty_template(folder: Path) -> Path:
+    """Make a template that renders one empty file: what Cookiecutter itself takes."""
+    (folder / "{{cookiecutter.project_slug}}").mkdir(parents=True)
+    (folder / "{{cookiecutter.project_slug}}/README.md").touch()
+    (folder / "cookiecutter.json").write_text(json.dumps({"project_slug": "empty"}))
+    return folder
+
+
+def generation(empty: Path, project: Path) -> tuple[float, float]:
+    """Return the seconds that an empty template and this one take, and leave one project."""
+    times: dict[Path, list[float]] = {empty: [], ROOT: []}
+    render = [sys.executable, "-m", "cookiecutter", "--no-input", "--output-dir"]
+    # By turns, and each in a new folder, so that nothing is deleted in between.
+    for run, template in itertools.product(range(SHORT + 1), times):
+        place = project.parent / f"{template.name}-{run}"
+        times[template].append(seconds([*render, str(place), str(template)], project.parent, runs=1))
+    (place / project.name).rename(project)
+    # The first warms up.
+    return statistics.median(times[empty][1:]), statistics.median(times[ROOT][1:])
+
+
+def main() -> None:
+    """Generate a project in a scratch folder, time its commands, and print each beside the bare script's."""
+    # The project has an environment of its own, not that of the template, and keeps its bytecode.
+    for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONDONTWRITEBYTECODE"):
+        os.environ.pop(name, None)
+    (ROOT / "build").mkdir(exist_ok=True)
+    # Not among temporary files: ext4 is slow to create files where many were deleted in the last minutes.
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
+        folder = Path(scratch)
+        project = folder / "penguin-model"
+        empty, fresh = generation(empty_template(folder / "template"), project)
+        print(f"{f'median of {RUNS} runs':<42}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
+        show(f"generate an empty template ({SHORT} runs)", empty, empty)
+        show(f"generate the default project ({SHORT} runs)", fresh, empty)
+
+        subprocess.run(["make", "setup"], cwd=project, check=True, stdout=subprocess.DEVNULL)
+        (project / "bare.py").write_text(BARE)
+        (project / "logged.py").write_text(LOGGED)
+        params = project / "params.yaml"
+        rates = iter(range(1, 100))
+
+        def change() -> None:
+            text = params.read_text()
+            params.write_text(text.replace(_rate(text), f"learning_rate: 0.1{next(rates)}"))
+
+        train = ["make", "train"]
+        flow = ["uv", "run", "--quiet", "penguin-model", "train"]
+        bare = seconds(["uv", "run", "--quiet", "python", "bare.py"], project)
+        show("bare script", bare, bare)
+        logged = ["uv", "run", "--quiet", "python", "logged.py"]
+        seconds(logged, project, runs=1)  # makes the database
+        show("bare script that logs to MLflow", seconds(logged, project), bare)
+        show("make train, first (one run)", seconds(train, project, runs=1), bare)
+        show("make train, one parameter changed", seconds(train, project, change), bare)
+        show("make train, nothing changed", seconds(train, project), bare)
+        show("the training flow alone, home warm", seconds(flow, project), bare)
+        show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
+        bench_compute.main(folder)
+        bench_scale.main(project)
+
+
+def show(name: str, taken: float, bare: float) -> None:
+    """Print a row as soon as it is there."""
+    print(f"{name:<42}{taken:>9.2f}{taken / bare:>9.2f}{taken - bare:>+9.2f}", flush=True)
+
+
+def _rate(text: str) -> str:
+    return next(line.strip() for line in text.splitlines() if "learning_rate" in line)
+
+
+if __name__ == "__main__":
+    main()

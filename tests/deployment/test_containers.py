@@ -1,0 +1,86 @@
+"""Dockerfile and compose.yaml are what their linters and the rules of a team's servers want. Fast."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from stack import ENV, interpolate, read
+from template import Bake
+
+SCHEMA = ("npx", "--yes", "dclint@3.1.0", "--quiet")
+
+
+@pytest.fixture(params=["docker", "kubernetes"])
+def dockerfile(request: pytest.FixtureRequest, bake: Bake) -> Path:
+    """Return the Dockerfile of a deployment that has one."""
+    return bake(deployment=request.param).path / "Dockerfile"
+
+
+def test_hadolint_finds_nothing_and_would(dockerfile: Path, tmp_path: Path) -> None:
+    done = subprocess.run(["hadolint", str(dockerfile)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / "Dockerfile"
+    broken.write_text(re.sub(r"uv==\S+", "uv", dockerfile.read_text(encoding="utf-8")))
+    assert subprocess.run(["hadolint", str(broken)], capture_output=True, check=False).returncode
+
+
+def test_images_are_pinned_by_tag_and_digest(bake: Bake) -> None:
+    project = bake(deployment="docker").path
+    pinned = r"(python|postgres):[\d.]+-\S+@sha256:[0-9a-f]{64}"
+    [base] = re.findall(r"^FROM (\S+) AS base$", (project / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(pinned, base)
+    images = {name: service["image"] for name, service in read(project, ENV)["services"].items()}
+    assert re.fullmatch(pinned, images.pop("postgres"))
+    assert set(images.values()) == {"penguin-model:latest"}
+
+
+@pytest.mark.parametrize("missing", ENV)
+def test_stack_wants_every_secret_and_defaults_none(bake: Bake, missing: str) -> None:
+    project = bake(deployment="docker").path
+    with pytest.raises(KeyError, match=f"{missing}.* missing in .env"):
+        read(project, {name: value for name, value in ENV.items() if name != missing})
+    text = (project / "compose.yaml").read_text(encoding="utf-8")
+    assert not re.search(rf"\$\{{?{missing}(?!:\?|\w| |\()", text)
+    assert f"#{missing}=" in (project / ".env.example").read_text(encoding="utf-8")
+
+
+def test_secrets_go_into_the_environment_alone(bake: Bake) -> None:
+    services = read(bake(deployment="docker").path, ENV)["services"]
+    for service in services.values():
+        rest = yaml.safe_dump({name: part for name, part in service.items() if name != "environment"})
+        assert not [secret for secret in ENV.values() if len(secret) > 4 and secret in rest]
+
+
+def test_services_are_held_tight(bake: Bake) -> None:
+    stack = read(bake(deployment="docker").path, ENV)
+    for name, service in stack["services"].items():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"]
+        assert service.get("read_only", False) == (name != "worker")
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert not service.get("privileged")
+    assert "database" not in stack["services"]["worker"].get("networks", [])
+    assert stack["networks"]["database"]["internal"]
+    assert not stack["services"]["postgres"].get("ports")
+
+
+def test_variables_are_put_in_as_compose_does() -> None:
+    assert interpolate("${A:-b}:${C:?missing}", {"C": "d"}) == "b:d"
+    with pytest.raises(KeyError, match="missing"):
+        interpolate("${C:?missing}", {"C": ""})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npx") is None, reason="npx, which runs dclint, is not installed here")
+def test_compose_file_keeps_the_schema_and_breaking_it_is_seen(bake: Bake, tmp_path: Path) -> None:
+    file = bake(deployment="docker").path / "compose.yaml"
+    done = subprocess.run([*SCHEMA, str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / "compose.yaml"
+    broken.write_text(file.read_text(encoding="utf-8").replace("healthcheck:", "health_check:", 1))
+    assert subprocess.run([*SCHEMA, str(broken)], capture_output=True, check=False).returncode

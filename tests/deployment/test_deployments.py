@@ -1,0 +1,299 @@
+"""Deployed flows run when they are due, and killed ones are seen and told of. Slow."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import running
+from running import Running
+from template import CHOICES, Bake
+
+pytestmark = pytest.mark.slow
+
+# Beside the project's own: a flow that runs for as long as a file is there.
+WAITING = '''
+"""A flow that waits."""
+
+import time
+
+from prefect import flow
+
+from ..settings import root
+
+
+@flow(name="waiting")
+def waiting() -> None:
+    """Run for as long as the file is there."""
+    while (root() / "hold").exists():
+        time.sleep(0.2)
+'''
+DEPLOYED = """
+  - name: waiting
+    entrypoint: {package}.flows.waiting.waiting
+    schedules: []
+    work_pool: *work_pool
+"""
+STATE = """
+import json, sys
+from {package} import orchestration
+orchestration.use_server()
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    runs = client.read_flow_runs()
+    print(json.dumps([[str(run.id), run.name, run.state_name, run.state.message] for run in runs]))
+"""
+
+
+FOREIGN = {"Origin": "http://example.org"}
+
+
+@contextmanager
+def channel() -> Iterator[tuple[str, list[str]]]:
+    """Serve a webhook on loopback for the block: its address, and what it has received."""
+    received: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/secret", received
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class TestProcessDeployments:
+    """A project that tells a channel, whose flows are deployed to the server of `ui`."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def told(cls) -> Iterator[tuple[str, list[str]]]:
+        """Serve the channel."""
+        with channel() as served:
+            yield served
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def pages(cls) -> dict[str, tuple[str, str]]:
+        """Return sites and passwords of the pages, once `ui` has said them."""
+        return {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def deployed(
+        cls,
+        bake: Bake,
+        told: tuple[str, list[str]],
+        pages: dict[str, tuple[str, str]],
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> Iterator[Running]:
+        """Set a project up, start its server, and deploy."""
+        folder = tmp_path_factory.mktemp("deployed")
+        made = Running.copy_of(bake(notifications="slack"), folder, "3.13", "processes")
+        made.make("setup")
+        (made.path / ".env").write_text(f"NOTIFY_WEBHOOK_URL={told[0]}\n")
+        (made.path / f"src/{made.package}/flows/waiting.py").write_text(WAITING)
+        plan = made.path / "prefect.yaml"
+        text = plan.read_text().replace('"0 3 * * 1"', '"* * * * *"')
+        plan.write_text(text + DEPLOYED.format(package=made.package))
+        with made.ui(*cls.project(made), "ui") as (_, said):
+            pages |= running.pages(said)
+            assert re.search(r"retraining: next on .*\n.*scoring: next on", made.make("deploy"))
+            yield made
+
+    @staticmethod
+    def project(deployed: Running) -> list[str]:
+        return [str(deployed.environment / "bin/python"), "-m", deployed.package]
+
+    def run_by_hand(self, deployed: Running, name: str) -> str:
+        """Ask for a run, and return its id."""
+        said = deployed.run(*self.project(deployed), "prefect", "deployment", "run", f"{name}/{name}")
+        found = re.search(r"UUID: (\S+)", said)
+        assert found, said
+        return found[1]
+
+    def wait(self, deployed: Running, run: str, *states: str, seconds: float = 120) -> Any:  # noqa: ANN401 - JSON
+        """Wait until a run is in one of the states; return state and message."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = {key: (state, message) for key, _, state, message in deployed.ask(STATE)}
+            if found[run][0] in states:
+                return found[run]
+            time.sleep(1)
+        message = f"{found[run]} is none of {states} after {seconds} s"
+        raise AssertionError(message)
+
+    def test_deploying_twice_changes_nothing(self, deployed: Running) -> None:
+        assert "kept as it is" in deployed.make("deploy")
+        said = deployed.run(*self.project(deployed), "prefect", "automation", "ls")
+        assert said.count("Proactive") == 1
+
+    def command(self, pages: dict[str, tuple[str, str]]) -> tuple[str, dict[str, Any], dict[str, str]]:
+        """Return how whoever knows the password may run a command: address, body, headers."""
+        site, password = pages["Prefect"]
+        url, known = f"{site}/api/deployments", {"Authorization": running.basic(password)}
+        status, said = running.ask(f"{url}/name/waiting/waiting", **known)
+        assert status == 200, said
+        body = {"state": {"type": "SCHEDULED"}, "job_variables": {"command": "touch made-by-others"}}
+        return f"{url}/{json.loads(said)['id']}/create_flow_run", body, known
+
+    @pytest.mark.usefixtures("deployed")
+    def test_pages_of_others_are_refused(self, pages: dict[str, tuple[str, str]]) -> None:
+        url, body, known = self.command(pages)
+        simple = FOREIGN | {"Content-Type": "text/plain"}
+        asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
+        assert running.ask(url, method="OPTIONS", **FOREIGN, **asked)[0] == 403
+        # No page of others has the password, but each is refused with it, too.
+        for headers in ({}, known):
+            assert running.ask(url, body, **simple, **headers)[0] == 403
+            assert running.ask(url, body, Origin=pages["MLflow"][0], **headers)[0] == 403
+            assert running.ask(url, body, Host="example.org:4200", **headers)[0] == 400
+        assert self.websocket(*pages["Prefect"], **FOREIGN) == 403
+        for site, _ in pages.values():
+            assert running.ask(f"{site}/open", **FOREIGN)[0] == 403
+            assert running.ask(f"{site}/open", Host="example.org:4200")[0] == 400
+
+    def test_other_users_are_refused(self, deployed: Running, pages: dict[str, tuple[str, str]]) -> None:
+        url, body, known = self.command(pages)
+        (site, password), (mlflow, _) = pages["Prefect"], pages["MLflow"]
+        for headers in ({}, {"Authorization": running.basic("guessed")}):
+            assert running.ask(url, body, **headers)[0] == 401
+            assert running.ask(f"{site}/api/flows/filter", {}, **headers)[0] == 401
+            assert running.ask(f"{mlflow}/", **headers)[0] == 401
+        assert self.websocket(site, "guessed") == "closed"
+        home = deployed.path / ".prefect"
+        modes = [path.stat().st_mode & 0o777 for path in (home, home / "server.url")]
+        assert modes == [0o700, 0o600]
+        processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        assert not [name for name, (_, secret) in pages.items() if secret in processes]
+        # It is the password that they lack.
+        assert self.websocket(site, password) == "accepted"
+        status, said = running.ask(url, body, **known)
+        assert status == 201, said
+        run = f"{site}/api/flow_runs/{json.loads(said)['id']}"
+        assert running.ask(run, method="DELETE", **known)[0] == 204
+
+    def test_printed_addresses_open_the_pages(
+        self, deployed: Running, pages: dict[str, tuple[str, str]]
+    ) -> None:
+        """As far as that goes without a browser: the entrances do what Prefect's own form and a dialog do."""
+        site, password = pages["Prefect"]
+        assert 'localStorage.setItem("prefect-password", btoa(' in running.ask(f"{site}/open")[1]
+        installed = deployed.environment.glob("lib/python*/site-packages/prefect/server/ui-v2/assets/*.js")
+        assert any(
+            "`prefect-password`" in text and "btoa(" in text for text in map(Path.read_text, installed)
+        )
+        assert json.loads(running.ask(f"{site}/ui-settings")[1])["api_url"] == "/api"
+        assert "<html" in running.ask(f"{site}/", Accept="text/html")[1]
+        known = {"Authorization": running.basic(password), "Origin": site}
+        assert "waiting" in running.ask(f"{site}/api/deployments/filter", {}, **known)[1]
+        site, password = pages["MLflow"]
+        assert 'ask.open("GET", "/version", true, "ui", ' in running.ask(f"{site}/open")[1]
+        known = {"Authorization": running.basic(f"ui:{password}"), "Origin": site}
+        assert "<html" in running.ask(f"{site}/", **known)[1]
+        search = f"{site}/ajax-api/2.0/mlflow/experiments/search"
+        assert running.ask(search, {"max_results": 5}, **known)[0] == 200
+
+    @staticmethod
+    def websocket(site: str, password: str, **headers: str) -> int | str:
+        """Open a websocket and say the password: the status if it is not opened, else what becomes of it."""
+        host, _, port = site.removeprefix("http://").partition(":")
+        said = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
+        said |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        said |= {"Sec-WebSocket-Protocol": "prefect"} | headers
+        lines = "".join(f"{name}: {value}\r\n" for name, value in said.items())
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(f"GET /api/events/in HTTP/1.1\r\n{lines}\r\n".encode())
+            answer = connection.makefile("rb")
+            status = int(answer.readline().split()[1])
+            if status != 101:
+                return status
+            while answer.readline().strip():
+                pass
+            message = json.dumps({"type": "auth", "token": password}).encode()
+            # One frame of text, below 126 bytes, masked by zeros.
+            connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
+            return {0x81: "accepted", 0x88: "closed"}[answer.read(1)[0]]
+
+    def test_runs_by_hand_and_by_cron_complete_and_a_stopped_worker_marks_its_run(
+        self, deployed: Running
+    ) -> None:
+        by_hand = self.run_by_hand(deployed, "training")
+        worker = deployed.start(*self.project(deployed), "worker", "--pool", deployed.path.name)
+        try:
+            fired = deployed.wait_for_scheduled_run(seconds=150)
+            assert fired["state_name"] == "Completed", fired
+            assert self.wait(deployed, by_hand, "Completed", "Failed", "Crashed")[0] == "Completed"
+            mlflow = deployed.ask(running.MLFLOW)
+            assert (mlflow["status"], mlflow["champion"] in range(1, mlflow["versions"] + 1)) == (
+                "FINISHED",
+                True,
+            )
+            assert mlflow["tags"]["prefect.flow_run_id"]
+            assert json.loads(deployed.uv("run", "dvc", "status", "--json")) == {}
+            (deployed.path / "hold").touch()
+            held = self.run_by_hand(deployed, "waiting")
+            self.wait(deployed, held, "Running")
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.communicate(timeout=60)
+        assert worker.returncode == 0
+        assert self.wait(deployed, held, "Crashed", seconds=5)
+
+    def test_killed_run_is_marked_and_told_of_by_the_server(
+        self, deployed: Running, told: tuple[str, list[str]]
+    ) -> None:
+        told[1].clear()
+        (deployed.path / "hold").touch()
+        code = f"from {deployed.package} import orchestration; orchestration.use_server()\n"
+        code += f"from prefect import tags\nfrom {deployed.package}.flows.waiting import waiting\n"
+        code += f"with tags('{deployed.package}'): waiting()"
+        before = {run[0] for run in deployed.ask(STATE)}
+        flow = deployed.start(str(deployed.environment / "bin/python"), "-c", code)
+        try:
+            end = time.monotonic() + 60
+            new: list[str] = []
+            while not new and time.monotonic() < end:
+                new = [
+                    run
+                    for run, _, state, _ in deployed.ask(STATE)
+                    if run not in before and state == "Running"
+                ]
+        finally:
+            flow.kill()
+            flow.communicate()
+        state, message = self.wait(deployed, new[0], "Crashed", seconds=150)
+        assert (state, "heartbeats" in message) == ("Crashed", True)
+        end = time.monotonic() + 30
+        while not told[1] and time.monotonic() < end:
+            time.sleep(0.5)
+        [body] = told[1]
+        blocks = json.loads(body)["blocks"]
+        assert blocks[0]["text"]["text"] == "waiting: Crashed"
+        assert f"/runs/flow-run/{new[0]}|" in body
+
+
+@pytest.mark.parametrize("deployment", [choice for choice in CHOICES["deployment"] if choice != "process"])
+def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
+    project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.12", "deployments")
+    said = project.uv("run", "pytest", "tests/ops/test_deployments.py")
+    assert re.search(r"=+ \d+ passed", said)

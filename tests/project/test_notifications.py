@@ -1,0 +1,195 @@
+"""What a channel is told, for each that may be chosen: held against what Slack and Teams document. Slow."""
+
+import json
+import subprocess
+
+import pytest
+from jsonschema import Draft202012Validator
+from running import Running
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+# https://docs.slack.dev/reference/block-kit/blocks, for the blocks that are sent.
+PLAIN = {
+    "type": "object",
+    "required": ["type", "text"],
+    "properties": {
+        "type": {"const": "plain_text"},
+        "text": {"type": "string", "minLength": 1, "maxLength": 150},
+    },
+}
+MARKDOWN = {
+    "type": "object",
+    "required": ["type", "text"],
+    "additionalProperties": False,
+    "properties": {
+        "type": {"const": "mrkdwn"},
+        # What Slack would read as a mention or a link does not come from people.
+        "text": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 3000,
+            "not": {"pattern": "<[!@#]|&(?!amp;|lt;|gt;)"},
+        },
+    },
+}
+FIELD = {"allOf": [MARKDOWN, {"properties": {"text": {"maxLength": 2000}}}]}
+SLACK = {
+    "type": "object",
+    "required": ["text", "blocks"],
+    "additionalProperties": False,
+    "properties": {
+        "text": {"type": "string", "minLength": 1},
+        "blocks": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 50,
+            "items": {
+                "oneOf": [
+                    {
+                        "required": ["type", "text"],
+                        "additionalProperties": False,
+                        "properties": {"type": {"const": "header"}, "text": PLAIN},
+                    },
+                    {
+                        "required": ["type"],
+                        "anyOf": [{"required": ["text"]}, {"required": ["fields"]}],
+                        "additionalProperties": False,
+                        "properties": {
+                            "type": {"const": "section"},
+                            "text": MARKDOWN,
+                            "fields": {"type": "array", "minItems": 1, "maxItems": 10, "items": FIELD},
+                        },
+                    },
+                ]
+            },
+        },
+    },
+}
+# https://adaptivecards.io/explorer, for the elements that are sent.
+TEXT = {"type": "string", "minLength": 1}
+CARD = {
+    "type": "object",
+    "required": ["type", "version", "body"],
+    "additionalProperties": False,
+    "properties": {
+        "$schema": {"const": "http://adaptivecards.io/schemas/adaptive-card.json"},
+        "type": {"const": "AdaptiveCard"},
+        "version": {"enum": ["1.2", "1.3", "1.4"]},
+        "body": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "oneOf": [
+                    {
+                        "required": ["type", "text"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "type": {"const": "TextBlock"},
+                            "text": TEXT,
+                            "wrap": {"type": "boolean"},
+                            "size": {"enum": ["Default", "Small", "Medium", "Large", "ExtraLarge"]},
+                            "weight": {"enum": ["Default", "Lighter", "Bolder"]},
+                        },
+                    },
+                    {
+                        "required": ["type", "facts"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "type": {"const": "FactSet"},
+                            "facts": {
+                                "type": "array",
+                                "items": {
+                                    "required": ["title", "value"],
+                                    "additionalProperties": False,
+                                    "properties": {"title": TEXT, "value": TEXT},
+                                },
+                            },
+                        },
+                    },
+                ]
+            },
+        },
+        "actions": {
+            "type": "array",
+            "items": {
+                "required": ["type", "url"],
+                "additionalProperties": False,
+                "properties": {
+                    "type": {"const": "Action.OpenUrl"},
+                    "title": TEXT,
+                    "url": {"type": "string", "pattern": "^https?://"},
+                },
+            },
+        },
+    },
+}
+TEAMS = {
+    "type": "object",
+    "required": ["type", "attachments"],
+    "properties": {
+        "type": {"const": "message"},
+        "attachments": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "required": ["contentType", "content"],
+                "properties": {
+                    "contentType": {"const": "application/vnd.microsoft.card.adaptive"},
+                    "contentUrl": {"type": "null"},
+                    "content": CARD,
+                },
+            },
+        },
+    },
+}
+LONG = "\"'\\ <!channel> & *_`[x](y) \U0001f427 " * 400
+PAYLOADS = """
+import json, sys
+from {package} import notify
+from {package}.webhook import Message
+long = sys.argv[1]
+print(json.dumps([
+    notify.payload(Message("training: Failed")),
+    notify.payload(Message(long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1")),
+]))
+"""
+
+
+class TestNotifications:
+    """Slack and Teams."""
+
+    @pytest.fixture(scope="class", params=["slack", "teams"])
+    @classmethod
+    def project(
+        cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
+    ) -> Running:
+        """Set up a project that tells the one or the other."""
+        made = bake(notifications=request.param)
+        project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.12", "notifications")
+        project.make("setup")
+        return project
+
+    def test_code_is_clean_and_its_tests_pass(self, project: Running) -> None:
+        project.uv("run", "mypy")
+        assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
+
+    def test_message_is_what_the_channel_takes(self, project: Running) -> None:
+        slack = "mrkdwn" in (project.path / "src" / project.package / "notify.py").read_text(encoding="utf-8")
+        schema = Draft202012Validator(SLACK if slack else TEAMS)
+        for payload in project.ask(PAYLOADS, LONG):
+            assert [error.message for error in schema.iter_errors(payload)] == []
+            assert len(json.dumps(payload).encode()) < 28_000
+
+    def test_failed_run_is_told(self, project: Running) -> None:
+        environment = project.env() | {"NOTIFY_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
+        verb = [str(project.environment / "bin" / project.path.name), "score"]
+        done = subprocess.run(
+            verb, cwd=project.path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert said.count("A notification was not delivered: ConnectError") == 1
+        assert "There is no champion to predict with" in said
+        assert "secret" not in said

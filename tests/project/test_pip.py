@@ -1,0 +1,32 @@
+"""Plain pip, which knows no date to stop at: do the declared bounds alone give versions that run? Slow."""
+
+from pathlib import Path
+
+import pytest
+import running
+from running import Running
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+
+def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(bake: Bake, tmp_path: Path) -> None:
+    pip = Running.copy_of(bake(), tmp_path, "3.11", environment="pip")
+    pip.uv("venv", "--seed", "--clear", "--quiet", str(pip.environment))
+    pip.run(str(pip.environment / "bin/pip"), "install", "--quiet", "--editable", ".")
+    pip.run(str(pip.environment / "bin/python"), "-m", pip.package, "train")
+    assert pip.ask(running.PREFECT)["flows"] == ["Completed"]
+    assert pip.ask(running.MLFLOW)["champion"] == 1
+    command = str(pip.environment / "bin/penguin-model")
+    with pip.ui(command, "ui") as (_, said):
+        assert said[-1].startswith("Ctrl-C")
+        pip.run(command, "prefect", "work-pool", "create", "penguin-model", "--type", "process")
+        pip.run(command, "prefect", "--no-prompt", "deploy", "--name", "training", "--cron", "* * * * *")
+        worker = pip.start(command, "prefect", "worker", "start", "--pool", "penguin-model", "--limit", "1")
+        try:
+            fired = pip.wait_for_scheduled_run(seconds=150)
+        finally:
+            worker.terminate()
+            worker.communicate(timeout=60)
+    assert fired["state_name"] == "Completed", fired
+    assert pip.ask(running.MLFLOW)["versions"] >= 2

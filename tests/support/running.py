@@ -1,0 +1,225 @@
+"""A generated project that is installed and run, in an environment and a home folder of its own."""
+
+import base64
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from template import ROOT, Bake, Project
+
+# Environments outlive a run of the tests: to install a project again is then a matter of seconds.
+# Not in the folder of temporary files, which a machine cleans file by file.
+SHARED = ROOT / "build/environments"
+
+# Questions for `Running.ask`.
+PREFECT = """
+import json, sys
+from {package} import orchestration
+with orchestration.api() as session, session():
+    from prefect.client.orchestration import get_client
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs()
+        tasks = client.read_task_runs(limit=200)
+print(json.dumps({{
+    "flows": [run.state_name for run in runs],
+    "tasks": sorted({{(task.name.rpartition("-")[0], task.state_name) for task in tasks}}),
+}}))
+"""
+MLFLOW = """
+import json
+from {package} import tracking
+client = tracking.connect()
+champion = client.get_model_version_by_alias(tracking.NAME, "champion")
+run = client.get_run(champion.run_id)
+print(json.dumps({{
+    "champion": int(champion.version),
+    "versions": len(client.search_model_versions(f"name = '{{tracking.NAME}}'")),
+    "status": run.info.status,
+    "metrics": run.data.metrics,
+    "tags": champion.tags,
+    "depths": [
+        tried.data.params.get("model.params.max_depth")
+        for tried in client.search_runs([run.info.experiment_id])
+    ],
+}}))
+"""
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def ask(url: str, body: object = None, method: str | None = None, **headers: str) -> tuple[int, str]:
+    """Ask a server on loopback, a body as JSON; return status and answer. Names of headers have _ for -."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(  # noqa: S310 - http
+        url, data, {"Content-Type": "application/json"} | named, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+def pages(said: list[str]) -> dict[str, tuple[str, str]]:
+    """Return what `ui` has said by the name of the page: its site, and the password that its address has."""
+    lines = [line.split() for line in said if line.startswith(("Prefect ", "MLflow "))]
+    return {name: (address.split("/open#")[0], address.split("/open#")[1]) for name, address in lines}
+
+
+def basic(secret: str) -> str:
+    """Return what the header Authorization has to say."""
+    return f"Basic {base64.b64encode(secret.encode()).decode()}"
+
+
+@cache
+def uv_cache() -> str:
+    """Return the folder of uv's cache, which the projects share though their homes are empty."""
+    return subprocess.run(["uv", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Running(NamedTuple):
+    """Where a project lies, how its package is called, its Python version, and where it is installed."""
+
+    path: Path
+    package: str
+    python: str
+    environment: Path
+
+    @classmethod
+    def copy_of(cls, project: Project, folder: Path, python: str, environment: str) -> "Running":
+        """Copy a generated project, which other tests read, into a folder to run it there."""
+        path = folder / project.path.name
+        shutil.copytree(project.path, path)
+        return cls(path, project.answers["__package"], python, SHARED / environment)
+
+    def env(self) -> dict[str, str]:
+        """Return the environment of its commands: no setting of the machine's, a home of its own."""
+        home = self.path.parent / "home"
+        home.mkdir(exist_ok=True)
+        foreign = ("PREFECT_", "MLFLOW_", "DVC_", "VIRTUAL_ENV", "PROJECT_ROOT", "COV_", "PYTEST_", "PYTHON")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        own = {
+            "HOME": str(home),
+            "UV_CACHE_DIR": uv_cache(),
+            "UV_PROJECT_ENVIRONMENT": str(self.environment),
+            "UV_PYTHON": self.python,
+            "MYPY_CACHE_DIR": str(SHARED / f"mypy-{self.python}"),
+        }
+        return kept | own
+
+    def run(self, *command: str, cwd: Path | None = None) -> str:
+        """Run a command in the project and return what it printed; fail with all of it."""
+        done = subprocess.run(
+            command, cwd=cwd or self.path, env=self.env(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in the project that goes on until it is terminated."""
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.env(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Run Python in the project, its output and errors in one; kill what is left of it at the end."""
+        with subprocess.Popen(
+            [str(self.environment / "bin/python"), "-u", *arguments],
+            cwd=self.path,
+            env=self.env(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @contextmanager
+    def ui(self, *command: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+        """Run `ui` for the block: the process, and what it said until both pages were there."""
+        with (SHARED / "ui.lock").open("w") as alone:
+            # Two at once would find the same ports free.
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            pages = self.start(*command)
+            assert pages.stdout
+            said: list[str] = []
+            for line in pages.stdout:
+                said.append(line)
+                if line.startswith("Ctrl-C"):
+                    break
+        try:
+            yield pages, said
+        finally:
+            pages.terminate()
+            pages.communicate(timeout=60)
+
+    def make(self, target: str) -> str:
+        """Make a target."""
+        return self.run("make", target)
+
+    def uv(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Call uv."""
+        return self.run("uv", "--quiet", *arguments, cwd=cwd)
+
+    def git(self, *arguments: str) -> str:
+        """Call git."""
+        return self.run("git", *arguments)
+
+    def ask(self, code: str, *arguments: str) -> Any:  # noqa: ANN401 - JSON
+        """Run a question to Prefect or MLflow in the project's environment; the last line answers in JSON."""
+        python = str(self.environment / "bin/python")
+        return json.loads(
+            self.run(python, "-c", code.format(package=self.package), *arguments).splitlines()[-1]
+        )
+
+    def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
+        """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
+        url, password = (self.path / ".prefect/server.url").read_text(encoding="utf-8").split()
+        query = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            status, said = ask(f"{url}/flow_runs/filter", query, Authorization=basic(password))
+            assert status == 200, said
+            ended = [run for run in json.loads(said) if run["auto_scheduled"]]
+            if ended:
+                return dict(ended[0])
+            time.sleep(1)
+        message = f"no scheduled run has ended within {seconds} s"
+        raise AssertionError(message)
+
+
+def set_up(bake: Bake, folder: Path, python: str, problem: str, environment: str) -> Running:
+    """Generate a project and set it up as its README says."""
+    # Asked of uv, as a name on the PATH may lead nowhere.
+    if subprocess.run(
+        ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
+    ).returncode:
+        pytest.skip(f"Python {python} is not installed here")
+    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python, environment)
+    made.make("setup")
+    return made

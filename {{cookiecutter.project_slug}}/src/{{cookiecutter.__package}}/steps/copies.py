@@ -1,0 +1,123 @@
+"""Find rows that are copies of one observation, and tell them from rows that are equal by chance.
+
+Copies must stay on one side of a split, or the model is judged on what it has seen. Where a table has few different
+values, though, equal rows are different observations, and to keep them together would judge the model on combinations
+that it never saw. The target plays no part in this: if it did, a label would decide on which side its row ends up.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+# Equal rows are copies if there are this many times more of them than chance would make.
+FACTOR = 20
+# Rows per different value from which on a column holds categories, not measurements; floats are always measurements.
+REPEATS = 5
+# Rows that are looked at to estimate what chance makes.
+SAMPLE = 200_000
+
+
+class Part(NamedTuple):
+    """A column, or several that map one-to-one: the hashes of the equal rows' values, and of the sample's."""
+
+    equal: np.ndarray
+    sample: np.ndarray
+    categories: np.ndarray | None
+
+
+def group(rows: pl.LazyFrame, seen: Sequence[str]) -> np.ndarray:
+    """Give each row a number, from 0 as they come; rows that `seen` shows to be copies share theirs."""
+    hashes = _collect(rows.select(fingerprint(seen).alias("hash")))["hash"]
+    number = np.arange(len(hashes), dtype=np.uint32)
+    if hashes.n_unique() == len(hashes):
+        return number
+    equal = np.flatnonzero(hashes.is_duplicated().to_numpy())
+    _, first, group_of, sizes = np.unique(
+        hashes.to_numpy()[equal], return_index=True, return_inverse=True, return_counts=True
+    )
+    copied = ~_by_chance(rows, seen, equal[first], sizes)[group_of]
+    number[equal[copied]] = equal[first[group_of[copied]]]
+    firsts = np.cumsum(number == np.arange(len(number), dtype=np.uint32), dtype=np.uint32) - np.uint32(1)
+    return firsts[number]
+
+
+def fingerprint(columns: Iterable[str]) -> pl.Expr:
+    """Return the number that stands for a row's values: 64 bits, however wide the table is."""
+    return pl.sum_horizontal(_hash(name, seed) for seed, name in enumerate(columns))
+
+
+def _hash(name: str, seed: int) -> pl.Expr:
+    return pl.col(name).hash(seed)
+
+
+def _by_chance(rows: pl.LazyFrame, seen: Sequence[str], first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Tell for each group of equal rows, of which `first` is one and `sizes` their count, if chance would make it.
+
+    Two estimates of how many rows chance makes equal to one: as if all columns were independent, and, for columns that
+    depend on each other, from the rows that differ from it in a single column.
+    """
+    parts, height = _parts(rows, seen, first)
+    whole = _sum(part.equal for part in parts)
+    sample = _sum(part.sample for part in parts)
+    scale = height / len(sample)
+    own = _count(whole, sample)
+    independent = np.full(len(first), height - 1.0)
+    dependent = np.zeros(len(first))
+    for part in parts:
+        agreeing = _count(part.equal, part.sample)
+        # Of a measured column, where a value hardly ever repeats, the copies themselves do not count.
+        share = (agreeing - own if part.categories is None else np.maximum(agreeing, 1)) / len(sample)
+        independent *= share
+        neighbours = (_count(whole - part.equal, sample - part.sample) - own) * scale
+        dependent = np.maximum(dependent, neighbours * share / np.maximum(1 - share, 1 / len(sample)))
+    likely: np.ndarray = np.maximum(independent, dependent) * FACTOR >= sizes - 1
+    return likely
+
+
+def _parts(rows: pl.LazyFrame, seen: Sequence[str], first: np.ndarray) -> tuple[list[Part], int]:
+    """Hash the columns for the given rows and for a sample; columns that map one-to-one to another are one part."""
+    schema = rows.collect_schema()
+    hashed = rows.select(_hash(name, seed).alias(name) for seed, name in enumerate(seen))
+    height: int = rows.select(pl.len()).collect().item()
+    step = -(-height // SAMPLE)
+    wanted = np.zeros(height, dtype=bool)
+    wanted[first] = True
+    equal = _collect(hashed.filter(pl.Series(wanted)))[np.argsort(np.argsort(first)).tolist()]
+    sample = _collect(hashed.gather_every(step))
+    parts: list[Part] = []
+    for name in seen:
+        part = Part(equal[name].to_numpy(), sample[name].to_numpy(), None)
+        count = sample[name].n_unique()
+        if schema[name].is_float() or count * REPEATS > sample.height:
+            parts.append(part)
+            continue
+        categories = sample[name].rank("dense").to_numpy().astype(np.int64)
+        for index, other in enumerate(parts):
+            if other.categories is not None and _one_to_one(categories, other.categories, count):
+                parts[index] = Part(other.equal + part.equal, other.sample + part.sample, categories)
+                break
+        else:
+            parts.append(part._replace(categories=categories))
+    return parts, height
+
+
+def _one_to_one(one: np.ndarray, other: np.ndarray, count: int) -> bool:
+    return other.max() == count and len(np.unique(one * (count + 1) + other)) == count
+
+
+def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return how often each of the wanted hashes is among the others."""
+    found, counts = np.unique(among, return_counts=True)
+    place = np.minimum(np.searchsorted(found, wanted), len(found) - 1)
+    return np.where(found[place] == wanted, counts[place], 0)
+
+
+def _sum(hashes: Iterable[np.ndarray]) -> np.ndarray:
+    total: np.ndarray = np.add.reduce(list(hashes))
+    return total
+
+
+def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
+    return frame.collect(engine="streaming")

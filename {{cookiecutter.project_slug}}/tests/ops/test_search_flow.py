@@ -1,0 +1,105 @@
+"""The search as a flow: what Prefect and MLflow record of it, also after a kill."""
+
+import pytest
+from conftest import change, task_states
+from prefect import flow
+
+from penguin_model import tracking
+from penguin_model.contract import read_contract
+from penguin_model.errors import ProjectError
+from penguin_model.flows.policies import File
+from penguin_model.flows.search import search_parameters
+from penguin_model.flows.training import TRAINING, training
+from penguin_model.params import read_params
+from penguin_model.predictor import Recipe
+from penguin_model.settings import root
+from penguin_model.task_runner import task_runner
+
+FOREST = {"classification": "RandomForestClassifier", "regression": "RandomForestRegressor"}
+
+
+def forest(**params):
+    """Make the project search a forest: any table, and quick."""
+    estimator = f"sklearn.ensemble.{FOREST[read_params().data.problem]}"
+    change("model", estimator=estimator, params={"n_estimators": 5, "max_depth": 3})
+    change("search", folds=2, candidates=4, metric=None, params=params)
+
+
+@flow(task_runner=task_runner())
+def searching() -> str:
+    """Do what the training flow does until the model is chosen; return the MLflow run."""
+    params = read_params()
+    with tracking.run({}) as run_id:
+        search_parameters(run_id, File.at(TRAINING), Recipe.of(params, read_contract()), params)
+    return run_id
+
+
+def runs(parent: str):
+    """Return the candidates of a search, by what was tried."""
+    client = tracking.connect()
+    experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    return {tuple(sorted(run.data.params.items())): run for run in found}
+
+
+def newest_run():
+    client = tracking.connect()
+    experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
+    found = client.search_runs([experiment], order_by=["start_time DESC"], max_results=100)
+    return next(run for run in found if "mlflow.parentRunId" not in run.data.tags)
+
+
+def test_winner_is_fitted_and_a_failed_candidate_fails_alone(quick):
+    forest(max_depth=[2, 4, -3])
+    state = training(return_state=True)
+    assert state.is_completed()
+    assert task_states(state, 10)["candidate"] == ["Completed", "Completed", "Failed"]
+    parent = newest_run()
+    children = {run.data.params["model.params.max_depth"]: run for run in runs(parent.info.run_id).values()}
+    assert {depth: run.info.status for depth, run in children.items()} == {
+        "2": "FINISHED",
+        "4": "FINISHED",
+        "-3": "FAILED",
+    }
+    assert "max_depth" in children["-3"].data.tags["failure"]
+    chosen = parent.data.params["model.params.max_depth"]
+    assert chosen in {"2", "4"}
+    assert (parent.data.metrics["search.candidates"], parent.data.metrics["search.failed"]) == (3, 1)
+    metric = f"search.{read_params().gate.metric}"
+    assert parent.data.metrics["search.score"] == children[chosen].data.metrics[metric]
+    assert "Candidates of the search" in (root() / "reports/report.html").read_text()
+    assert (root() / "reports/plots/search.svg").exists()
+
+
+def test_finished_candidate_is_not_fitted_again_and_would_score_the_same(quick):
+    forest(max_depth={"low": 2, "high": 6}, max_features={"low": 0.2, "high": 1.0})
+    first = searching(return_state=True)
+    again = searching(return_state=True)
+    assert task_states(first, 4) == {"candidate": ["Completed"] * 4}
+    assert task_states(again, 4) == {"candidate": ["Cached"] * 4}
+    # Forgotten, it is fitted again, in whatever order the threads end.
+    for kept in (root() / ".prefect/storage").glob("*"):
+        kept.unlink()
+    afresh = searching(return_state=True)
+    assert task_states(afresh, 4) == {"candidate": ["Completed"] * 4}
+    scores = [
+        {tried: run.data.metrics for tried, run in runs(state.result()).items()} for state in (first, again, afresh)
+    ]
+    assert len(scores[0]) == 4
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_all_failed_is_one_sentence_and_leaves_no_run_open(quick):
+    forest(max_depth=[-1, -2])
+    with pytest.raises(ProjectError, match=r"All 2 candidates of the search failed; the first: .*max_depth"):
+        searching()
+    assert newest_run().info.status == "FAILED"
+    assert [run.info.status for run in runs(newest_run().info.run_id).values()] == ["FAILED", "FAILED"]
+
+
+def test_unknown_parameter_is_refused_before_anything_is_fitted(quick):
+    forest(depth=[1, 2])
+    state = searching(return_state=True)
+    with pytest.raises(ProjectError, match=r"search\.params names 'depth'"):
+        state.result()
+    assert task_states(state, 0) == {}
