@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +54,9 @@ with get_client(sync_client=True) as client:
 """
 
 
+FOREIGN = {"Origin": "http://example.org"}
+
+
 @contextmanager
 def channel() -> Iterator[tuple[str, list[str]]]:
     """Serve a webhook on loopback for the block: its address, and what it has received."""
@@ -88,8 +93,18 @@ class TestProcessDeployments:
 
     @pytest.fixture(scope="class")
     @classmethod
+    def pages(cls) -> dict[str, tuple[str, str]]:
+        """Return sites and passwords of the pages, once `ui` has said them."""
+        return {}
+
+    @pytest.fixture(scope="class")
+    @classmethod
     def deployed(
-        cls, bake: Bake, told: tuple[str, list[str]], tmp_path_factory: pytest.TempPathFactory
+        cls,
+        bake: Bake,
+        told: tuple[str, list[str]],
+        pages: dict[str, tuple[str, str]],
+        tmp_path_factory: pytest.TempPathFactory,
     ) -> Iterator[Running]:
         """Set a project up, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
@@ -100,7 +115,8 @@ class TestProcessDeployments:
         plan = made.path / "prefect.yaml"
         text = plan.read_text().replace('"0 3 * * 1"', '"* * * * *"')
         plan.write_text(text + DEPLOYED.format(package=made.package))
-        with made.ui(*cls.project(made), "ui"):
+        with made.ui(*cls.project(made), "ui") as (_, said):
+            pages |= running.pages(said)
             assert re.search(r"retraining: next on .*\n.*scoring: next on", made.make("deploy"))
             yield made
 
@@ -130,6 +146,93 @@ class TestProcessDeployments:
         assert "kept as it is" in deployed.make("deploy")
         said = deployed.run(*self.project(deployed), "prefect", "automation", "ls")
         assert said.count("Proactive") == 1
+
+    def command(self, pages: dict[str, tuple[str, str]]) -> tuple[str, dict[str, Any], dict[str, str]]:
+        """Return how whoever knows the password may run a command: address, body, headers."""
+        site, password = pages["Prefect"]
+        url, known = f"{site}/api/deployments", {"Authorization": running.basic(password)}
+        status, said = running.ask(f"{url}/name/waiting/waiting", **known)
+        assert status == 200, said
+        body = {"state": {"type": "SCHEDULED"}, "job_variables": {"command": "touch made-by-others"}}
+        return f"{url}/{json.loads(said)['id']}/create_flow_run", body, known
+
+    @pytest.mark.usefixtures("deployed")
+    def test_pages_of_others_are_refused(self, pages: dict[str, tuple[str, str]]) -> None:
+        url, body, known = self.command(pages)
+        simple = FOREIGN | {"Content-Type": "text/plain"}
+        asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
+        assert running.ask(url, method="OPTIONS", **FOREIGN, **asked)[0] == 403
+        # No page of others has the password, but each is refused with it, too.
+        for headers in ({}, known):
+            assert running.ask(url, body, **simple, **headers)[0] == 403
+            assert running.ask(url, body, Origin=pages["MLflow"][0], **headers)[0] == 403
+            assert running.ask(url, body, Host="example.org:4200", **headers)[0] == 400
+        assert self.websocket(*pages["Prefect"], **FOREIGN) == 403
+        for site, _ in pages.values():
+            assert running.ask(f"{site}/open", **FOREIGN)[0] == 403
+            assert running.ask(f"{site}/open", Host="example.org:4200")[0] == 400
+
+    def test_other_users_are_refused(self, deployed: Running, pages: dict[str, tuple[str, str]]) -> None:
+        url, body, known = self.command(pages)
+        (site, password), (mlflow, _) = pages["Prefect"], pages["MLflow"]
+        for headers in ({}, {"Authorization": running.basic("guessed")}):
+            assert running.ask(url, body, **headers)[0] == 401
+            assert running.ask(f"{site}/api/flows/filter", {}, **headers)[0] == 401
+            assert running.ask(f"{mlflow}/", **headers)[0] == 401
+        assert self.websocket(site, "guessed") == "closed"
+        home = deployed.path / ".prefect"
+        modes = [path.stat().st_mode & 0o777 for path in (home, home / "server.url")]
+        assert modes == [0o700, 0o600]
+        processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        assert not [name for name, (_, secret) in pages.items() if secret in processes]
+        # It is the password that they lack.
+        assert self.websocket(site, password) == "accepted"
+        status, said = running.ask(url, body, **known)
+        assert status == 201, said
+        run = f"{site}/api/flow_runs/{json.loads(said)['id']}"
+        assert running.ask(run, method="DELETE", **known)[0] == 204
+
+    def test_printed_addresses_open_the_pages(
+        self, deployed: Running, pages: dict[str, tuple[str, str]]
+    ) -> None:
+        """As far as that goes without a browser: the entrances do what Prefect's own form and a dialog do."""
+        site, password = pages["Prefect"]
+        assert 'localStorage.setItem("prefect-password", btoa(' in running.ask(f"{site}/open")[1]
+        installed = deployed.environment.glob("lib/python*/site-packages/prefect/server/ui-v2/assets/*.js")
+        assert any(
+            "`prefect-password`" in text and "btoa(" in text for text in map(Path.read_text, installed)
+        )
+        assert json.loads(running.ask(f"{site}/ui-settings")[1])["api_url"] == "/api"
+        assert "<html" in running.ask(f"{site}/", Accept="text/html")[1]
+        known = {"Authorization": running.basic(password), "Origin": site}
+        assert "waiting" in running.ask(f"{site}/api/deployments/filter", {}, **known)[1]
+        site, password = pages["MLflow"]
+        assert 'ask.open("GET", "/version", true, "ui", ' in running.ask(f"{site}/open")[1]
+        known = {"Authorization": running.basic(f"ui:{password}"), "Origin": site}
+        assert "<html" in running.ask(f"{site}/", **known)[1]
+        search = f"{site}/ajax-api/2.0/mlflow/experiments/search"
+        assert running.ask(search, {"max_results": 5}, **known)[0] == 200
+
+    @staticmethod
+    def websocket(site: str, password: str, **headers: str) -> int | str:
+        """Open a websocket and say the password: the status if it is not opened, else what becomes of it."""
+        host, _, port = site.removeprefix("http://").partition(":")
+        said = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
+        said |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        said |= {"Sec-WebSocket-Protocol": "prefect"} | headers
+        lines = "".join(f"{name}: {value}\r\n" for name, value in said.items())
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(f"GET /api/events/in HTTP/1.1\r\n{lines}\r\n".encode())
+            answer = connection.makefile("rb")
+            status = int(answer.readline().split()[1])
+            if status != 101:
+                return status
+            while answer.readline().strip():
+                pass
+            message = json.dumps({"type": "auth", "token": password}).encode()
+            # One frame of text, below 126 bytes, masked by zeros.
+            connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
+            return {0x81: "accepted", 0x88: "closed"}[answer.read(1)[0]]
 
     def test_runs_by_hand_and_by_cron_complete_and_a_stopped_worker_marks_its_run(
         self, deployed: Running

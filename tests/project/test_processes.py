@@ -49,8 +49,8 @@ with orchestration.api() as session, session():
 """
 NO_SERVER = """
 import sys
-from {package} import cli, embedded_server
-embedded_server.EMBEDDED["PREFECT_API_DATABASE_CONNECTION_URL"] = "nonsense"
+from {package} import cli, prefect_server
+prefect_server.EMBEDDED["PREFECT_API_DATABASE_CONNECTION_URL"] = "nonsense"
 sys.argv = ["train", "train"]
 cli.main()
 """
@@ -147,16 +147,27 @@ class TestProcesses:
     def test_ui_serves_both_pages_until_ctrl_c_and_leaves_nothing_running(self, project: Running) -> None:
         announced = project.path / ".prefect/server.url"
         flows = ["-m", project.package, "prefect", "flow", "ls"]
-        with project.ui(self.python(project), "-m", project.package, "ui") as (pages, said):
-            addresses = dict(line.split() for line in said if line.startswith(("Prefect ", "MLflow ")))
-            assert len(addresses) == 2
-            for address in addresses.values():
-                with urllib.request.urlopen(address, timeout=60) as page:  # noqa: S310
-                    assert b"<html" in page.read().lower()
-            assert announced.read_text(encoding="utf-8") == f"{addresses['Prefect']}/api"
+        with project.ui(self.python(project), "-m", project.package, "ui") as (process, said):
+            pages = running.pages(said)
+            for site, password in pages.values():
+                status, page = running.ask(f"{site}/", Authorization=running.basic(f"ui:{password}"))
+                assert (status, "<html" in page.lower()) == (200, True)
+            site, password = pages["Prefect"]
+            assert announced.read_text(encoding="utf-8").split() == [f"{site}/api", password]
             assert "training" in project.run("env", "COLUMNS=200", self.python(project), *flows)
-            pages.send_signal(signal.SIGINT)
-            assert pages.wait(timeout=60) == 0
-        assert all(gone(address) for address in addresses.values())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+        assert all(gone(site) for site, _ in pages.values())
         assert not announced.exists()
         assert "No Prefect server is running" in self.refused(project, *flows)
+
+    def test_password_of_a_killed_server_is_not_told_to_who_has_its_port(self, project: Running) -> None:
+        announced = project.path / ".prefect/server.url"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            announced.write_text(f"http://127.0.0.1:{taken.getsockname()[1]}/api\nsecret\n")
+            said = self.refused(project, "-m", project.package, "prefect", "flow", "ls")
+            announced.unlink()
+            taken.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                taken.accept()
+        assert "No Prefect server is running" in said

@@ -1,5 +1,6 @@
 """A generated project that is installed and run, in an environment and a home folder of its own."""
 
+import base64
 import fcntl
 import json
 import os
@@ -8,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -61,6 +63,31 @@ def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def ask(url: str, body: object = None, method: str | None = None, **headers: str) -> tuple[int, str]:
+    """Ask a server on loopback, a body as JSON; return status and answer. Names of headers have _ for -."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(  # noqa: S310 - http
+        url, data, {"Content-Type": "application/json"} | named, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
+
+
+def pages(said: list[str]) -> dict[str, tuple[str, str]]:
+    """Return what `ui` has said by the name of the page: its site, and the password that its address has."""
+    lines = [line.split() for line in said if line.startswith(("Prefect ", "MLflow "))]
+    return {name: (address.split("/open#")[0], address.split("/open#")[1]) for name, address in lines}
+
+
+def basic(secret: str) -> str:
+    """Return what the header Authorization has to say."""
+    return f"Basic {base64.b64encode(secret.encode()).decode()}"
 
 
 @cache
@@ -190,15 +217,13 @@ class Running(NamedTuple):
 
     def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
         """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
-        url = (self.path / ".prefect/server.url").read_text(encoding="utf-8")
+        url, password = (self.path / ".prefect/server.url").read_text(encoding="utf-8").split()
         query = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
-        ask = urllib.request.Request(  # noqa: S310 - http, on loopback
-            f"{url}/flow_runs/filter", json.dumps(query).encode(), {"Content-Type": "application/json"}
-        )
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            with urllib.request.urlopen(ask) as answer:  # noqa: S310
-                ended = [run for run in json.load(answer) if run["auto_scheduled"]]
+            status, said = ask(f"{url}/flow_runs/filter", query, Authorization=basic(password))
+            assert status == 200, said
+            ended = [run for run in json.loads(said) if run["auto_scheduled"]]
             if ended:
                 return dict(ended[0])
             time.sleep(1)

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
-from . import embedded_server
+from . import prefect_server
 from .errors import ProjectError
 from .settings import cloud_options, read_settings
 
-# Where `ui` writes the address of the server that it runs, for flow runs to use.
-ANNOUNCED = "server.url"
 DEFAULTS = {
     # Nobody is told about what runs here, and nobody is asked.
     "DO_NOT_TRACK": "true",
@@ -56,19 +54,33 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """
     configure()
     if configured := os.environ.get("PREFECT_API_URL"):
-        _await(configured, None, seconds=5)
+        wait_for(configured, None, seconds=5)
         with _without_collection():
             yield lambda: _session(configured)
         return
+    home = read_settings().prefect_home
     with ExitStack() as started, _without_collection():
-        url, server = _announced(), None
-        if not url:
-            url, server = started.enter_context(embedded_server.running(read_settings().prefect_home))
-        os.environ["PREFECT_API_URL"] = url
-        try:
-            yield lambda: _session(url, server)
-        finally:
-            del os.environ["PREFECT_API_URL"]
+        server: subprocess.Popen[bytes] | None = None
+        if found := prefect_server.announced(home):
+            url, password = found
+        else:
+            url, password, server = started.enter_context(prefect_server.running(home))
+        started.enter_context(_asking(url, password))
+        yield lambda: _session(url, server)
+
+
+@contextmanager
+def _asking(url: str, password: str) -> Iterator[None]:
+    """Let all that runs in the block, and what that starts, ask this API; a password of .env is for another."""
+    own = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": password}
+    before = {name: os.environ[name] for name in own if name in os.environ}
+    os.environ |= own
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
+        os.environ |= before
 
 
 @contextmanager
@@ -84,28 +96,20 @@ def _without_collection() -> Iterator[None]:
 def use_server() -> None:
     """Point Prefect to the server of .env or of `ui`; raise ProjectError if there is none."""
     configure()
-    url = os.environ.get("PREFECT_API_URL") or _announced()
-    if not url:
-        raise ProjectError(
-            "No Prefect server is running: start one with `make ui`, or name one as PREFECT_API_URL in .env."
-        )
-    os.environ["PREFECT_API_URL"] = url
-    _await(url, None, seconds=5)
-
-
-def _announced() -> str | None:
-    """Return the address of the server that `ui` runs for this project, None if there is none."""
-    with suppress(OSError):
-        url = (read_settings().prefect_home / ANNOUNCED).read_text(encoding="utf-8")
-        with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http, written by `ui`
-            return url
-    return None
+    if not os.environ.get("PREFECT_API_URL"):
+        found = prefect_server.announced(read_settings().prefect_home)
+        if not found:
+            raise ProjectError(
+                "No Prefect server is running: start one with `make ui`, or name one as PREFECT_API_URL in .env."
+            )
+        os.environ["PREFECT_API_URL"], os.environ["PREFECT_API_AUTH_STRING"] = found
+    wait_for(os.environ["PREFECT_API_URL"], None, seconds=5)
 
 
 @contextmanager
 def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterator[None]:
     """Wait until the API answers; at the end, wait until it has heard everything."""
-    _await(url, server, seconds=120 if server else 5)
+    wait_for(url, server, seconds=120 if server else 5)
     gc.freeze()
     gc.enable()
     # Imported now: whoever starts the server earlier, does so to import beside it.
@@ -133,7 +137,8 @@ def _session(url: str, server: subprocess.Popen[bytes] | None = None) -> Iterato
             EventsWorker.drain_all(timeout=10)
 
 
-def _await(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> None:
+def wait_for(url: str, server: subprocess.Popen[bytes] | None, seconds: float) -> None:
+    """Wait until an API answers; raise ProjectError if it does not in time, or if its server ends."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if server and server.poll() is not None:

@@ -1,6 +1,8 @@
 """The pages of Prefect and MLflow over the project's own data, on loopback."""
 
 import os
+import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -10,18 +12,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from . import prefect_server
 from .errors import ProjectError
-from .orchestration import ANNOUNCED, configure
+from .guard import HEALTH, OPEN
+from .orchestration import configure, wait_for
+from .prefect_server import HOST
 from .settings import Settings, read_settings
-
-HOST = "127.0.0.1"
 
 
 def serve() -> None:
     """Show both pages until Ctrl-C; what runs elsewhere already is not started, its address is printed."""
+    # A shell script starts its background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     configure()
     settings = read_settings()
-    settings.prefect_home.mkdir(parents=True, exist_ok=True)
+    settings.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as pages, suppress(KeyboardInterrupt):
         prefect = pages.enter_context(_prefect(settings))
         mlflow = pages.enter_context(_mlflow(settings))
@@ -35,17 +40,9 @@ def _prefect(settings: Settings) -> Iterator[str]:
     if settings.prefect_api_url:
         yield str(settings.prefect_api_url).removesuffix("/api")
         return
-    port = free_port(4200, "Prefect")
-    address = f"http://{HOST}:{port}"
-    # Without PREFECT_SERVER_API_PORT the pages would call the default port.
-    own = {"PREFECT_SERVER_API_HOST": HOST, "PREFECT_SERVER_API_PORT": str(port)}
-    announced = settings.prefect_home / ANNOUNCED
-    with _running(["prefect", "server", "start"], own, settings.prefect_home / "server.log", f"{address}/api/health"):
-        announced.write_text(f"{address}/api", encoding="utf-8")
-        try:
-            yield address
-        finally:
-            announced.unlink(missing_ok=True)
+    with prefect_server.running(settings.prefect_home, free_port(4200, "Prefect")) as server:
+        wait_for(server.url, server.process, seconds=120)
+        yield f"{server.url.removesuffix('/api')}{OPEN}#{server.password}"
 
 
 @contextmanager
@@ -66,11 +63,14 @@ def _mlflow(settings: Settings) -> Iterator[str]:
         str(port),
         "--workers",
         "1",
+        "--app-name",
+        "guarded",
     ]
+    password = secrets.token_urlsafe()
     # Nothing here runs MLflow's background jobs, and their workers would have to be stopped as well.
-    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with _running(command, own, settings.prefect_home / "mlflow.log", f"{address}/health"):
-        yield address
+    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PAGES_PASSWORD": password}
+    with _running(command, own, settings.prefect_home / "mlflow.log", f"{address}{HEALTH}"):
+        yield f"{address}{OPEN}#{password}"
 
 
 @contextmanager
