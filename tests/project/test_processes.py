@@ -124,7 +124,9 @@ class TestProcesses:
         assert project.ask(running.MLFLOW)["versions"] == versions + 2
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-    def test_embedded_server_is_for_its_parent_alone_and_ends_with_it(self, project: Running, how: signal.Signals) -> None:
+    def test_embedded_server_is_for_its_parent_alone_and_ends_with_it(
+        self, project: Running, how: signal.Signals
+    ) -> None:
         with project.started("-c", SERVED.format(package=project.package)) as parent:
             assert parent.stdout
             url = parent.stdout.readline().strip()
