@@ -108,7 +108,7 @@ class TestProcessDeployments:
     ) -> Iterator[Running]:
         """Set a project up, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
-        made = Running.copy_of(bake(notifications="slack"), folder, "3.13")
+        made = Running.copy_of(bake(notifications="slack"), folder, "3.13", "deployed")
         made.make("setup")
         (made.path / ".env").write_text(f"NOTIFY_WEBHOOK_URL={told[0]}\n")
         (made.path / f"src/{made.package}/flows/waiting.py").write_text(WAITING)

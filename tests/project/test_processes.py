@@ -125,11 +125,17 @@ class TestProcesses:
         assert recorded["versions"] == versions + 2
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-    def test_embedded_server_ends_with_its_parent(self, project: Running, how: signal.Signals) -> None:
+    def test_embedded_server_is_for_its_parent_alone_and_ends_with_it(
+        self, project: Running, how: signal.Signals
+    ) -> None:
         with project.started("-c", SERVED.format(package=project.package)) as parent:
             assert parent.stdout
             url = parent.stdout.readline().strip()
             urllib.request.urlopen(f"{url}/health", timeout=60).close()  # noqa: S310
+            flows = f"{url}/flows/filter"
+            assert running.ask(flows, {})[0] == 401
+            assert running.ask(flows, {}, Origin="http://example.org")[0] == 403
+            assert running.ask(flows, {}, Host="example.org")[0] == 400
             parent.send_signal(how)
             parent.wait(timeout=60)
         assert gone(f"{url}/health")

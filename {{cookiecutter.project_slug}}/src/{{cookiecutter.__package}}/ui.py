@@ -30,7 +30,8 @@ def serve() -> None:
     with ExitStack() as pages, suppress(KeyboardInterrupt):
         prefect = pages.enter_context(_prefect(settings))
         mlflow = pages.enter_context(_mlflow(settings))
-        print(f"Prefect  {prefect}\nMLflow   {mlflow}\nCtrl-C stops both.", flush=True)  # noqa: T201 - what it is for
+        print(f"Prefect  {prefect}\nMLflow   {mlflow}", flush=True)  # noqa: T201 - what it is for
+        print("Ctrl-C stops both. What follows a # is a password that ends with them.", flush=True)  # noqa: T201
         while True:
             time.sleep(3600)
 
