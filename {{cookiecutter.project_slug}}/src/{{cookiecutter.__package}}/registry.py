@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from .errors import ProjectError
 from .journal import SETTLED, Entry, How, Journal
 from .settings import home, read_settings
+from .steps.evaluate import DUMMY
 from .tracking import NAME, connect
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -126,8 +127,8 @@ def describe_newest() -> str:
         raise ProjectError(f"No version of {NAME} is registered yet; `make train` makes the first.")
     scores = metrics(last)
     lines = []
-    for name in [name for name in scores if not name.startswith("dummy.")]:
-        dummy = scores.get(f"dummy.{name}")
+    for name in [name for name in scores if not name.startswith(DUMMY)]:
+        dummy = scores.get(f"{DUMMY}{name}")
         beside = "" if dummy is None else f"   dummy {dummy:.4f}"
         lines.append(f"{name:>18}  {scores[name]:.4f}{beside}")
     if last == champion:

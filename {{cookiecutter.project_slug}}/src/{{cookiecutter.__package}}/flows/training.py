@@ -78,7 +78,7 @@ def build_features(table: File, recipe: Recipe, kept_back: Split) -> list[File]:
     built = features.build(rows, recipe.features, hidden=recipe.data.target)
     parquet.write({TRAINING: built.filter(~kept), HOLDOUT: built.filter(kept)})
     if kept_back.column is None and (copies := split.copied(found)):
-        get_run_logger().info("%d rows are copies of others and stay on the side of these", copies)
+        get_run_logger().info("%d rows are copies of other rows; they stay on the same side of the split", copies)
     unlabelled = raw.select(pl.len()).collect().item() - len(kept)
     get_run_logger().info(
         "%d rows to learn from, %d kept back (by %s), %d dropped for want of a target",

@@ -37,7 +37,7 @@ def group(rows: pl.LazyFrame, seen: Sequence[str]) -> np.ndarray:
     _, first, group_of, sizes = np.unique(
         hashes.to_numpy()[equal], return_index=True, return_inverse=True, return_counts=True
     )
-    copied = ~_by_chance(rows, seen, equal[first], sizes)[group_of]
+    copied = ~_by_chance(rows, len(hashes), seen, equal[first], sizes)[group_of]
     number[equal[copied]] = equal[first[group_of[copied]]]
     firsts = np.cumsum(number == np.arange(len(number), dtype=np.uint32), dtype=np.uint32) - np.uint32(1)
     return firsts[number]
@@ -52,13 +52,15 @@ def _hash(name: str, seed: int) -> pl.Expr:
     return pl.col(name).hash(seed)
 
 
-def _by_chance(rows: pl.LazyFrame, seen: Sequence[str], first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def _by_chance(
+    rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarray, sizes: np.ndarray
+) -> np.ndarray:
     """Tell for each group of equal rows, of which `first` is one and `sizes` their count, if chance would make it.
 
     Two estimates of how many rows chance makes equal to one: as if all columns were independent, and, for columns that
     depend on each other, from the rows that differ from it in a single column.
     """
-    parts, height = _parts(rows, seen, first)
+    parts = _parts(rows, height, seen, first)
     whole = _sum(part.equal for part in parts)
     sample = _sum(part.sample for part in parts)
     scale = height / len(sample)
@@ -76,16 +78,14 @@ def _by_chance(rows: pl.LazyFrame, seen: Sequence[str], first: np.ndarray, sizes
     return likely
 
 
-def _parts(rows: pl.LazyFrame, seen: Sequence[str], first: np.ndarray) -> tuple[list[Part], int]:
+def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarray) -> list[Part]:
     """Hash the columns for the given rows and for a sample; columns that map one-to-one to another are one part."""
     schema = rows.collect_schema()
     hashed = rows.select(_hash(name, seed).alias(name) for seed, name in enumerate(seen))
-    height: int = rows.select(pl.len()).collect().item()
-    step = -(-height // SAMPLE)
     wanted = np.zeros(height, dtype=bool)
     wanted[first] = True
     equal = _collect(hashed.filter(pl.Series(wanted)))[np.argsort(np.argsort(first)).tolist()]
-    sample = _collect(hashed.gather_every(step))
+    sample = _collect(hashed.gather_every(-(-height // SAMPLE)))
     parts: list[Part] = []
     for name in seen:
         part = Part(equal[name].to_numpy(), sample[name].to_numpy(), None)
@@ -100,7 +100,7 @@ def _parts(rows: pl.LazyFrame, seen: Sequence[str], first: np.ndarray) -> tuple[
                 break
         else:
             parts.append(part._replace(categories=categories))
-    return parts, height
+    return parts
 
 
 def _one_to_one(one: np.ndarray, other: np.ndarray, count: int) -> bool:
