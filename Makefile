@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast check bench constraints clean
 
-# uv, from the PATH or through pip into an environment of its own, which no system's Python refuses. Where Python has no
-# venv (Debian splits it off), pip can still install into a plain folder.
+# uv, from the PATH or through pip into a folder of its own, which no system's Python refuses. A Python without pip can still
+# make an environment that has it.
 PYTHON ?= python3
 TOOLS := $(CURDIR)/build/tools
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
@@ -50,5 +50,5 @@ clean: ## remove build/, the demo included, and .venv/
 
 $(TOOLS)/bin/uv:
 	@echo 'Installing uv into build/tools.'
-	@$(PYTHON) -m venv $(TOOLS) || $(PYTHON) -m pip --version > /dev/null
-	@if test -x $(TOOLS)/bin/pip; then $(TOOLS)/bin/pip install --quiet uv; else $(PYTHON) -m pip install --quiet --target $(TOOLS) uv; fi
+	@$(PYTHON) -m pip install --quiet --root-user-action ignore --target $(TOOLS) uv 2> /dev/null \
+		|| { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install --quiet uv; }
