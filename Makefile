@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast check bench constraints clean
 
-# uv, from the PATH or through pip into an environment of its own, which no system's Python refuses. Where Python has no
-# venv (Debian splits it off), pip can still install into a plain folder.
+# uv, from the PATH or through pip into a folder of its own, which no system's Python refuses. A Python without pip can still
+# make an environment that has it.
 PYTHON ?= python3
 TOOLS := $(CURDIR)/build/tools
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
@@ -18,7 +18,9 @@ help: ## print this menu
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: $(UV) ## generate the default project into build/demo and train it
-	@test -e build/demo || $(RUN) cookiecutter --no-input . --output-dir build project_slug=demo > /dev/null
+	@test -e build/demo || $(UV) tool run --quiet --from 'cookiecutter>=2.7,<3' cookiecutter --no-input . \
+		--output-dir build project_slug=demo > /dev/null
+	@mkdir -p build/demo/.uv/bin && ln -sf '$(UV)' build/demo/.uv/bin/uv
 	@$(MAKE) --no-print-directory -C build/demo setup train status
 	@printf '\nNext, in build/demo:\n  make ui      # look\n  make test    # test\n  make deploy  # deploy\n'
 
@@ -47,5 +49,6 @@ clean: ## remove build/, the demo included, and .venv/
 	rm -rf build .venv
 
 $(TOOLS)/bin/uv:
-	$(PYTHON) -m venv $(TOOLS) || $(PYTHON) -m pip --version > /dev/null
-	if test -x $(TOOLS)/bin/pip; then $(TOOLS)/bin/pip install --quiet uv; else $(PYTHON) -m pip install --quiet --target $(TOOLS) uv; fi
+	@echo 'Installing uv into build/tools.'
+	@$(PYTHON) -m pip install --quiet --root-user-action ignore --target $(TOOLS) uv 2> /dev/null \
+		|| { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install --quiet uv; }

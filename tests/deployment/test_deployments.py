@@ -109,7 +109,7 @@ class TestProcessDeployments:
         """Set a project up, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
         made = Running.copy_of(bake(notifications="slack"), folder, "3.13", "deployed")
-        made.make("setup")
+        made.prepare()
         (made.path / ".env").write_text(f"NOTIFY_WEBHOOK_URL={told[0]}\n")
         (made.path / f"src/{made.package}/flows/waiting.py").write_text(WAITING)
         plan = made.path / "prefect.yaml"

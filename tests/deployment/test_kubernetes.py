@@ -62,7 +62,7 @@ class TestKubernetesJobs:
 
     def test_jobs_of_the_deployments_are_what_kubernetes_allows(self, bake: Bake, tmp_path: Path) -> None:
         project = Running.copy_of(bake(deployment="kubernetes"), tmp_path, "3.13")
-        project.make("setup")
+        project.prepare()
         jobs = project.ask(RENDER)
         assert len(jobs) == 4
         for job in jobs:

@@ -27,12 +27,22 @@ def test_demo_works_for_a_newcomer_and_again(tmp_path: Path) -> None:
         name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http"))
     }
     env = kept | {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "home")}
-    for _ in range(2):
+
+    def make(target: str, folder: Path) -> str:
         run = subprocess.run(
-            ["make", "demo"], cwd=checkout, env=env, capture_output=True, text=True, check=False
+            ["make", target], cwd=folder, env=env, capture_output=True, text=True, check=False
         )
         assert run.returncode == 0, run.stdout + run.stderr
-        assert "Traceback" not in run.stdout + run.stderr
-        assert "version 1: champion" in run.stdout
-        assert re.search(r"f1_macro +0\.\d+", run.stdout)
-        assert run.stdout.rstrip().endswith("# deploy")
+        # Neither tracebacks nor the shell's commands.
+        assert not re.search(r"Traceback|uv run|pip install|-m venv", run.stdout + run.stderr)
+        return run.stdout
+
+    for _ in range(2):
+        said = make("demo", checkout)
+        assert "version 1: champion" in said
+        assert re.search(r"f1_macro +0\.\d+", said)
+        assert said.rstrip().endswith("# deploy")
+    # The commands that it names use the same uv.
+    said = make("status", checkout / "build/demo")
+    assert "version 1: champion" in said
+    assert "Installing uv" not in said

@@ -168,7 +168,7 @@ class TestNotifications:
         """Set up a project that tells the one or the other."""
         made = bake(notifications=request.param)
         project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.12")
-        project.make("setup")
+        project.prepare()
         return project
 
     def test_code_is_clean_and_its_tests_pass(self, project: Running) -> None:

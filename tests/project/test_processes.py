@@ -77,7 +77,7 @@ class TestProcesses:
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up."""
         made = Running.copy_of(bake(), tmp_path_factory.mktemp("running"), "3.13")
-        made.make("setup")
+        made.prepare()
         return made
 
     def python(self, project: Running) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import Running, set_up
+from running import Running, generate, set_up
 from template import CHOICES, Bake
 
 pytestmark = pytest.mark.slow
@@ -42,7 +42,9 @@ class Projects:
     ) -> Running:
         """Set a project up once for the tests below, which run in their order."""
         folder = tmp_path_factory.mktemp("running")
-        return set_up(bake, folder, request.param, cls.problem)
+        made = generate(bake, folder, request.param, cls.problem)
+        made.make("setup")
+        return made
 
     def test_installs_the_tested_set(self, project: Running) -> None:
         listed = (project.path / "constraints.txt").read_text(encoding="utf-8")

@@ -25,6 +25,8 @@ from template import ROOT, Bake, Project
 # Not in the folder of temporary files, which a machine cleans file by file.
 SHARED = ROOT / "build/environments"
 
+DATABASES = (".prefect/prefect.db", "mlflow.db")
+
 # Questions for `Running.ask`; `Running.recorded` asks both.
 PREFECT = """
 import json, sys
@@ -181,6 +183,24 @@ class Running(NamedTuple):
             pages.terminate()
             pages.communicate(timeout=60)
 
+    def prepare(self) -> "Running":
+        """Do what `make setup` does, but copy the databases if a project with the same versions made them."""
+        self.uv("sync")
+        self.uv("run", "dvc", "pull", "--quiet", "--allow-missing")
+        installed = (path.stem for path in self.environment.glob("lib/*/site-packages/*.dist-info"))
+        versions = sorted(name for name in installed if name.startswith(("mlflow-", "prefect-")))
+        kept, part = SHARED / "-".join(["databases", *versions]), SHARED / "databases.part"
+        with (SHARED / "databases.lock").open("w") as alone:
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            if not kept.exists():
+                self.uv("run", self.path.name, "prepare")
+                for name in DATABASES:
+                    (part / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    shutil.copy(self.path / name, part / name)
+                part.rename(kept)
+        shutil.copytree(kept, self.path, dirs_exist_ok=True)
+        return self
+
     def make(self, target: str) -> str:
         """Make a target."""
         return self.run("make", target)
@@ -231,13 +251,16 @@ class Running(NamedTuple):
         raise AssertionError(message)
 
 
-def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
-    """Generate a project and set it up as its README says."""
+def generate(bake: Bake, folder: Path, python: str, problem: str) -> Running:
+    """Generate a project for a Python that is here."""
     # Asked of uv, as a name on the PATH may lead nowhere.
     if subprocess.run(
         ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
     ).returncode:
         pytest.skip(f"Python {python} is not installed here")
-    made = Running.copy_of(bake(python_version=python, problem=problem), folder, python)
-    made.make("setup")
-    return made
+    return Running.copy_of(bake(python_version=python, problem=problem), folder, python)
+
+
+def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
+    """Generate a project and prepare it."""
+    return generate(bake, folder, python, problem).prepare()

@@ -31,16 +31,10 @@ def project() -> None:
 
 @app.command()
 def prepare() -> None:
-    """Create the databases of Prefect and MLflow, so that no run has to wait for it."""
-    from . import orchestration
+    """Create the databases of Prefect and MLflow, or bring them up to date, so that no run has to wait for it."""
+    from . import databases
 
-    with orchestration.api() as session:
-        from . import tracking
-        from .flows import training  # noqa: F401 - imported once, it starts faster ever after
-
-        tracking.connect()
-        with session():
-            pass
+    databases.prepare()
 
 
 @app.command()

@@ -24,6 +24,10 @@ ANNOUNCED = "server.url"
 EMBEDDED = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
+    # Only pages list the types of blocks, so `ui` registers them. Servers that do so at once stop each other.
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    # Or Prefect would note that they are registered.
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
 }
 
 
