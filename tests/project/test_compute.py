@@ -216,8 +216,15 @@ class TestRay:
         """Set a project up."""
         return set_up(bake, tmp_path_factory.mktemp("running"), "ray")
 
-    @pytest.fixture
-    def _head(self, project: Running) -> Iterator[None]:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def by_threads(cls, project: Running) -> Any:  # noqa: ANN401 - JSON
+        """Return what threads have tried, to which all others are compared."""
+        return search(project, "threads")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def _head(cls, project: Running) -> Iterator[None]:
         """Run the head, and let .env name it."""
         port = str(free_port())
         # Its sockets lie there, and a socket's path is at most 107 characters long.
@@ -251,13 +258,13 @@ class TestRay:
                 (project.path / ".env").unlink()
 
     @pytest.mark.usefixtures("_head")
-    def test_training_searches_as_threads_do(self, project: Running) -> None:
+    def test_training_searches_as_threads_do(self, project: Running, by_threads: Any) -> None:  # noqa: ANN401
         project.make("train")
         assert project.ask(TASKS) == ["Completed"] * 24
-        assert search(project, "ray") == search(project, "threads")
+        assert search(project, "ray") == by_threads
 
     @pytest.mark.usefixtures("_head")
-    def test_killed_worker_loses_nothing(self, project: Running) -> None:
+    def test_killed_worker_loses_nothing(self, project: Running, by_threads: Any) -> None:  # noqa: ANN401
         killed = []
 
         def kill_one() -> None:
@@ -274,4 +281,4 @@ class TestRay:
         ended = project.ask(TASKS)
         assert len(ended) == 24
         assert set(ended) <= {"Completed", "Cached"}
-        assert tried == search(project, "threads")
+        assert tried == by_threads
