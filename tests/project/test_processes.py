@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 import pytest
+import running
 from running import Running
 from template import Bake
 
