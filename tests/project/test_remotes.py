@@ -118,7 +118,7 @@ class TestOtherRemotes:
         return made
 
     @pytest.mark.parametrize(
-        ("project", "kind"), zip(SERVED, SERVED, strict=True), indirect=["project"], scope="class"
+        ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"
     )
     def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str, tmp_path: Path) -> None:
         with SERVED[kind](project) as told:
