@@ -1,6 +1,7 @@
 """Bake each set of answers once, and share the project between the tests, which only read it."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,11 @@ import pytest
 from cookiecutter.exceptions import FailedHookException
 from pytest_cookies.plugin import Cookies
 from template import ROOT, TEMPLATE, Bake, Project, Refuse
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one worker more than there are cores, as many tests wait for what they have started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -43,15 +43,6 @@ DEPLOYED = """
     schedules: []
     work_pool: *work_pool
 """
-STATE = """
-import json, sys
-from {package} import orchestration
-orchestration.use_server()
-from prefect.client.orchestration import get_client
-with get_client(sync_client=True) as client:
-    runs = client.read_flow_runs()
-    print(json.dumps([[str(run.id), run.name, run.state_name, run.state.message] for run in runs]))
-"""
 
 
 FOREIGN = {"Origin": "http://example.org"}
@@ -108,7 +99,7 @@ class TestProcessDeployments:
     ) -> Iterator[Running]:
         """Set a project up, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
-        made = Running.copy_of(bake(notifications="slack"), folder, "3.13", "deployed")
+        made = Running.copy_of(bake(notifications="slack"), folder, "3.13")
         made.prepare()
         (made.path / ".env").write_text(f"NOTIFY_WEBHOOK_URL={told[0]}\n")
         (made.path / f"src/{made.package}/flows/waiting.py").write_text(WAITING)
@@ -131,15 +122,15 @@ class TestProcessDeployments:
         assert found, said
         return found[1]
 
-    def wait(self, deployed: Running, run: str, *states: str, seconds: float = 120) -> Any:  # noqa: ANN401 - JSON
-        """Wait until a run is in one of the states; return state and message."""
+    def wait(self, deployed: Running, run: str, *states: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait until a run is in one of the states; return it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            found = {key: (state, message) for key, _, state, message in deployed.ask(STATE)}
-            if found[run][0] in states:
-                return found[run]
+            for found in deployed.flow_runs(*states):
+                if found["id"] == run:
+                    return found
             time.sleep(1)
-        message = f"{found[run]} is none of {states} after {seconds} s"
+        message = f"{run} was in none of {states} within {seconds} s"
         raise AssertionError(message)
 
     def test_deploying_twice_changes_nothing(self, deployed: Running) -> None:
@@ -242,7 +233,7 @@ class TestProcessDeployments:
         try:
             fired = deployed.wait_for_scheduled_run(seconds=150)
             assert fired["state_name"] == "Completed", fired
-            assert self.wait(deployed, by_hand, "Completed", "Failed", "Crashed")[0] == "Completed"
+            assert self.wait(deployed, by_hand, "COMPLETED", "FAILED", "CRASHED")["state_name"] == "Completed"
             mlflow = deployed.ask(running.MLFLOW)
             assert (mlflow["status"], mlflow["champion"] in range(1, mlflow["versions"] + 1)) == (
                 "FINISHED",
@@ -252,12 +243,13 @@ class TestProcessDeployments:
             assert json.loads(deployed.uv("run", "dvc", "status", "--json")) == {}
             (deployed.path / "hold").touch()
             held = self.run_by_hand(deployed, "waiting")
-            self.wait(deployed, held, "Running")
+            self.wait(deployed, held, "RUNNING")
         finally:
             worker.send_signal(signal.SIGTERM)
             worker.communicate(timeout=60)
         assert worker.returncode == 0
-        assert self.wait(deployed, held, "Crashed", seconds=5)
+        # Sooner than the server would mark a run whose heartbeats have stopped.
+        assert self.wait(deployed, held, "CRASHED", seconds=30)
 
     def test_killed_run_is_marked_and_told_of_by_the_server(
         self, deployed: Running, told: tuple[str, list[str]]
@@ -267,29 +259,27 @@ class TestProcessDeployments:
         code = f"from {deployed.package} import orchestration; orchestration.use_server()\n"
         code += f"from prefect import tags\nfrom {deployed.package}.flows.waiting import waiting\n"
         code += f"with tags('{deployed.package}'): waiting()"
-        before = {run[0] for run in deployed.ask(STATE)}
+        before = {run["id"] for run in deployed.flow_runs("RUNNING")}
         flow = deployed.start(str(deployed.environment / "bin/python"), "-c", code)
         try:
-            end = time.monotonic() + 60
-            new: list[str] = []
+            end = time.monotonic() + 120
+            new: set[str] = set()
             while not new and time.monotonic() < end:
-                new = [
-                    run
-                    for run, _, state, _ in deployed.ask(STATE)
-                    if run not in before and state == "Running"
-                ]
+                new = {run["id"] for run in deployed.flow_runs("RUNNING")} - before
+                time.sleep(0.2)
+            [run] = new
         finally:
             flow.kill()
             flow.communicate()
-        state, message = self.wait(deployed, new[0], "Crashed", seconds=150)
-        assert (state, "heartbeats" in message) == ("Crashed", True)
+        crashed = self.wait(deployed, run, "CRASHED", seconds=150)
+        assert (crashed["state_name"], "heartbeats" in crashed["state"]["message"]) == ("Crashed", True)
         end = time.monotonic() + 30
         while not told[1] and time.monotonic() < end:
             time.sleep(0.5)
         [body] = told[1]
         blocks = json.loads(body)["blocks"]
         assert blocks[0]["text"]["text"] == "waiting: Crashed"
-        assert f"/runs/flow-run/{new[0]}|" in body
+        assert f"/runs/flow-run/{run}|" in body
 
 
 @pytest.mark.parametrize("deployment", [choice for choice in CHOICES["deployment"] if choice != "process"])

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,12 @@ def search(project: Running, where: str) -> Any:  # noqa: ANN401 - JSON
     return project.ask(SEARCH, where)
 
 
+@cache
+def by_threads(project: Running) -> Any:  # noqa: ANN401 - JSON
+    """Return what threads have tried, to which the others are compared."""
+    return search(project, "threads")
+
+
 def search_interrupted(project: Running, where: str, interrupt: Callable[[], None]) -> Any:  # noqa: ANN401 - JSON
     """Search afresh, do something when four candidates have ended, and return what was tried."""
     shutil.rmtree(project.path / ".prefect/storage")
@@ -191,7 +198,7 @@ class TestDask:
         ended = project.ask(TASKS)
         assert len(ended) == 24
         assert set(ended) <= {"Completed", "Cached"}
-        assert tried == search(project, "threads")
+        assert tried == by_threads(project)
 
     def test_scheduler_that_is_gone_is_a_sentence(self, project: Running) -> None:
         shutil.rmtree(project.path / ".prefect/storage")
@@ -216,8 +223,9 @@ class TestRay:
         """Set a project up."""
         return set_up(bake, tmp_path_factory.mktemp("running"), "ray")
 
-    @pytest.fixture
-    def _head(self, project: Running) -> Iterator[None]:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def _head(cls, project: Running) -> Iterator[None]:
         """Run the head, and let .env name it."""
         port = str(free_port())
         # Its sockets lie there, and a socket's path is at most 107 characters long.
@@ -254,7 +262,7 @@ class TestRay:
     def test_training_searches_as_threads_do(self, project: Running) -> None:
         project.make("train")
         assert project.ask(TASKS) == ["Completed"] * 24
-        assert search(project, "ray") == search(project, "threads")
+        assert search(project, "ray") == by_threads(project)
 
     @pytest.mark.usefixtures("_head")
     def test_killed_worker_loses_nothing(self, project: Running) -> None:
@@ -274,4 +282,4 @@ class TestRay:
         ended = project.ask(TASKS)
         assert len(ended) == 24
         assert set(ended) <= {"Completed", "Cached"}
-        assert tried == search(project, "threads")
+        assert tried == by_threads(project)

@@ -94,6 +94,7 @@ class TestFaults:
     """A project that has trained once, and then meets one fault after the other."""
 
     versions: ClassVar[int] = 1
+    killed: ClassVar[int] = 0
     impatient: ClassVar[dict[str, str]] = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
     @pytest.fixture(scope="class")
@@ -129,7 +130,7 @@ class TestFaults:
     def left(self, project: Running) -> dict[str, Any]:
         """Look into the databases of Prefect and MLflow, which takes no time."""
         return {
-            "flows": rows(project, ".prefect/prefect.db", "SELECT state_name FROM flow_run"),
+            "flows": rows(project, ".prefect/prefect.db", "SELECT state_name FROM flow_run ORDER BY rowid"),
             "runs": rows(project, "mlflow.db", "SELECT status FROM runs"),
             "versions": len(rows(project, "mlflow.db", "SELECT version FROM model_versions")),
         }
@@ -165,9 +166,18 @@ class TestFaults:
         lock = (project.path / "dvc.lock").read_bytes()
         assert self.fail(project, task, fault).returncode == -9
         assert (project.path / "dvc.lock").read_bytes() == lock
+        left = self.left(project)
+        # Each has recorded the end of the one before, and gets as far at least.
+        *before, _ = left["flows"]
+        assert set(before) <= {"Completed", "Crashed"}
+        assert before.count("Crashed") == self.killed
+        assert left["runs"].count("RUNNING") <= 1
         # A version is registered whole, or not at all.
-        whole = int((task, fault) == ("register", "killed after"))
-        assert self.complete(project, made=whole + 1)["flows"].count("Crashed") > 0
+        assert left["versions"] == self.versions + ((task, fault) == ("register", "killed after"))
+        TestFaults.killed, TestFaults.versions = self.killed + 1, left["versions"]
+
+    def test_training_after_those_killed_completes(self, project: Running) -> None:
+        assert self.complete(project, made=1)["flows"].count("Crashed") == self.killed
 
     def test_full_disk_is_said_and_nothing_is_lost(self, project: Running) -> None:
         failed = self.fail(project, "train", "disk full")
@@ -176,7 +186,7 @@ class TestFaults:
         assert "Failed" in self.complete(project, made=1)["flows"]
 
     def test_server_that_goes_away_takes_nothing_along(self, project: Running) -> None:
-        failed = self.fail(project, "train", "server gone")
+        failed = self.fail(project, "train", "server gone", PREFECT_CLIENT_MAX_RETRIES="1")
         assert failed.returncode == 1
         assert re.search(r"The Prefect API at http://127\.0\.0\.1:\d+/api went away", failed.stderr)
         assert "Traceback" not in failed.stderr

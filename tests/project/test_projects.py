@@ -35,7 +35,7 @@ class Projects:
 
     problem: str
 
-    @pytest.fixture(scope="class", params=CHOICES["python_version"])
+    @pytest.fixture(scope="class")
     @classmethod
     def project(
         cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
@@ -94,12 +94,15 @@ class Projects:
         assert project.versions() == 1
 
 
+@pytest.mark.parametrize("project", PYTHONS, indirect=True, scope="class")
 class TestClassification(Projects):
     """The default project."""
 
     problem = "classification"
 
 
+# The other way round, so that two workers do not fill mypy's cache of one Python at the same time.
+@pytest.mark.parametrize("project", PYTHONS[::-1], indirect=True, scope="class")
 class TestRegression(Projects):
     """The other problem."""
 

@@ -106,16 +106,26 @@ class TestS3:
 class TestOtherRemotes:
     """The other storages, of which Google's is emulated without its keys."""
 
-    @pytest.mark.parametrize("kind", SERVED)
-    def test_what_was_pushed_comes_back_in_a_clone(self, bake: Bake, tmp_path: Path, kind: str) -> None:
-        project = Running.copy_of(bake(data_remote=kind), tmp_path, "3.12")
-        project.make("setup")
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(
+        cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
+    ) -> Running:
+        """Set up a project whose remote is of the kind."""
+        folder = tmp_path_factory.mktemp("running")
+        made = Running.copy_of(bake(data_remote=request.param), folder, "3.12")
+        made.make("setup")
+        return made
+
+    @pytest.mark.parametrize(
+        ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"
+    )
+    def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str, tmp_path: Path) -> None:
         with SERVED[kind](project) as told:
             push_and_pull(project, tmp_path / "clone", **told)
 
-    def test_google_out_of_reach_is_a_sentence(self, bake: Bake, tmp_path: Path) -> None:
-        project = Running.copy_of(bake(data_remote="gcs"), tmp_path, "3.12")
-        project.make("setup")
+    @pytest.mark.parametrize("project", ["gcs"], indirect=True, scope="class")
+    def test_google_out_of_reach_is_a_sentence(self, project: Running) -> None:
         nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
         (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")
         assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0

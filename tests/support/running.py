@@ -235,17 +235,21 @@ class Running(NamedTuple):
         """Count the registered versions."""
         return len(self.rows("mlflow.db", "SELECT version FROM model_versions"))
 
+    def flow_runs(self, *states: str) -> list[dict[str, Any]]:
+        """Ask the server of `ui` for the flow runs that are in one of the states."""
+        url, password = (self.path / ".prefect/server.url").read_text(encoding="utf-8").split()
+        query = {"flow_runs": {"state": {"type": {"any_": states}}}}
+        status, said = ask(f"{url}/flow_runs/filter", query, Authorization=basic(password))
+        assert status == 200, said
+        return list(json.loads(said))
+
     def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
         """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
-        url, password = (self.path / ".prefect/server.url").read_text(encoding="utf-8").split()
-        query = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            status, said = ask(f"{url}/flow_runs/filter", query, Authorization=basic(password))
-            assert status == 200, said
-            ended = [run for run in json.loads(said) if run["auto_scheduled"]]
+            ended = [run for run in self.flow_runs("COMPLETED", "FAILED", "CRASHED") if run["auto_scheduled"]]
             if ended:
-                return dict(ended[0])
+                return ended[0]
             time.sleep(1)
         message = f"no scheduled run has ended within {seconds} s"
         raise AssertionError(message)

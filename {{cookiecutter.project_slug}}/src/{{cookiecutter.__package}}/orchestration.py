@@ -163,6 +163,9 @@ def one_sentence(record: logging.LogRecord) -> bool:
     from httpx import TransportError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
 
     fault: Any = record.exc_info[1] if record.exc_info else None
+    # Where Prefect asks for a slot of a concurrency limit, it wraps the lost connection in an error of its own.
+    if isinstance(cause := getattr(fault, "__cause__", None), TransportError):
+        fault = cause
     if isinstance(fault, ProjectError | TransportError):
         record.msg, record.args, record.exc_info = str(fault), (), None
     return True
