@@ -22,25 +22,26 @@ pl.select(*noise).with_columns(y=pl.format("class {}", kind)).write_parquet("row
 # An earlier search has had the workers import all.
 CODE = """
 import json, sys, time
-from penguin_model import orchestration
+from penguin_model.ops.orchestration.session import api
 
 def timed(work, count):
     start = time.perf_counter()
     assert len(work()) == count
     return time.perf_counter() - start
 
-with orchestration.api() as session:
+with api() as session:
     from joblib import Parallel, delayed
     from prefect import flow, task, unmapped
     from penguin_model import tracking
-    from penguin_model.contract import read_contract
+    from penguin_model.ops.settings import read_contract
     from penguin_model.flows import search
-    from penguin_model.flows.policies import File
-    from penguin_model.flows.training import TRAINING
-    from penguin_model.params import Model, Search, read_params
-    from penguin_model.predictor import Recipe
-    from penguin_model.steps.search import candidates
-    from penguin_model.task_runner import task_runner
+    from penguin_model.ops.files import File
+    from penguin_model.ops.paths import TRAINING
+    from penguin_model.config import Model, Search
+    from penguin_model.ops.settings import read_params
+    from penguin_model.model.predictor import Recipe
+    from penguin_model.steps.search import draw_candidates
+    from penguin_model.ops.orchestration.task_runner import task_runner
 
     workers, tasks, tries, trees = json.loads(sys.argv[1])
     training = File.at(TRAINING)
@@ -79,8 +80,8 @@ with orchestration.api() as session:
     trial = search.Trial(recipe=recipe, model=forest, split=params.split, folds=5, metric=params.gate.metric)
     bare = lambda tried: list(Parallel(n_jobs=workers)(
         delayed(search.try_candidate.fn)(one, training, trial) for one in tried))
-    bare(candidates(params.search, 3)[:2 * workers])
-    compared = timed(lambda: bare(candidates(params.search, 2)), tries)
+    bare(draw_candidates(params.search, 3)[:2 * workers])
+    compared = timed(lambda: bare(draw_candidates(params.search, 2)), tries)
 print(json.dumps([each, tries / searched * 60, tries / compared * 60]))
 """
 

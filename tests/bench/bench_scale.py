@@ -33,11 +33,11 @@ STEPS = """
 import time
 from pathlib import Path
 from prefect.logging import disable_run_logger
-from penguin_model.contract import read_contract
+from penguin_model.ops.settings import read_contract
 from penguin_model.flows import training
-from penguin_model.flows.policies import File
-from penguin_model.params import read_params
-from penguin_model.predictor import Recipe
+from penguin_model.ops.files import File
+from penguin_model.ops.settings import read_params
+from penguin_model.model.predictor import Recipe
 params, contract = read_params(), read_contract()
 start = time.perf_counter()
 with disable_run_logger():
@@ -80,11 +80,11 @@ TASK = """
 import time
 from pathlib import Path
 from prefect.logging import disable_run_logger
-from penguin_model.contract import read_contract
+from penguin_model.ops.settings import read_contract
 from penguin_model.flows import training
-from penguin_model.flows.policies import File
-from penguin_model.params import read_params
-from penguin_model.predictor import Recipe
+from penguin_model.ops.files import File
+from penguin_model.ops.settings import read_params
+from penguin_model.model.predictor import Recipe
 params = read_params()
 recipe = Recipe.of(params, read_contract())
 learned = File.at(training.TRAINING)
@@ -96,8 +96,8 @@ print(time.perf_counter() - start)
 TRAIN = """
 import time
 start = time.perf_counter()
-from penguin_model import orchestration
-with orchestration.api() as session:
+from penguin_model.ops.orchestration.session import api
+with api() as session:
     from penguin_model.flows.training import training
     with session():
         training()

@@ -256,7 +256,7 @@ class TestProcessDeployments:
     ) -> None:
         told[1].clear()
         (deployed.path / "hold").touch()
-        code = f"from {deployed.package} import orchestration; orchestration.use_server()\n"
+        code = f"from {deployed.package}.ops.orchestration.session import use_server; use_server()\n"
         code += f"from prefect import tags\nfrom {deployed.package}.flows.waiting import waiting\n"
         code += f"with tags('{deployed.package}'): waiting()"
         before = {run["id"] for run in deployed.flow_runs("RUNNING")}

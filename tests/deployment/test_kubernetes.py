@@ -16,8 +16,8 @@ RENDER = """if True:
     from pathlib import Path
     from uuid import uuid4
     os.environ.update(IMAGE="registry/own:1", MLFLOW_TRACKING_URI="http://mlflow:5000")
-    from {package} import orchestration
-    with orchestration.api() as session, session():
+    from {package}.ops.orchestration.session import api
+    with api() as session, session():
         import asyncio
         from prefect.client.schemas.objects import FlowRun
         from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration as Configuration

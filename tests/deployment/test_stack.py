@@ -227,7 +227,7 @@ class TestStack:
         assert image.run([project.answers["project_slug"], "--help"])
         image.run(["dvc", "pull", "--quiet", "--allow-missing"])
         assert image.path("data/raw/penguins.csv").exists()
-        commit = f"from {project.answers['__package']} import versioning; print(versioning.code())"
+        commit = f"from {project.answers['__package']}.ops.versioning import git; print(git.code())"
         assert image.run(["python", "-c", commit], GIT_CEILING_DIRECTORIES="/").strip() == "0123abc"
 
     def test_wrong_passwords_are_refused(self, stack: tuple[Stack, Postgres]) -> None:

@@ -100,10 +100,10 @@ def test_ruff_finds_nothing(bake: Bake, answers: Answers) -> None:
 
 @pytest.mark.parametrize("name", ["compute", "notifications"])
 def test_the_chosen_variant_takes_the_place_of_the_standard(bake: Bake, name: str) -> None:
-    module = {"compute": "task_runner.py", "notifications": "notify.py"}[name]
+    module = {"compute": "ops/orchestration/task_runner.py", "notifications": "ops/notify/channel.py"}[name]
     for choice in CHOICES[name]:
         project = bake(**{name: choice})
-        path = next(path for path in project.answers["__variants"] if Path(path).name == module)
+        path = next(path for path in project.answers["__variants"] if path.endswith(module))
         source = PROJECT / "src/{{cookiecutter.__package}}" / module
         variant = source.with_stem(f"{source.stem}_{choice}")
         expected = variant if variant.exists() else source

@@ -36,18 +36,18 @@ gate:"""
 # The search alone, as the training flow runs it, on the project's own task runner or on threads.
 SEARCH = """if True:
     import json, sys
-    from {package} import orchestration
-    with orchestration.api() as session:
+    from {package}.ops.orchestration.session import api
+    with api() as session:
         from prefect import flow
         from prefect.task_runners import ThreadPoolTaskRunner
         from {package} import tracking
-        from {package}.contract import read_contract
-        from {package}.flows.policies import File
+        from {package}.ops.settings import read_contract
+        from {package}.ops.files import File
         from {package}.flows.search import search_parameters
-        from {package}.flows.training import TRAINING
-        from {package}.params import read_params
-        from {package}.predictor import Recipe
-        from {package}.task_runner import task_runner
+        from {package}.ops.paths import TRAINING
+        from {package}.ops.settings import read_params
+        from {package}.model.predictor import Recipe
+        from {package}.ops.orchestration.task_runner import task_runner
 
         @flow(task_runner=ThreadPoolTaskRunner(max_workers=2) if sys.argv[1] == "threads" else task_runner())
         def searching():
@@ -63,8 +63,8 @@ SEARCH = """if True:
 # What the last flow run's candidates became in Prefect, and in how many processes they ran.
 TASKS = """if True:
     import json
-    from {package} import orchestration
-    with orchestration.api() as session, session():
+    from {package}.ops.orchestration.session import api
+    with api() as session, session():
         from prefect.client.orchestration import get_client
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
         from prefect.client.schemas.sorting import FlowRunSort

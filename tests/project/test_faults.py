@@ -23,8 +23,9 @@ pytestmark = pytest.mark.slow
 FAULT = """
 import os, resource, signal, sys
 from pathlib import Path
-from {package} import cli, orchestration
-orchestration.configure()
+from {package} import cli
+from {package}.ops.orchestration import session
+session.configure()
 from prefect.task_engine import SyncTaskRunEngine
 call, replace = SyncTaskRunEngine.call_task_fn, Path.replace
 
@@ -64,8 +65,8 @@ cli.main()
 """
 ASKED = """
 import json
-from {package} import orchestration
-with orchestration.api() as session, session():
+from {package}.ops.orchestration.session import api
+with api() as session, session():
     from {package} import registry
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:

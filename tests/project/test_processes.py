@@ -21,8 +21,8 @@ SEARCH = {
 }
 SEARCHED = """
 import json
-from {package} import orchestration
-with orchestration.api() as session, session():
+from {package}.ops.orchestration.session import api
+with api() as session, session():
     from {package} import tracking
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
@@ -43,14 +43,15 @@ with orchestration.api() as session, session():
 FLOWS = "SELECT state_name FROM flow_run"
 SERVED = """
 import os, time
-from {package} import orchestration
-with orchestration.api() as session, session():
+from {package}.ops.orchestration.session import api
+with api() as session, session():
     print(os.environ["PREFECT_API_URL"], flush=True)
     time.sleep(999)
 """
 NO_SERVER = """
 import sys
-from {package} import cli, prefect_server
+from {package} import cli
+from {package}.ops.orchestration import prefect_server
 prefect_server.EMBEDDED["PREFECT_API_DATABASE_CONNECTION_URL"] = "nonsense"
 sys.argv = ["train", "train"]
 cli.main()

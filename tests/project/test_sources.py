@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 ROWS = "size,kind\n" + "".join(f"{number / 4},{'ab'[number % 2]}\n" for number in range(60))
 READS = """
 import json
-from {package} import orchestration
-with orchestration.api() as session, session():
+from {package}.ops.orchestration.session import api
+with api() as session, session():
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterName
     with get_client(sync_client=True) as client:
@@ -110,7 +110,7 @@ class TestSources:
         """Ask the project what its params.yaml says of the table, and for the number of its rows."""
         code = """if True:
             import json
-            from {package}.params import read_params
+            from {package}.ops.settings import read_params
             from {package}.settings import root
             from {package}.steps import ingest
             data = read_params().data

@@ -61,14 +61,14 @@ print("[]")
 TRIED = """
 import json, sys
 import mlflow, polars as pl, polars.selectors as cs
-from {package} import orchestration
-with orchestration.api() as session:
+from {package}.ops.orchestration.session import api
+with api() as session:
     from {package} import registry, tracking
     from {package}.adopting import Wish, adopt
-    from {package}.contract import read_contract
+    from {package}.ops.settings import read_contract
     from {package}.flows.training import training
-    from {package}.params import read_params
-    from {package}.predictor import Recipe
+    from {package}.ops.settings import read_params
+    from {package}.model.predictor import Recipe
     from {package}.settings import root
     from {package}.steps import ingest
     found = {{}}

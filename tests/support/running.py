@@ -30,8 +30,8 @@ DATABASES = (".prefect/prefect.db", "mlflow.db")
 # Questions for `Running.ask`; `Running.recorded` asks both.
 PREFECT = """
 import json, sys
-from {package} import orchestration
-with orchestration.api() as session, session():
+from {package}.ops.orchestration.session import api
+with api() as session, session():
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs()

@@ -88,7 +88,7 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def quick(trained, edited: Path, tmp_path: Path) -> Iterator[Path]:
     """Let the trainings of a test be quick, as they show what holds for any model; put back what the own one made."""
-    from penguin_model.params import read_params
+    from penguin_model.ops.settings import read_params
 
     made = ("data/processed", "models", "reports")
     for name in made:
@@ -104,9 +104,9 @@ def quick(trained, edited: Path, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
     """Serve Prefect's API for the flows of the tests."""
-    from penguin_model import orchestration
+    from penguin_model.ops.orchestration import session
 
-    with orchestration.api() as session, session():
+    with session.api() as session, session():
         yield
 
 
@@ -127,11 +127,12 @@ def champion(trained):
     """Load the champion as anybody would, from MLflow."""
     import mlflow
 
-    from penguin_model import tracking
+    from penguin_model.ops.settings import PACKAGE
+    from penguin_model.ops.tracking import runs
 
     assert trained.is_completed(), trained.message
-    tracking.connect()
-    return mlflow.pyfunc.load_model(f"models:/{tracking.NAME}@champion")
+    runs.connect()
+    return mlflow.pyfunc.load_model(f"models:/{PACKAGE}@champion")
 
 
 @pytest.fixture(scope="session")

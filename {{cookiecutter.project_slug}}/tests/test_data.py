@@ -3,10 +3,9 @@
 import polars as pl
 import pytest
 
-from penguin_model.contract import Contract, read_contract
-from penguin_model.params import read_params
-from penguin_model.predictor import Recipe
-from penguin_model.settings import root
+from penguin_model.config import Contract
+from penguin_model.model.predictor import Recipe
+from penguin_model.ops.settings import project_root, read_contract, read_params
 from penguin_model.steps import ingest, validate
 from penguin_model.steps.validate import ContractError
 
@@ -14,7 +13,7 @@ from penguin_model.steps.validate import ContractError
 @pytest.fixture
 def table() -> pl.LazyFrame:
     data = read_params().data
-    return ingest.read_table(root() / data.source, data.null_values, read_contract().types)
+    return ingest.read_table(project_root() / data.source, data.null_values, read_contract().types)
 
 
 def test_raw_table_keeps_the_contract(table):

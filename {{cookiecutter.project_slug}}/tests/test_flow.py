@@ -10,14 +10,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from ruamel.yaml import YAML
 
-from penguin_model import registry, tracking, versioning
-from penguin_model.contract import read_contract
 from penguin_model.errors import ProjectError
 from penguin_model.flows.training import training
-from penguin_model.flows.violations import VIOLATIONS
-from penguin_model.params import read_params
-from penguin_model.predictor import Recipe
-from penguin_model.settings import root
+from penguin_model.model.predictor import Recipe
+from penguin_model.ops.orchestration.violations import VIOLATIONS
+from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
+from penguin_model.ops.tracking import registry, runs
+from penguin_model.ops.versioning import git
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 
@@ -28,33 +27,37 @@ def test_every_step_completes(trained):
 
 
 def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
-    client = tracking.connect()
+    client = runs.connect()
     assert trained.result().alias == "champion"
     version = registry.get(trained.result().version)
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == trained.result().metrics == json.loads((root() / "reports/metrics.json").read_text())
+    assert (
+        run.data.metrics
+        == trained.result().metrics
+        == json.loads((project_root() / "reports/metrics.json").read_text())
+    )
     assert run.data.params["model.estimator"] == read_params().model.estimator
     for tags in (run.data.tags, version.tags):
         assert tags["prefect.flow_run_id"] == str(trained.state_details.flow_run_id)
         assert tags["git.commit"]
         source = read_params().data.source
-        assert tags[f"input.{source}"] == versioning.md5(root() / source)
-    files = client.get_model_version_download_uri(tracking.NAME, version.version).removeprefix("file://")
+        assert tags[f"input.{source}"] == git.md5(project_root() / source)
+    files = client.get_model_version_download_uri(PACKAGE, version.version).removeprefix("file://")
     recorded = json.loads(version.tags["dvc.lock"])["outs"]["models/pipeline.skops"]
-    assert recorded == versioning.md5(Path(files) / "data/models/pipeline.skops")
+    assert recorded == git.md5(Path(files) / "data/models/pipeline.skops")
     [dataset] = run.inputs.dataset_inputs
-    assert dataset.dataset.digest == versioning.md5(root() / read_params().data.source)
+    assert dataset.dataset.digest == git.md5(project_root() / read_params().data.source)
     assert (
         json.loads(dataset.dataset.profile)["num_rows"]
-        == pl.read_parquet(root() / "data/processed/table.parquet").height
+        == pl.read_parquet(project_root() / "data/processed/table.parquet").height
     )
     assert [tag.value for tag in dataset.tags] == ["training"]
     assert [file.path for file in client.list_artifacts(version.run_id, "plots")]
 
 
 def test_no_pickle_is_kept(trained):
-    files = [path.suffix for path in (root() / "mlartifacts").rglob("*") if path.is_file()]
+    files = [path.suffix for path in (project_root() / "mlartifacts").rglob("*") if path.is_file()]
     assert ".skops" in files
     assert not {".pkl", ".pickle", ".joblib"} & set(files)
 
@@ -66,8 +69,8 @@ def test_slice_that_is_no_column_is_refused(edited):
 
 
 def test_violated_contract_stops_the_run_before_anything_is_registered(trained, edited):
-    client = tracking.connect()
-    runs, before = client.search_runs(["1"]), len(client.search_model_versions(f"name = '{tracking.NAME}'"))
+    client = runs.connect()
+    earlier, before = client.search_runs(["1"]), len(client.search_model_versions(f"name = '{PACKAGE}'"))
     params, contract = read_params(), YAML(typ="safe").load(edited / "contract.yaml")
     # Whatever the target is, it is not this.
     contract["columns"][params.data.target] = {"type": "string", "nullable": True, "allowed": ["nothing"]}
@@ -78,9 +81,9 @@ def test_violated_contract_stops_the_run_before_anything_is_registered(trained, 
     with pytest.raises(ProjectError, match=r"breaks 'allowed: nothing' in \d+ row\(s\), for example '") as violation:
         state.result()
     assert params.data.target in str(violation.value)
-    assert len(client.search_model_versions(f"name = '{tracking.NAME}'")) == before
-    assert len(client.search_runs(["1"])) == len(runs)
-    kept = pl.read_parquet(root() / VIOLATIONS)
+    assert len(client.search_model_versions(f"name = '{PACKAGE}'")) == before
+    assert len(client.search_runs(["1"])) == len(earlier)
+    kept = pl.read_parquet(project_root() / VIOLATIONS)
     assert kept["breaks"].str.contains("allowed: nothing").all()
     with get_client(sync_client=True) as api:
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))

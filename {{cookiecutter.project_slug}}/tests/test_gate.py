@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from penguin_model.config import Gate
 from penguin_model.errors import ProjectError
-from penguin_model.params import Gate
-from penguin_model.steps import promote
+from penguin_model.steps import gate
 from penguin_model.steps.evaluate import Predictions
-from penguin_model.steps.promote import Judged, Slice, Unjudged
+from penguin_model.steps.gate import Evaluation, NotComparable, Slice
 
-OTHER = Unjudged("it predicts another column", replaced=True)
-BROKEN = Unjudged("it cannot be loaded", replaced=False)
+OTHER = NotComparable("it predicts another column", replaced=True)
+BROKEN = NotComparable("it cannot be loaded", replaced=False)
 
 
 @pytest.mark.parametrize(
@@ -47,44 +47,46 @@ BROKEN = Unjudged("it cannot be loaded", replaced=False)
 )
 def test_gate_decides_and_says_why(gate, new, old, alias, reason):
     metric = gate["metric"]
-    champion = Judged({metric: old}) if isinstance(old, float) else old
-    decision = promote.decide(Gate(**gate), Judged({metric: new}), champion)
+    champion = Evaluation({metric: old}) if isinstance(old, float) else old
+    decision = gate.decide(Gate(**gate), Evaluation({metric: new}), champion)
     assert decision.alias == alias
     assert reason in decision.reason
 
 
 @pytest.mark.parametrize(("metric", "new", "dummy"), [("accuracy", 0.6, 0.62), ("rmse", 3.0, 3.0), ("r2", -0.1, 0.0)])
 def test_model_that_does_not_beat_the_dummy_is_no_champion_unless_it_may(metric, new, dummy):
-    judged = Judged({metric: new, f"dummy.{metric}": dummy})
+    judged = Evaluation({metric: new, f"dummy.{metric}": dummy})
     for champion in (
         None,
-        Judged({metric: new - 1 if metric != "rmse" else new + 1}),
-        Unjudged("it predicts another column", replaced=True),
+        Evaluation({metric: new - 1 if metric != "rmse" else new + 1}),
+        NotComparable("it predicts another column", replaced=True),
     ):
-        decision = promote.decide(Gate(metric=metric), judged, champion)
+        decision = gate.decide(Gate(metric=metric), judged, champion)
         assert decision.alias == "challenger"
         assert f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy" in decision.reason
-        allowed = promote.decide(Gate(metric=metric, allow_worse_than_dummy=True), judged, champion)
+        allowed = gate.decide(Gate(metric=metric, allow_worse_than_dummy=True), judged, champion)
         assert allowed.alias == "champion"
 
 
 def test_metric_that_the_model_does_not_give_is_one_sentence():
     with pytest.raises(ProjectError, match=r"gate\.metric is 'log_loss', which .* does not give; it gives accuracy"):
-        promote.decide(Gate(metric="log_loss"), Judged({"accuracy": 1.0}), None)
+        gate.decide(Gate(metric="log_loss"), Evaluation({"accuracy": 1.0}), None)
 
 
 @pytest.mark.parametrize(("metric", "fall"), [("accuracy", -0.2), ("rmse", 0.2)])
 def test_no_slice_may_fall(metric, fall):
     gate = Gate(metric=metric, slices=["island"])
-    old = Judged({metric: 0.5}, {"island a": Slice(30, 0.5), "island b": Slice(40, 0.5), "island c": Slice(3, None)})
-    better = Judged({metric: 0.5 - fall}, {**old.slices, "island a": Slice(30, 0.5 - fall)})
-    decision = promote.decide(gate, better, old)
+    old = Evaluation(
+        {metric: 0.5}, {"island a": Slice(30, 0.5), "island b": Slice(40, 0.5), "island c": Slice(3, None)}
+    )
+    better = Evaluation({metric: 0.5 - fall}, {**old.slices, "island a": Slice(30, 0.5 - fall)})
+    decision = gate.decide(gate, better, old)
     assert decision.alias == "champion"
     assert decision.reason.endswith(
         "falls in none of 2 slices; not compared, for want of 20 rows or of a class: island c (3 rows)"
     )
-    uneven = Judged(better.metrics, {**better.slices, "island b": Slice(40, 0.5 + fall)})
-    decision = promote.decide(gate, uneven, old)
+    uneven = Evaluation(better.metrics, {**better.slices, "island b": Slice(40, 0.5 + fall)})
+    decision = gate.decide(gate, uneven, old)
     assert decision.alias == "challenger"
     assert f"for island b (40 rows) it falls from 0.5 to {0.5 + fall:.6g}" in decision.reason
 
@@ -94,7 +96,7 @@ def test_slices_are_the_categories_with_enough_rows():
     truth = np.array(["x", "y"] * 30)
     predicted = truth.copy()
     predicted[:25] = "x"
-    chances = np.where(predicted[:, None] == ["x", "y"], 0.9, 0.1)
-    made = Predictions(truth, predicted, np.array(["x", "y"]), chances)
-    found = promote.slices("classification", Gate(metric="accuracy", slices=["kind"]), rows, made)
+    probabilities = np.where(predicted[:, None] == ["x", "y"], 0.9, 0.1)
+    made = Predictions(truth, predicted, np.array(["x", "y"]), probabilities)
+    found = gate.slices("classification", Gate(metric="accuracy", slices=["kind"]), rows, made)
     assert found == {"kind a": Slice(25, 13 / 25), "kind missing": Slice(30, 1.0), "kind rare": Slice(5, None)}

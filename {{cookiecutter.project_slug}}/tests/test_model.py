@@ -9,21 +9,21 @@ from polars import selectors
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
-from penguin_model.contract import Contract, read_contract
+from penguin_model.config import Contract, Data, Gate
 from penguin_model.errors import ProjectError
-from penguin_model.params import Data, Gate, read_params
-from penguin_model.predictor import Predictor, Recipe
-from penguin_model.settings import root
-from penguin_model.steps import evaluate, ingest, promote, train
-from penguin_model.steps.promote import Judged
+from penguin_model.model import casting
+from penguin_model.model.predictor import Predictor, Recipe
+from penguin_model.ops.settings import project_root, read_contract, read_params
+from penguin_model.steps import evaluate, gate, ingest, train
+from penguin_model.steps.gate import Evaluation
 
 
 @pytest.fixture(scope="module")
 def raw(champion) -> pl.DataFrame:
     """Return raw rows, as the contract types them and without the target."""
     params, contract = read_params(), read_contract()
-    table = ingest.read_table(root() / params.data.source, params.data.null_values, contract.types)
-    rows = ingest.conform(table, contract).drop(params.data.target).collect()
+    table = ingest.read_table(project_root() / params.data.source, params.data.null_values, contract.types)
+    rows = casting.conform(table, contract).drop(params.data.target).collect()
     # MLflow takes whole numbers that may be missing like pandas has them, also where none is missing.
     missing = [name for name in rows.columns if contract.columns[name].nullable]
     return rows.with_columns((selectors.by_name(missing) & selectors.integer()).cast(pl.Float64))
@@ -41,8 +41,8 @@ def test_learns_what_can_be_learned():
     for model in (pipeline, dummy):
         fitted = model.fit(rows[:300], target[:300].to_numpy())
         made = evaluate.predict(fitted, rows[300:], target[300:])
-        judged.append(Judged(evaluate.metrics(params.data.problem, made)))
-    assert promote.decide(Gate(metric=params.gate.metric), *judged).alias == "champion"
+        judged.append(Evaluation(evaluate.metrics(params.data.problem, made)))
+    assert gate.decide(Gate(metric=params.gate.metric), *judged).alias == "champion"
 
 
 def test_same_input_same_output(champion, raw):
@@ -57,7 +57,7 @@ def test_one_row_at_a_time_predicts_what_a_batch_does(champion, raw):
 
 
 def test_a_missing_value_does_not_break_it(raw):
-    predictor = Predictor.load(root() / "models")
+    predictor = Predictor.load(project_root() / "models")
     inputs = predictor.recipe.inputs.columns
     for name in [name for name, column in inputs.items() if column.nullable][:20]:
         rows = raw.head(3).with_columns(pl.lit(None, raw.schema[name]).alias(name))
@@ -74,17 +74,17 @@ def test_a_value_of_the_wrong_type_is_refused_in_a_sentence():
 
 
 def test_rows_without_a_required_column_are_refused(champion, raw):
-    inputs = Predictor.load(root() / "models").recipe.inputs.columns
+    inputs = Predictor.load(project_root() / "models").recipe.inputs.columns
     for name in [name for name, column in inputs.items() if not column.nullable][:1]:
         with pytest.raises(Exception, match=re.escape(name)):
             champion.predict(raw.drop(name).to_pandas())
 
 
 def test_probabilities_add_up(raw, champion):
-    predictor = Predictor.load(root() / "models")
+    predictor = Predictor.load(project_root() / "models")
     if read_params().data.problem == "classification":
-        chances = predictor.predict(raw, {"probabilities": True})
-        assert np.allclose(chances.sum(axis=1), 1)
-        assert (chances.columns[chances.to_numpy().argmax(axis=1)] == predictor.predict(raw)).all()
+        probabilities = predictor.predict(raw, {"probabilities": True})
+        assert np.allclose(probabilities.sum(axis=1), 1)
+        assert (probabilities.columns[probabilities.to_numpy().argmax(axis=1)] == predictor.predict(raw)).all()
     else:
         assert np.isfinite(predictor.predict(raw)).all()

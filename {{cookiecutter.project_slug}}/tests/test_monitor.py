@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from penguin_model.steps import monitor
+from penguin_model.steps import drift
 
 RANDOM = np.random.default_rng(0)
 
@@ -23,27 +23,27 @@ def table(rows: int, shift: float = 0.0, missing: float = 0.0, kinds: str = "abc
     )
 
 
-KNOWN = monitor.profile(table(5000))
+KNOWN = drift.profile(table(5000))
 
 
 @pytest.mark.parametrize("rows", [10, 100, 5000])
 def test_rows_of_the_same_origin_have_not_drifted(rows):
-    assert monitor.worst(monitor.compare(table(rows), KNOWN, 0.2)) == {}
+    assert drift.worst(drift.compare(table(rows), KNOWN, 0.2)) == {}
 
 
 @pytest.mark.parametrize(
     ("change", "column"), [({"shift": 1}, "number"), ({"missing": 0.5}, "number"), ({"kinds": "abx"}, "kind")]
 )
 def test_what_has_drifted_is_told(change, column):
-    drifts = monitor.compare(table(1000, **change), KNOWN, 0.2)
-    assert list(monitor.worst(drifts)) == [column] == [drifts[0].column]
+    drifts = drift.compare(table(1000, **change), KNOWN, 0.2)
+    assert list(drift.worst(drifts)) == [column] == [drifts[0].column]
 
 
 def test_profile_counts_every_row_once_and_survives_json():
-    again = monitor.Profile.model_validate_json(KNOWN.model_dump_json(exclude_none=True))
+    again = drift.Profile.model_validate_json(KNOWN.model_dump_json(exclude_none=True))
     assert again == KNOWN
     assert {sum(column.counts) for column in KNOWN.root.values()} == {5000}
 
 
 def test_threshold_says_what_is_allowed():
-    assert monitor.worst(monitor.compare(table(1000, shift=1), KNOWN, 100)) == {}
+    assert drift.worst(drift.compare(table(1000, shift=1), KNOWN, 100)) == {}

@@ -10,23 +10,15 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from sklearn import metrics as skm
 
-from penguin_model import tracking
-from penguin_model.contract import Contract
+from penguin_model.config import Contract, Params
 from penguin_model.errors import ProjectError
-from penguin_model.params import Params, read_params
-from penguin_model.settings import root
-from penguin_model.steps import (
-    curves,
-    evaluate,
-    intervals,
-    plots,
-    report,
-    slices,
-    train,
-)
+from penguin_model.ops.settings import PACKAGE, project_root, read_params
+from penguin_model.ops.tracking import runs
+from penguin_model.report import curves, intervals, page, plots, slices
+from penguin_model.report.importance import importance
+from penguin_model.steps import evaluate, train
 from penguin_model.steps.evaluate import Predictions
-from penguin_model.steps.importance import importance
-from penguin_model.steps.search import Tried
+from penguin_model.steps.search import Candidate
 
 RANDOM = np.random.default_rng(0)
 TREE = {"classification": "sklearn.tree.DecisionTreeClassifier", "regression": "sklearn.tree.DecisionTreeRegressor"}
@@ -37,11 +29,14 @@ def predictions(truth, seed: int = 0) -> Predictions:
     random = np.random.default_rng(seed)
     truth = np.array(truth)
     classes = np.unique(truth)
-    chances = random.dirichlet(np.ones(len(classes)), len(truth)) + (truth[:, None] == classes)
-    chances = np.round(10 * chances) + 1  # so that there are ties
-    chances /= chances.sum(axis=1, keepdims=True)
+    probabilities = random.dirichlet(np.ones(len(classes)), len(truth)) + (truth[:, None] == classes)
+    probabilities = np.round(10 * probabilities) + 1  # so that there are ties
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     return Predictions(
-        truth, classes[(chances + random.normal(0, 0.3, chances.shape)).argmax(axis=1)], classes, chances
+        truth,
+        classes[(probabilities + random.normal(0, 0.3, probabilities.shape)).argmax(axis=1)],
+        classes,
+        probabilities,
     )
 
 
@@ -57,11 +52,11 @@ def params(problem: str, target: str = "y", **model) -> Params:
     )
 
 
-def page(problem: str, made: Predictions, folder, table: pl.DataFrame | None = None, tried=()) -> report.Findings:
+def page(problem: str, made: Predictions, folder, table: pl.DataFrame | None = None, tried=()) -> page.Findings:
     """Draw and write everything about these predictions."""
     found = evaluate.metrics(problem, made)
     rows = pl.DataFrame({"a": range(len(made.truth))}) if table is None else table
-    findings = report.Findings(
+    findings = page.Findings(
         name="name",
         params=params(problem),
         contract=Contract.model_validate({"columns": {"a": {"type": "string", "allowed": ["<x>", "y"]}}}),
@@ -78,7 +73,7 @@ def page(problem: str, made: Predictions, folder, table: pl.DataFrame | None = N
     plots.draw(problem, made, [], folder)
     plots.draw_search(tried, "f1_macro", folder)
     curves.write(problem, made, folder / "curves")
-    (folder / "report.html").write_text(report.render(findings, folder))
+    (folder / "report.html").write_text(page.render(findings, folder))
     for plot in folder.glob("*.svg"):
         ET.parse(plot)  # noqa: S314 - drawn above
     return findings
@@ -118,7 +113,7 @@ def test_curves_are_scikit_learns():
     made = predictions(["x", "y"] * 40)
     found = curves.per_class(made, curves.roc)
     assert list(found) == ["y"]
-    assert found["y"].area == pytest.approx(skm.roc_auc_score(made.truth == "y", made.chances[:, 1]))
+    assert found["y"].area == pytest.approx(skm.roc_auc_score(made.truth == "y", made.probabilities[:, 1]))
     three = curves.per_class(predictions(["x", "y", "z"] * 30), curves.precision_recall)
     assert list(three) == ["x", "y", "z"]
     said = curves.calibration("regression", Predictions(np.arange(100.0), np.arange(100.0), None, None))
@@ -158,7 +153,10 @@ def test_tiny_holdout_is_said_to_be_one(rows, tmp_path):
         "regression": Predictions(np.arange(rows) + 0.5, np.arange(rows) * 1.0, None, None),
     }.items():
         part = Predictions(
-            made.truth, made.predicted[:rows], made.classes, None if made.chances is None else made.chances[:rows]
+            made.truth,
+            made.predicted[:rows],
+            made.classes,
+            None if made.probabilities is None else made.probabilities[:rows],
         )
         said = page(problem, part, tmp_path / problem)
         assert said.intervals == {}
@@ -171,7 +169,7 @@ def test_class_that_the_holdout_lacks_or_the_model_does_not_know_is_named(tmp_pa
     lacking = Predictions(
         *(column[made.truth != "z"] for column in (made.truth, made.predicted)),
         made.classes,
-        made.chances[made.truth != "z"],
+        made.probabilities[made.truth != "z"],
     )
     said = page("classification", lacking, tmp_path / "lacking")
     assert "lack 1 class(es): z; roc_auc is undefined" in said.notes[0]
@@ -185,15 +183,20 @@ def test_class_that_the_holdout_lacks_or_the_model_does_not_know_is_named(tmp_pa
 
 
 def test_model_without_chances_has_no_curves(tmp_path):
-    said = page("classification", predictions(["x", "y"] * 20)._replace(chances=None), tmp_path)
-    assert "gives no chances" in said.notes[0]
+    said = page("classification", predictions(["x", "y"] * 20)._replace(probabilities=None), tmp_path)
+    assert "gives no probabilities" in said.notes[0]
     assert {plot.name for plot in tmp_path.glob("*.svg")} == {"confusion_matrix.svg"}
 
 
 def test_many_classes_and_odd_names_are_drawn(tmp_path):
     labels = [f"<b>{number}</b> & $x_1$ 漢字 and a long way to go" for number in range(60)]
-    tried = [Tried({"C": 0.001, "p": None}, [0.1, 0.2]), Tried({"C": 1.0, "p": "<l2>"}, [0.5, 0.6], chosen=True)]
-    page("classification", predictions(labels * 5), tmp_path, tried=[*tried, Tried({"C": -1.0, "p": 1}, [], "<why>")])
+    tried = [
+        Candidate({"C": 0.001, "p": None}, [0.1, 0.2]),
+        Candidate({"C": 1.0, "p": "<l2>"}, [0.5, 0.6], chosen=True),
+    ]
+    page(
+        "classification", predictions(labels * 5), tmp_path, tried=[*tried, Candidate({"C": -1.0, "p": 1}, [], "<why>")]
+    )
     assert {plot.stem for plot in tmp_path.glob("*.svg")} == {
         "confusion_matrix",
         "roc",
@@ -215,7 +218,7 @@ def test_drawn_again_it_is_the_same(tmp_path):
 
 
 def test_projects_report_says_all_and_loads_nothing(trained):
-    text = (root() / "reports/report.html").read_text()
+    text = (project_root() / "reports/report.html").read_text()
     plain = re.sub(r'src="data:[^"]+"', "", text)
     assert not re.search(r"(src|href)=|https?://|url\(|@import", plain)
     asked = read_params()
@@ -229,18 +232,18 @@ def test_projects_report_says_all_and_loads_nothing(trained):
         "(MD5)",
     ):
         assert said in plain
-    drawn = {plot.name for plot in (root() / "reports/plots").iterdir()}
+    drawn = {plot.name for plot in (project_root() / "reports/plots").iterdir()}
     assert text.count("data:image/svg+xml") == len(drawn)
     expected = {"confusion_matrix.svg", "roc.svg"} if asked.data.problem == "classification" else {"residuals.svg"}
     assert expected | {"calibration.svg"} <= drawn
-    assert pl.read_csv(root() / "reports/series/curves/calibration.csv").columns == ["x", "y"]
+    assert pl.read_csv(project_root() / "reports/series/curves/calibration.csv").columns == ["x", "y"]
 
 
 def test_report_is_linked_in_prefect_and_kept_in_mlflow(trained):
     with get_client(sync_client=True) as client:
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[trained.state_details.flow_run_id]))
         [link] = [one for one in client.read_artifacts(artifact_filter=of_run) if one.key == "report"]
-    client = tracking.connect()
-    run_id = client.get_model_version(tracking.NAME, str(trained.result().version)).run_id
+    client = runs.connect()
+    run_id = client.get_model_version(PACKAGE, str(trained.result().version)).run_id
     assert client.get_run(run_id).info.artifact_uri + "/report.html" in link.data
     assert "report.html" in {file.path for file in client.list_artifacts(run_id)}

@@ -4,10 +4,11 @@ import pytest
 from conftest import change
 from ruamel.yaml import YAML
 
+from penguin_model.config import Search
 from penguin_model.errors import ProjectError
-from penguin_model.params import Search, read_params
+from penguin_model.ops.settings import read_params
 from penguin_model.steps import search, train
-from penguin_model.steps.search import Tried
+from penguin_model.steps.search import Candidate
 
 
 def test_few_combinations_are_all_tried_and_many_are_drawn():
@@ -61,10 +62,10 @@ def test_parameters_of_any_step_are_known_and_others_refused():
 
 def test_best_mean_wins_whichever_way_the_metric_goes():
     tried = [
-        Tried({"a": 1}, [0.1, 0.3]),
-        Tried({"a": 2}, [], "no"),
-        Tried({"a": 3}, [0.9, 0.7]),
-        Tried({"a": 4}, [0.8]),
+        Candidate({"a": 1}, [0.1, 0.3]),
+        Candidate({"a": 2}, [], "no"),
+        Candidate({"a": 3}, [0.9, 0.7]),
+        Candidate({"a": 4}, [0.8]),
     ]
     assert search.best(tried, "accuracy").params == {"a": 3}
     assert search.best(tried, "rmse").params == {"a": 1}

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from penguin_model.config import Split
 from penguin_model.errors import ProjectError
-from penguin_model.params import Split, read_params
-from penguin_model.settings import root
+from penguin_model.ops.settings import project_root, read_params
 from penguin_model.steps import copies, split
 
 SIZE = 200
@@ -226,7 +226,9 @@ def test_leak_is_refused():
 
 def test_projects_own_sides_share_no_row(trained):
     target = read_params().data.target
-    learned, kept = (pl.read_parquet(root() / f"data/processed/{name}.parquet") for name in ("training", "holdout"))
+    learned, kept = (
+        pl.read_parquet(project_root() / f"data/processed/{name}.parquet") for name in ("training", "holdout")
+    )
     assert learned.columns == kept.columns
     assert target in learned.columns
     assert learned.join(kept, on=learned.columns, how="semi", nulls_equal=True).is_empty()

@@ -10,9 +10,10 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from penguin_model.contract import Contract
+from penguin_model.config import Contract
 from penguin_model.errors import ProjectError
-from penguin_model.steps import casting, evaluate, features, ingest, train
+from penguin_model.model import casting, features, persistence
+from penguin_model.steps import evaluate, ingest, train
 
 TABLE = pl.DataFrame(
     {"size": [1.0, 2.0, None, 4.0] * 10, "kind": ["a", "b", None, "b"] * 10, "label": ["x", "y", "x", "y"] * 10}
@@ -66,7 +67,7 @@ def test_rows_get_the_contracts_types_and_missing_columns():
     contract = Contract.model_validate(
         {"columns": {"n": {"type": "integer"}, "gone": {"type": "string", "nullable": True}}}
     )
-    conformed = ingest.conform(pl.LazyFrame({"other": [1], "n": ["7"]}), contract).collect()
+    conformed = casting.conform(pl.LazyFrame({"other": [1], "n": ["7"]}), contract).collect()
     assert_frame_equal(conformed, pl.DataFrame({"n": [7], "gone": [None]}, schema={"n": pl.Int64, "gone": pl.String}))
 
 
@@ -91,21 +92,21 @@ def test_rows_get_the_contracts_types_and_missing_columns():
 )
 def test_values_become_what_the_contract_says(kind, given, made):
     contract = Contract.model_validate({"columns": {"x": {"type": kind, "nullable": True}}})
-    assert ingest.conform(pl.LazyFrame({"x": given}), contract).collect()["x"].to_list() == made
+    assert casting.conform(pl.LazyFrame({"x": given}), contract).collect()["x"].to_list() == made
 
 
 @pytest.mark.parametrize(("kind", "given"), [("integer", 2.5), ("date", "soon"), ("boolean", 2), ("float", "many")])
 def test_values_that_are_something_else_are_refused(kind, given):
     contract = Contract.model_validate({"columns": {"x": {"type": kind}}})
     with pytest.raises(pl.exceptions.InvalidOperationError) as refused:
-        ingest.conform(pl.LazyFrame({"x": [given]}), contract).collect()
+        casting.conform(pl.LazyFrame({"x": [given]}), contract).collect()
     assert casting.refusal(refused.value) == f"column 'x' wants type {kind}, not {given}"
 
 
 def test_rows_without_a_required_column_are_refused():
     contract = Contract.model_validate({"columns": {"n": {"type": "integer"}}})
     with pytest.raises(ProjectError, match=r"lack.*'n'.*they have \['m'\]"):
-        ingest.conform(pl.LazyFrame({"m": ["many"]}), contract)
+        casting.conform(pl.LazyFrame({"m": ["many"]}), contract)
 
 
 def test_features_are_computed_and_infinities_become_missing():
@@ -192,8 +193,8 @@ def test_saved_pipeline_predicts_the_same(estimator, tmp_path):
     )
     rows = rows.with_columns(pl.when(number % 5 > 0).then(pl.all()).name.suffix(" or nothing"))
     pipeline = train.fit(train.build_pipeline("classification", f"sklearn.{estimator}", {}), rows, TABLE["label"])
-    train.save(pipeline, tmp_path / "p.skops")
-    again = train.load(tmp_path / "p.skops")
+    persistence.save(pipeline, tmp_path / "p.skops")
+    again = persistence.load(tmp_path / "p.skops")
     assert again.predict(rows).tolist() == pipeline.predict(rows).tolist()
 
 
@@ -203,14 +204,14 @@ def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypa
         TABLE.drop("label"),
         TABLE["label"],
     )
-    train.save(pipeline, tmp_path / "p.skops")
+    persistence.save(pipeline, tmp_path / "p.skops")
     monkeypatch.setattr(train, "TRUSTED", [name for name in train.TRUSTED if not name.endswith("Tree")])
     with pytest.raises(ProjectError, match=r"Untrusted types .*sklearn\.tree\._tree\.Tree.*model\.trusted"):
-        train.load(tmp_path / "p.skops")
+        persistence.load(tmp_path / "p.skops")
     with pytest.raises(ProjectError, match=r"not trusted: sklearn\.tree\._tree\.Tree.*model\.trusted"):
-        train.save(pipeline, tmp_path / "q.skops")
+        persistence.save(pipeline, tmp_path / "q.skops")
     assert not (tmp_path / "q.skops").exists()
-    train.save(pipeline, tmp_path / "q.skops", trusted=["sklearn.tree._tree.Tree"])
+    persistence.save(pipeline, tmp_path / "q.skops", trusted=["sklearn.tree._tree.Tree"])
 
 
 def test_perfect_and_useless_classifiers_are_judged_so():

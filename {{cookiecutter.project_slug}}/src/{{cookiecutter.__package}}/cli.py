@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from . import deploy_cli, registry_cli
 from .errors import ProjectError
+from .ops.deploy.verbs import app as deployment
+from .ops.tracking.verbs import app as registered
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.add_typer(deploy_cli.app)
-app.add_typer(registry_cli.app)
+app.add_typer(deployment)
+app.add_typer(registered)
 
 Source = Annotated[
     str | None, typer.Option(help="the rows: a file, a folder or an address; the project's own table, if none is named")
@@ -24,7 +25,7 @@ Source = Annotated[
 @app.callback()
 def project() -> None:
     """Train, look, and keep track."""
-    from .orchestration import configure
+    from .ops.orchestration.session import configure
 
     configure()
 
@@ -32,7 +33,7 @@ def project() -> None:
 @app.command()
 def prepare() -> None:
     """Create the databases of Prefect and MLflow, or bring them up to date, so that no run has to wait for it."""
-    from . import databases
+    from .ops import databases
 
     databases.prepare()
 
@@ -62,12 +63,12 @@ def adopt(  # noqa: PLR0913, PLR0917 - options
     time: Annotated[str | None, typer.Option(help="keep back the latest rows: the column that dates them")] = None,
 ) -> None:
     """Make the project that of another table: its snapshot, params.yaml and contract.yaml. It runs nothing else."""
-    from .adopting import Wish
-    from .adopting import adopt as adopted
+    from .ops.adopt.adopt import AdoptRequest
+    from .ops.adopt.adopt import adopt as adopted
 
     if group and time:
         raise ProjectError("Give --group or --time: rows are kept back by one of them.")
-    for sentence in adopted(Wish(table, target, query, problem, group, time)):
+    for sentence in adopted(AdoptRequest(table, target, query, problem, group, time)):
         typer.echo(sentence)
     typer.echo("Look with `git diff`, then `make train`.")
 
@@ -99,15 +100,15 @@ def retrain() -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def dvc(command: typer.Context) -> None:
     """Run DVC's own command line with the keys of the storage that .env names."""
-    from . import storage
+    from .ops.versioning import dvc
 
-    raise typer.Exit(storage.command_line(command.args))
+    raise typer.Exit(dvc.command_line(command.args))
 
 
 @app.command("ui")
 def pages() -> None:
     """Look at runs and models: Prefect and MLflow in the browser, until Ctrl-C."""
-    from . import ui
+    from .ops.orchestration import ui
 
     ui.serve()
 
@@ -119,16 +120,17 @@ def _seen_from_here(source: str | None) -> str | None:
 
 def _run(name: str, **parameters: Any) -> None:
     """Run the flow of this name; exit with a sentence if it fails."""
-    from . import contract, orchestration, params
+    from .ops import settings
+    from .ops.orchestration import session
 
     # A wrong key is told at once, before anything is started.
-    params.read_params()
-    contract.read_contract()
-    with orchestration.api() as session:
+    settings.read_params()
+    settings.read_contract()
+    with session.api() as opened:
         flow = getattr(import_module(f".flows.{name}", __package__), name)
         from prefect import tags
 
-        with session(), tags(__package__ or ""):
+        with opened(), tags(settings.PACKAGE):
             state = flow(**parameters, return_state=True)
     if state.is_failed():
         # Prefect has shown why: no second traceback.

@@ -15,13 +15,14 @@ import pytest
 import sqlalchemy
 from conftest import PROJECT
 
-from penguin_model import sources, versioning
-from penguin_model.adopting import Wish, adopt
-from penguin_model.contract import read_contract
 from penguin_model.errors import ProjectError
-from penguin_model.params import read_params
-from penguin_model.settings import read_settings
-from penguin_model.steps import infer, ingest, profile, validate
+from penguin_model.model import casting
+from penguin_model.ops import sources
+from penguin_model.ops.adopt import infer, profile
+from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
+from penguin_model.ops.settings import read_contract, read_params, read_settings
+from penguin_model.ops.versioning import git
+from penguin_model.steps import ingest, validate
 
 ROWS = 60
 NUMBER = pl.int_range(ROWS)
@@ -70,7 +71,7 @@ def project(tmp_path, monkeypatch) -> Path:
     for name in ("params.yaml", "contract.yaml", ".dvc/config", ".dvc/.gitignore"):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(PROJECT / name, folder / name)
-    versioning.git("init", "--quiet", cwd=folder)
+    git.run_git("init", "--quiet", cwd=folder)
     monkeypatch.setenv("PROJECT_ROOT", str(folder))
     monkeypatch.delenv("SOURCE_URL", raising=False)
     return folder
@@ -93,7 +94,7 @@ def keeps_its_contract() -> None:
 def test_odd_table_becomes_the_projects(end, project, tmp_path):
     table = tmp_path / f"Odd table.{end}"
     ODD.write_csv(table) if end == "csv" else ODD.write_parquet(table)
-    said = "\n".join(adopt(Wish(str(table), "answer")))
+    said = "\n".join(adopt(AdoptRequest(str(table), "answer")))
     params, contract = read_params(), read_contract()
     assert params.data.source == f"data/raw/odd-table.{end}"
     assert (project / params.data.source).read_bytes() == table.read_bytes()
@@ -128,7 +129,7 @@ def test_other_types_of_parquet_become_the_contracts(project, tmp_path):
         raw=pl.lit(b"x"),
     )
     table.write_parquet(tmp_path / "t.parquet")
-    said = "\n".join(adopt(Wish(str(tmp_path / "t.parquet"), "answer")))
+    said = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.parquet"), "answer")))
     types = read_contract().types
     assert types["zoned"] == "datetime"
     assert {types[name] for name in ("clock", "lasts", "money", "single")} == {"float"}
@@ -137,7 +138,7 @@ def test_other_types_of_parquet_become_the_contracts(project, tmp_path):
     assert not {"nested", "record", "raw"} & set(types)
     assert "nothing tabular (List): 'nested'" in said
     keeps_its_contract()
-    rows = ingest.conform(ingest.read_table(tmp_path / "t.parquet"), read_contract()).collect()
+    rows = casting.conform(ingest.read_table(tmp_path / "t.parquet"), read_contract()).collect()
     assert rows["lasts"].to_list()[:2] == [0.0, 3600.0]
 
 
@@ -148,7 +149,7 @@ def test_missing_values_everywhere_are_counted_and_recognised(project, tmp_path)
         if name != "nothing"
     )
     holes.write_csv(tmp_path / "holes.csv")
-    said = "\n".join(adopt(Wish(str(tmp_path / "holes.csv"), "answer")))
+    said = "\n".join(adopt(AdoptRequest(str(tmp_path / "holes.csv"), "answer")))
     assert "10 of 60 rows have no target" in said
     # A dash is missing where all else is a number.
     assert set(read_params().data.null_values) == {"NA", "?", "N/A", "NaN", " ", "-"}
@@ -163,7 +164,7 @@ def test_empty_text_is_missing_in_csv_and_parquet(project, tmp_path):
         tmp_path / "t.parquet"
     )
     for name in ("t.csv", "t.parquet"):
-        adopt(Wish(str(tmp_path / name), "y"))
+        adopt(AdoptRequest(str(tmp_path / name), "y"))
         assert read_contract().types == {"a": "integer", "b": "string", "y": "string"}
         assert [column.nullable for column in read_contract().columns.values()] == [True, True, False]
         keeps_its_contract()
@@ -192,7 +193,7 @@ def test_problem_is_what_the_target_says(values, problem):
 def test_problem_may_be_said(project, tmp_path):
     pl.DataFrame({"x": [0.5, 1.5] * 10, "y": [1, 2, 3, 4] * 5}).write_csv(tmp_path / "t.csv")
     for problem, metric in (("regression", "rmse"), ("classification", "f1_macro")):
-        adopt(Wish(str(tmp_path / "t.csv"), "y", problem=problem))
+        adopt(AdoptRequest(str(tmp_path / "t.csv"), "y", problem=problem))
         params = read_params()
         assert (params.data.problem, params.gate.metric) == (problem, metric)
         assert params.model.estimator.endswith({"regression": "Regressor", "classification": "Classifier"}[problem])
@@ -200,21 +201,21 @@ def test_problem_may_be_said(project, tmp_path):
 
 def test_rows_are_kept_back_by_group_or_time(project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
-    adopt(Wish(str(tmp_path / "t.csv"), "answer", group="uid"))
+    adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer", group="uid"))
     assert (read_params().split.by, read_params().split.column) == ("group", "uid")
-    adopt(Wish(str(tmp_path / "t.csv"), "answer", time="${x}"))
+    adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer", time="${x}"))
     assert (read_params().split.by, read_params().split.column) == ("time", "${x}")
-    adopt(Wish(str(tmp_path / "t.csv"), "answer"))
+    adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     assert (read_params().split.by, read_params().split.column) == ("stratified", None)
 
 
 def test_adopting_again_changes_nothing(project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
-    adopt(Wish(str(tmp_path / "t.csv"), "answer"))
+    adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     once = files(project)
-    adopt(Wish(str(tmp_path / "t.csv"), "answer"))
+    adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     assert files(project) == once
-    adopt(Wish(str(project / "data/raw/t.csv"), "answer"))
+    adopt(AdoptRequest(str(project / "data/raw/t.csv"), "answer"))
     assert files(project) == once
 
 
@@ -239,7 +240,7 @@ def test_what_cannot_be_is_one_sentence_and_nothing_changes(content, target, sen
         (tmp_path / "t").write_bytes(content)
     before = files(project)
     with pytest.raises(ProjectError, match=sentence) as error:
-        adopt(Wish(str(tmp_path / "t"), target))
+        adopt(AdoptRequest(str(tmp_path / "t"), target))
     assert "\n" not in str(error.value)
     assert files(project) == before
 
@@ -249,7 +250,7 @@ def test_nothing_changes_if_dvc_cannot_track(project, tmp_path):
     shutil.rmtree(project / ".dvc")
     before = files(project)
     with pytest.raises(ProjectError, match=r"DVC says: you are not inside of a DVC repository"):
-        adopt(Wish(str(tmp_path / "t.csv"), "answer"))
+        adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     assert files(project) == before
 
 
@@ -264,7 +265,7 @@ def test_nothing_changes_if_dvc_cannot_track(project, tmp_path):
 )
 def test_texts_of_other_kinds_are_read(name, content, columns, project, tmp_path):
     (tmp_path / name).write_bytes(content)
-    adopt(Wish(str(tmp_path / name), "b"))
+    adopt(AdoptRequest(str(tmp_path / name), "b"))
     assert list(read_contract().columns) == columns
     keeps_its_contract()
 
@@ -273,7 +274,7 @@ def test_folder_of_parquet_becomes_one_file(project, tmp_path):
     (tmp_path / "parts").mkdir()
     for part in range(3):
         ODD[part * 20 : part * 20 + 20].write_parquet(tmp_path / f"parts/{part}.parquet")
-    adopt(Wish(str(tmp_path / "parts"), "answer"))
+    adopt(AdoptRequest(str(tmp_path / "parts"), "answer"))
     data = read_params().data
     assert (data.source, data.origin) == ("data/raw/parts.parquet", str(tmp_path / "parts"))
     assert pl.read_parquet(project / data.source).equals(ODD)
@@ -296,20 +297,20 @@ def served(tmp_path):
 def test_address_is_read_and_remembered(name, source, served, project):
     folder, url = served
     ODD.write_parquet(folder / name) if name.endswith("parquet") else ODD.write_csv(folder / name)
-    adopt(Wish(f"{url}/{name}", "answer"))
+    adopt(AdoptRequest(f"{url}/{name}", "answer"))
     data = read_params().data
     assert (data.source, data.origin) == (f"data/raw/{source}", f"{url}/{name}")
     assert (project / data.source).read_bytes() == (folder / name).read_bytes()
     before = files(project)
     with pytest.raises(ProjectError, match=r"nothing\.csv' answers 404"):
-        adopt(Wish(f"{url}/nothing.csv", "answer"))
+        adopt(AdoptRequest(f"{url}/nothing.csv", "answer"))
     assert files(project) == before
 
 
 def test_secret_of_an_address_goes_to_env_only(served, project):
     folder, url = served
     ODD.write_csv(folder / "t.csv")
-    adopt(Wish(f"{url}/t.csv?key=s3cret$", "answer"))
+    adopt(AdoptRequest(f"{url}/t.csv?key=s3cret$", "answer"))
     assert read_params().data.origin == "SOURCE_URL"
     assert read_settings().source_url == f"{url}/t.csv?key=s3cret$"
     tracked = {name: content for name, content in files(project).items() if name != ".env"}
@@ -328,15 +329,15 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         # The column `late` is empty in the first batches.
         patch.setattr(sources, "BATCH", 25)
-        adopt(Wish(url, "answer", query="select * from t"))
+        adopt(AdoptRequest(url, "answer", query="select * from t"))
     data = read_params().data
     assert (data.source, data.origin, data.query) == ("data/raw/query.parquet", url, "select * from t")
     assert pl.read_parquet(project / data.source).equals(table)
     for query, sentence in (("select * from u", "no such table: u"), ("select * from t where number > 9", "no rows")):
         with pytest.raises(ProjectError, match=sentence):
-            adopt(Wish(url, "answer", query=query))
+            adopt(AdoptRequest(url, "answer", query=query))
     with pytest.raises(ProjectError, match="is no address of a database"):
-        adopt(Wish("nonsense://x", "answer", query="select 1"))
+        adopt(AdoptRequest("nonsense://x", "answer", query="select 1"))
 
 
 def test_verb_prints_what_was_decided(project, tmp_path):

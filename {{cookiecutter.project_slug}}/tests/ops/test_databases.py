@@ -13,8 +13,8 @@ from mlflow import MlflowClient
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
-from penguin_model import mlflow_database
 from penguin_model.errors import ProjectError
+from penguin_model.ops.tracking import database
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_prefects_database_is_as_prefect_makes_it_though_it_was_killed(home):
 
 
 def test_mlflows_database_is_as_mlflow_makes_it(home):
-    mlflow_database.migrate()
+    database.migrate()
     MlflowClient(f"sqlite:///{home}/reference.db").search_experiments()
     assert schema(home / "mlflow.db") == schema(home / "reference.db")
     workspaces = "SELECT * FROM workspaces"
@@ -75,7 +75,7 @@ def test_earlier_database_of_mlflow_keeps_its_rows(home):
     file = home / "mlflow.db"
     Base.metadata.create_all(create_engine(f"sqlite:///{file}"))
     query(file, "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (7, 'of before', 'active')")
-    mlflow_database.migrate()
+    database.migrate()
     assert MlflowClient(f"sqlite:///{file}").get_experiment("7").name == "of before"
 
 
@@ -85,5 +85,5 @@ def test_database_in_use_is_one_sentence_and_left_alone(home, monkeypatch):
         database.execute("CREATE TABLE another (id)")
         database.execute("BEGIN IMMEDIATE")
         with pytest.raises(ProjectError, match=r"mlflow\.db cannot be brought up to date: database is locked$"):
-            mlflow_database.migrate()
+            database.migrate()
     assert query(home / "mlflow.db", "SELECT name FROM sqlite_master") == [("another",)]

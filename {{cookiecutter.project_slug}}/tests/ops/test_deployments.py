@@ -8,8 +8,8 @@ import pytest
 from conftest import COPY, PROJECT
 from ruamel.yaml import YAML
 
-from penguin_model import deploying, deployments, secret_blocks
 from penguin_model.errors import ProjectError
+from penguin_model.ops.deploy import deployments, register, secret_blocks
 
 FLOWS = ["monitoring", "retraining", "scoring", "training"]
 # By what is edited: what is said.
@@ -62,7 +62,7 @@ def test_variable_that_is_not_set_is_refused(plan):
 
 
 def test_job_variables_are_those_of_the_work_pool():
-    template = deploying.base_job_template("process")
+    template = register.base_job_template("process")
     given = [{"name": "scoring", "work_pool": {"name": "own", "job_variables": {"stream_ouput": True}}}]
     with pytest.raises(ProjectError, match=r"stream_ouput` is not a key.*`stream_output` is meant"):
         deployments.check_job_variables(given, template)
@@ -82,8 +82,8 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
         deployment["work_pool"] = {"name": "own"}
         deployment.pop("build", None), deployment.pop("push", None)
     yaml.dump(content, plan)
-    monkeypatch.setattr(deploying, "PLANNED", 0)
-    said = deploying.deploy("process")
+    monkeypatch.setattr(register, "PLANNED", 0)
+    said = register.deploy("process")
     assert next(said) == "Work pool own (process): made."
     with pytest.raises(ProjectError, match="the server planned no run of it"):
         list(said)
@@ -91,10 +91,10 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
         assert sorted(deployment.name for deployment in client.read_deployments()) == FLOWS
         assert [found.name for found in client.read_automations_by_name("own: mark killed runs")]
         assert client.read_work_pool("own").type == "process"
-    assert next(deploying.deploy("process")) == "Work pool own (process): kept as it is."
+    assert next(register.deploy("process")) == "Work pool own (process): kept as it is."
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     with pytest.raises(ProjectError, match="of type process, not docker"):
-        next(deploying.deploy("docker"))
+        next(register.deploy("docker"))
 
 
 def test_secrets_are_kept_in_blocks_and_named_by_reference(prefect_api, monkeypatch):
@@ -113,7 +113,7 @@ def test_secrets_are_kept_in_blocks_and_named_by_reference(prefect_api, monkeypa
 def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     with pytest.raises(ProjectError, match="MLFLOW_TRACKING_URI is a file of this machine"):
-        next(deploying.deploy("docker"))
+        next(register.deploy("docker"))
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan, monkeypatch):
     [({"a": 1}, {"a": 1, "b": [1, 2]}), ({"b": [{"c": 3}]}, {"b": [{"c": 3}, 2]}), (None, None)],
 )
 def test_manifests_are_laid_over_each_other(above, overlaid):
-    assert deploying.overlaid({"b": [1, 2]}, above) == overlaid
+    assert register.overlaid({"b": [1, 2]}, above) == overlaid

@@ -16,30 +16,25 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, TEMPORARILY_UN
 from prefect import task
 from ruamel.yaml import YAML
 
-from penguin_model import registry, tracking, versioning
-from penguin_model.contract import read_contract
 from penguin_model.errors import ProjectError
-from penguin_model.flows import policies, promotion
-from penguin_model.flows.policies import (
-    PACKAGE,
-    File,
-    by_content,
-    digest_of_code,
-    may_pass,
-    reuse,
-)
+from penguin_model.flows import promotion
 from penguin_model.flows.training import training
-from penguin_model.params import read_params
-from penguin_model.predictor import Predictor
-from penguin_model.settings import root
-from penguin_model.steps import ingest, promote
-from penguin_model.steps.promote import Decision
+from penguin_model.model.predictor import Predictor
+from penguin_model.ops import paths
+from penguin_model.ops.files import File
+from penguin_model.ops.orchestration import policies
+from penguin_model.ops.orchestration.policies import cache_key, is_transient, reuse
+from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
+from penguin_model.ops.tracking import registry, runs
+from penguin_model.ops.versioning import content
+from penguin_model.steps import gate, ingest
+from penguin_model.steps.gate import Decision
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 
 
 def test_alias_is_moved_through_the_journal(trained):
-    first = registry.reign().journal.entries[0]
+    first = registry.champion().history.entries[0]
     assert (first.how, first.old, first.new) == ("training", None, 1)
     assert str(trained.state_details.flow_run_id) in first.by
     assert first.metrics == trained.result().metrics
@@ -56,18 +51,18 @@ def test_equal_model_challenges_and_data_is_reused(trained, edited):
 
 
 def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
-    params, champion = read_params(), Predictor.load(root() / "models")
+    params, champion = read_params(), Predictor.load(project_root() / "models")
     target = params.data.target
     change("split", holdout=0.25 if params.split.holdout > 0.3 else 0.4)
     column = next(name for name in read_contract().columns if name != target)
     change("gate", slices=[column])
-    seen, decide = [], promote.decide
-    monkeypatch.setattr(promote, "decide", lambda *judged: seen.append(judged) or decide(*judged))
+    seen, decide = [], gate.decide
+    monkeypatch.setattr(gate, "decide", lambda *judged: seen.append(judged) or decide(*judged))
     moved = training(return_state=True).result()
     # What the champion does on these rows, not what it did on its own, is held against the new model.
     [(_, challenger, rival)] = seen
     assert challenger.metrics == moved.metrics
-    rows = pl.read_parquet(root() / "data/processed/holdout.parquet")
+    rows = pl.read_parquet(project_root() / "data/processed/holdout.parquet")
     truth, predicted = rows[target].to_numpy(), champion.predict(rows)
     if params.data.problem == "classification":
         assert rival.metrics["accuracy"] == pytest.approx((predicted == truth).mean())
@@ -83,8 +78,8 @@ def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
 @pytest.fixture
 def champion_files(trained, tmp_path) -> Iterator[Path]:
     """Give the files that MLflow keeps of the champion to a test that changes them, and put them back."""
-    version = str(registry.reign().champion)
-    uri = tracking.connect().get_model_version_download_uri(tracking.NAME, version)
+    version = str(registry.champion().champion)
+    uri = runs.connect().get_model_version_download_uri(PACKAGE, version)
     files = Path(uri.removeprefix("file://"))
     shutil.copytree(files, tmp_path / "champion")
     yield files
@@ -92,11 +87,11 @@ def champion_files(trained, tmp_path) -> Iterator[Path]:
     shutil.copytree(tmp_path / "champion", files)
 
 
-def judge(rows: pl.DataFrame, **data) -> promote.Judged | promote.Unjudged:
+def judge(rows: pl.DataFrame, **data) -> gate.Evaluation | gate.NotComparable:
     """Judge the champion on rows, for an experiment whose section `data` has other values."""
-    recipe = Predictor.load(root() / "models").recipe
+    recipe = Predictor.load(project_root() / "models").recipe
     other = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
-    return promotion.judge_champion(registry.reign().champion, read_params().gate, other, rows)
+    return promotion.evaluate_champion(registry.champion().champion, read_params().gate, other, rows)
 
 
 def test_champion_of_another_target_is_replaced(holdout):
@@ -129,12 +124,12 @@ def test_champion_whose_columns_are_gone_or_of_other_types_is_replaced(champion_
             r"cannot be loaded by .* \(ModuleNotFoundError: .*nowhere",
         ),
         ("data/models/recipe.json", "}", r"cannot be loaded by the code that it was packed with \(ValidationError: "),
-        ("code/PACKAGE/steps/features.py", "def build(*_, **__): 1 / 0", r"failed .* \(ZeroDivisionError: "),
-        ("code/PACKAGE/steps/train.py", "def load(*_): pass", r"failed .* \(AttributeError: 'NoneType'"),
+        ("code/PACKAGE/model/features.py", "def build(*_, **__): 1 / 0", r"failed .* \(ZeroDivisionError: "),
+        ("code/PACKAGE/model/persistence.py", "def load(*_): pass", r"failed .* \(AttributeError: 'NoneType'"),
     ],
 )
 def test_champion_that_cannot_be_loaded_or_fails_stays(champion_files, holdout, file, added, said):
-    with (champion_files / file.replace("PACKAGE", tracking.NAME)).open("a") as opened:
+    with (champion_files / file.replace("PACKAGE", PACKAGE)).open("a") as opened:
         opened.write(f"\n{added}\n")
     reason, replaced = judge(holdout)
     assert re.search(rf"ersion \d+,? {said}.*; make another version champion with `promote` or `rollback`$", reason)
@@ -143,39 +138,39 @@ def test_champion_that_cannot_be_loaded_or_fails_stays(champion_files, holdout, 
 
 def test_champion_is_loaded_by_the_names_that_it_was_packed_with(champion_files, holdout):
     before = judge(holdout)
-    package = (champion_files / "code" / tracking.NAME).rename(champion_files / "code/another")
-    (package / "predictor.py").rename(package / "renamed.py")
+    package = (champion_files / "code" / PACKAGE).rename(champion_files / "code/another")
+    (package / "model/predictor.py").rename(package / "model/renamed.py")
     file = champion_files / "MLmodel"
-    file.write_text(file.read_text().replace(f"{tracking.NAME}.predictor", "another.renamed"))
+    file.write_text(file.read_text().replace(f"{PACKAGE}.model.predictor", "another.model.renamed"))
     assert judge(holdout) == before
 
 
 def test_training_leaves_a_champion_that_cannot_be_loaded_and_says_so(quick, champion_files):
-    champion = registry.reign().champion
-    (champion_files / "code" / tracking.NAME / "__init__.py").write_text("import nowhere")
+    champion = registry.champion().champion
+    (champion_files / "code" / PACKAGE / "__init__.py").write_text("import nowhere")
     ended = training(return_state=True).result()
-    assert (ended.alias, registry.reign().champion) == ("challenger", champion)
+    assert (ended.alias, registry.champion().champion) == ("challenger", champion)
     assert f"Version {champion} cannot be loaded" in registry.get(ended.version).tags["reason"]
 
 
 def test_champion_that_cannot_be_read_stops_the_run(quick):
-    artifacts = root() / "mlartifacts"
-    before = registry.newest(tracking.connect())
-    artifacts.rename(root() / "away")
+    artifacts = project_root() / "mlartifacts"
+    before = registry.newest(runs.connect())
+    artifacts.rename(project_root() / "away")
     try:
         state = training(return_state=True)
     finally:
         shutil.rmtree(artifacts, ignore_errors=True)
-        (root() / "away").rename(artifacts)
+        (project_root() / "away").rename(artifacts)
     with pytest.raises(ProjectError, match=r"The files of version \d+ of .* cannot be read"):
         state.result()
-    assert registry.newest(tracking.connect()) == before
+    assert registry.newest(runs.connect()) == before
 
 
 def test_overtaken_model_stays_a_challenger_and_is_told_why(quick, monkeypatch):
     decided = Decision("champion", "it is better")
     verdict = promotion.Verdict(decided, 99, {})
-    monkeypatch.setattr(promote, "decide", lambda *_: decided)
+    monkeypatch.setattr(gate, "decide", lambda *_: decided)
     monkeypatch.setattr(promotion, "Verdict", lambda *_: verdict)
     ended = training(return_state=True).result()
     assert ended.alias == "challenger"
@@ -184,14 +179,14 @@ def test_overtaken_model_stays_a_challenger_and_is_told_why(quick, monkeypatch):
 
 
 def test_deleted_output_is_made_again(quick):
-    (root() / "data/processed/table.parquet").unlink()
-    (root() / "data/processed/training.parquet").write_bytes(b"not what was written")
+    (project_root() / "data/processed/table.parquet").unlink()
+    (project_root() / "data/processed/training.parquet").write_bytes(b"not what was written")
     assert training(return_state=True).is_completed()
-    assert pl.read_parquet(root() / "data/processed/training.parquet").height > 0
+    assert pl.read_parquet(project_root() / "data/processed/training.parquet").height > 0
 
 
 def test_edited_input_is_noticed(quick):
-    source = root() / read_params().data.source
+    source = project_root() / read_params().data.source
     original = source.read_bytes()
     backwards = ingest.read_table(source).reverse().collect()
     try:
@@ -211,48 +206,67 @@ def test_edited_input_is_noticed(quick):
 def test_files_that_something_else_changes_stop_the_run(quick):
     path = Path("reports/contested.txt")
 
-    @task(name="contested", **policies.REUSED)
+    @task(name="contested", **policies.CACHED)
     def contested() -> list[File]:
-        (root() / path).write_text("ours")
+        (project_root() / path).write_text("ours")
         ours = File.at(path)
-        (root() / path).write_text("theirs")
+        (project_root() / path).write_text("theirs")
         return [ours]
 
     with pytest.raises(ProjectError, match=r"contested\.txt: not what the step contested has read and written"):
         reuse(contested)()
-    (root() / path).unlink()
+    (project_root() / path).unlink()
 
 
-def test_edited_code_is_noticed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("edited", "new"),
+    [
+        ("config.py", True),
+        ("model/features.py", True),
+        ("steps/ingest.py", True),
+        ("flows/training.py", True),
+        ("flows/evaluation.py", False),
+        ("report/page.py", False),
+        ("ops/orchestration/ui.py", False),
+        ("cli.py", False),
+    ],
+)
+def test_edited_code_is_noticed_if_it_decides_what_a_model_is(tmp_path, monkeypatch, edited, new):
+    for name in ("src", "dvc.yaml"):
+        (shutil.copytree if (PROJECT / name).is_dir() else shutil.copy)(PROJECT / name, tmp_path / name)
     context = SimpleNamespace(task=SimpleNamespace(name="ingest"))
-    before = by_content(context, {})
-    shutil.copytree(PACKAGE, tmp_path / "package")
-    step = tmp_path / "package/steps/ingest.py"
-    assert digest_of_code(tmp_path / "package") == digest_of_code(PACKAGE)
-    monkeypatch.setattr(policies, "PACKAGE", tmp_path / "package")
-    assert by_content(context, {}) == before
-    with monkeypatch.context() as patch:
-        patch.setattr(policies, "__name__", "renamed.flows.policies")
-        assert by_content(context, {}) != before
-    step.write_text(step.read_text() + "\n# an edit\n")
-    digest_of_code.cache_clear()
-    assert by_content(context, {}) != before
+    monkeypatch.setattr(content, "CODE_ROOT", tmp_path)
+    content.digest_of_code.cache_clear()
+    before = cache_key(context, {}), content.digest_of_code()
+    file = tmp_path / "src" / PACKAGE / edited
+    file.write_text(file.read_text() + "\n# an edit\n")
+    content.digest_of_code.cache_clear()
+    after = cache_key(context, {}), content.digest_of_code()
+    content.digest_of_code.cache_clear()
+    assert [old != now for old, now in zip(before, after, strict=True)] == [new, new]
+
+
+def test_result_is_not_reused_where_its_class_has_another_name(monkeypatch):
+    context = SimpleNamespace(task=SimpleNamespace(name="ingest"))
+    before = cache_key(context, {})
+    monkeypatch.setattr(File, "__module__", "renamed.files")
+    assert cache_key(context, {}) != before
 
 
 def test_artifacts_go_nowhere_else_in_silence(trained, monkeypatch):
     monkeypatch.setenv("MLFLOW_ARTIFACT_ROOT", "s3://elsewhere/mlflow")
-    with pytest.raises(ProjectError, match=r"earlier runs are at file://.*: set it back"), tracking.run({}):
+    with pytest.raises(ProjectError, match=r"earlier runs are at file://.*: set it back"), runs.run({}):
         pass
 
 
 def test_everything_that_dvc_keeps_is_in_the_record_of_the_run(trained):
-    record = json.loads((root() / "reports/provenance.json").read_text())
+    record = json.loads((project_root() / "reports/provenance.json").read_text())
     stage = YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"]["training"]
     kept = [*stage["outs"], *stage["metrics"], *stage["plots"]]
     names = {name if isinstance(name, str) else next(iter(name)) for name in kept}
-    assert names == {*record["outs"], "reports/provenance.json"}
+    assert names == {*record["outs"], "reports/provenance.json"} == {*map(str, paths.MADE), str(paths.RECORD)}
     for name, digest in record["outs"].items():
-        assert versioning.md5(root() / name) == digest
+        assert content.md5(project_root() / name) == digest
 
 
 @pytest.mark.parametrize(
@@ -271,4 +285,4 @@ def test_everything_that_dvc_keeps_is_in_the_record_of_the_run(trained):
 def test_only_what_may_pass_is_tried_again(fault, again):
     from prefect.states import Failed
 
-    assert may_pass(None, None, Failed(data=fault)) is again
+    assert is_transient(None, None, Failed(data=fault)) is again

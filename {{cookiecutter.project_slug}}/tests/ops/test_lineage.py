@@ -9,19 +9,11 @@ import numpy as np
 import pytest
 from conftest import PROJECT
 
-from penguin_model import (
-    lineage,
-    lock,
-    registry,
-    reproduce,
-    storage,
-    tracking,
-    versioning,
-)
 from penguin_model.errors import ProjectError
-from penguin_model.params import read_params
-from penguin_model.predictor import Predictor
-from penguin_model.settings import root
+from penguin_model.model.predictor import Predictor
+from penguin_model.ops.settings import PACKAGE, project_root, read_params
+from penguin_model.ops.tracking import lineage, registry, reproduce
+from penguin_model.ops.versioning import dvc, git, lock_check
 
 
 @pytest.fixture
@@ -35,9 +27,9 @@ def repository(tmp_path, monkeypatch) -> Path:
     for name in ("dvc.lock", "reports/metrics.json"):
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("old\n")
-    versioning.git("init", "--quiet")
-    versioning.git("add", ".")
-    versioning.git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "Start")
+    git.run_git("init", "--quiet")
+    git.run_git("add", ".")
+    git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "Start")
     return project
 
 
@@ -46,41 +38,41 @@ def test_clean_tree_is_its_commit_whatever_training_writes(repository):
     (repository / "reports/metrics.json").unlink()
     for name in ("notes.txt", "src/ignored.py", "reports/report.html"):
         (repository / name).write_text("no code\n")
-    code = versioning.code()
-    assert str(code) == code.commit == versioning.git("rev-parse", "HEAD").decode().strip()
+    code = git.code()
+    assert str(code) == code.commit == git.run_git("rev-parse", "HEAD").decode().strip()
     assert code.changed == []
 
 
 def test_patch_brings_a_dirty_tree_back(repository, tmp_path):
-    versioning.git("config", "diff.noprefix", "true")
+    git.run_git("config", "diff.noprefix", "true")
     (repository / "src/code.py").write_bytes("# è\n".encode("latin-1"))
     (repository / "src/new.bin").write_bytes(bytes(range(256)))
     (repository / "params.yaml").write_text("new: true\n")
-    before = versioning.git("status", "--porcelain")
-    code = versioning.code()
+    before = git.run_git("status", "--porcelain")
+    code = git.code()
     assert str(code) == f"{code.commit}-dirty"
     assert code.changed == ["params.yaml", "src/code.py", "src/new.bin"]
     (tmp_path / "code.patch").write_bytes(code.patch)
     with reproduce.worktree(code.commit, 1) as scratch:
-        versioning.git("apply", str(tmp_path / "code.patch"), cwd=scratch)
+        git.run_git("apply", str(tmp_path / "code.patch"), cwd=scratch)
         for name in code.changed:
             assert (scratch / name).read_bytes() == (repository / name).read_bytes()
-    after = versioning.git("status", "--porcelain")
+    after = git.run_git("status", "--porcelain")
     assert after == before
     assert not scratch.exists()
-    assert len(versioning.git("worktree", "list").splitlines()) == 1
+    assert len(git.run_git("worktree", "list").splitlines()) == 1
 
 
 def test_no_commit_and_no_git_are_told(repository, monkeypatch, tmp_path):
     with pytest.raises(ProjectError, match=r"Commit 0{40}, .* version 7 .* is not in this repository; fetch"):
         reproduce.worktree("0" * 40, 7).__enter__()
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
-    assert str(versioning.code()) == "none"
+    assert str(git.code()) == "none"
     with pytest.raises(ProjectError, match=r"git rev-parse failed: .*not a git repository"):
         reproduce.worktree("0" * 40, 7).__enter__()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ProjectError, match="git is not installed"):
-        versioning.git("status")
+        git.run_git("status")
 
 
 def test_version_without_a_commit_cannot_be_rebuilt(trained):
@@ -106,19 +98,19 @@ def locked(tmp_path_factory) -> Path:
         "cmd": "true",
         "deps": ["data/raw/table.csv", "contract.yaml", "src"],
         "params": [{"params.yaml": None}],
-        "outs": ["models/model", {lock.RECORD: {"cache": False}}],
+        "outs": ["models/model", {lock_check.RECORD: {"cache": False}}],
         "metrics": [{"reports/metrics.json": {"cache": False}}],
     }
     (project / "dvc.yaml").write_text(json.dumps({"stages": {"training": stage}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROJECT_ROOT", str(project))
         record = {
-            "code": versioning.digest_of_code(Path(lock.__file__).parent),
+            "code": git.digest_of_code(Path(lock_check.__file__).parent),
             "params": read_params().model_dump(mode="json"),
-            "deps": {name: versioning.md5(project / name) for name in ("data/raw/table.csv", "contract.yaml")},
-            "outs": {name: versioning.md5(project / name) for name in ("models/model", "reports/metrics.json")},
+            "deps": {name: git.md5(project / name) for name in ("data/raw/table.csv", "contract.yaml")},
+            "outs": {name: git.md5(project / name) for name in ("models/model", "reports/metrics.json")},
         }
-    (project / lock.RECORD).write_text(json.dumps(record))
+    (project / lock_check.RECORD).write_text(json.dumps(record))
     with chdir(project), Repo.init(no_scm=True) as repo:
         with repo.config.edit() as config:
             config["remote"]["storage"] = {"url": str(project.parent / "storage")}
@@ -145,57 +137,57 @@ def locked(tmp_path_factory) -> Path:
         ("dvc.lock", ("<models/model>", "a" * 32), "models/model has MD5 aaaa.* in dvc.lock, but"),
         ("dvc.lock", ("<contract.yaml>", "a" * 32), "contract.yaml is not what dvc.lock says"),
         ("dvc.lock", ("schema:", "] schema:"), "DVC says: .*dvc.lock"),
-        (lock.RECORD, ('"seed": ', '"seed": 9'), "the parameters in dvc.lock are not those in"),
-        (lock.RECORD, ('"code": "', '"code": "0'), "src is not the code that"),
-        (lock.RECORD, ("{", ""), "missing or unreadable"),
+        (lock_check.RECORD, ('"seed": ', '"seed": 9'), "the parameters in dvc.lock are not those in"),
+        (lock_check.RECORD, ('"code": "', '"code": "0'), "src is not the code that"),
+        (lock_check.RECORD, ("{", ""), "missing or unreadable"),
     ],
 )
 def test_untrue_lock_is_told_without_data(file, change, said, locked, monkeypatch):
     old, new = change
     monkeypatch.setenv("PROJECT_ROOT", str(locked))
-    digests = json.loads((locked / lock.RECORD).read_text())
+    digests = json.loads((locked / lock_check.RECORD).read_text())
     for name, digest in {**digests["deps"], **digests["outs"]}.items():
         old = old.replace(f"<{name}>", digest)
-    assert lock.check() == "dvc.lock is true."
+    assert lock_check.check() == "dvc.lock is true."
     text = (locked / file).read_text()
     assert old in text
     (locked / file).write_text(text.replace(old, new, 1))
     try:
         with pytest.raises(ProjectError, match=said):
-            lock.check()
+            lock_check.check()
     finally:
         (locked / file).write_text(text)
 
 
 def test_lock_that_is_not_there_yet_is_no_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
-    assert "no dvc.lock yet" in lock.check()
+    assert "no dvc.lock yet" in lock_check.check()
 
 
 def test_data_is_found_by_its_md5_and_fetched(locked, tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(locked))
     name = "data/raw/table.csv"
-    digest = json.loads((locked / lock.RECORD).read_text())["deps"][name]
-    assert [place.split()[0] for place in storage.places(digest)] == ["cache", "remote"]
-    storage.fetch(digest, name, tmp_path / "from/cache")
+    digest = json.loads((locked / lock_check.RECORD).read_text())["deps"][name]
+    assert [place.split()[0] for place in dvc.places(digest)] == ["cache", "remote"]
+    dvc.fetch(digest, name, tmp_path / "from/cache")
     shutil.rmtree(locked / ".dvc/cache")
-    assert [place.split()[0] for place in storage.places(digest)] == ["remote"]
-    storage.fetch(digest, name, tmp_path / "from/remote")
+    assert [place.split()[0] for place in dvc.places(digest)] == ["remote"]
+    dvc.fetch(digest, name, tmp_path / "from/remote")
     for copy in (tmp_path / "from").iterdir():
         assert copy.read_text() == f"{name}\n"
     with pytest.raises(ProjectError, match=f"{name} with MD5 a+ is neither in DVC's cache nor in the remotes"):
-        storage.fetch("a" * 32, name, tmp_path / "from/nowhere")
+        dvc.fetch("a" * 32, name, tmp_path / "from/nowhere")
 
 
 def test_lineage_names_every_link(trained, locked, monkeypatch):
-    home = str(root())
+    home = str(project_root())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
     source = read_params().data.source
     monkeypatch.setenv("PROJECT_ROOT", str(locked))
     said = lineage.describe(1)
     version = registry.get(1)
     for link in (
-        f"{tracking.NAME} version 1",
+        f"{PACKAGE} version 1",
         f"MLflow run {version.run_id}",
         str(trained.state_details.flow_run_id),
         "git commit none: it was trained outside of git",
@@ -207,7 +199,7 @@ def test_lineage_names_every_link(trained, locked, monkeypatch):
 
 
 def test_comparison_says_what_differs(champion, holdout, tmp_path):
-    folder = root() / "models"
+    folder = project_root() / "models"
     assert list(reproduce.differing_metrics({"a": 0.1, "b": 1.0}, {"a": 0.1})) == []
     [said] = reproduce.differing_metrics({"a": 0.1}, {"a": 0.1 + 1e-16 * 2})
     assert said == f"a is {0.1 + 1e-16 * 2!r}, and was 0.1"

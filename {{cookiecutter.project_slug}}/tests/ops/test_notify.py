@@ -12,12 +12,11 @@ from threading import Event, Thread
 import pytest
 from pydantic import SecretStr
 
-from penguin_model import notify, webhook
 from penguin_model.errors import ProjectError
-from penguin_model.flows import notified
 from penguin_model.flows.monitoring import monitoring
 from penguin_model.flows.training import training
-from penguin_model.settings import read_settings
+from penguin_model.ops.notify import channel, hooks, webhook
+from penguin_model.ops.settings import read_settings
 
 
 class Receiver:
@@ -59,8 +58,8 @@ def receiving(status: int = 200) -> Iterator[Receiver]:
 @pytest.fixture
 def told(monkeypatch):
     """Point the notifications of a test to an address."""
-    notified.WARNED.clear()
-    monkeypatch.setattr(notify, "ENABLED", True)
+    hooks.WARNED.clear()
+    monkeypatch.setattr(channel, "ENABLED", True)
 
     def told(url: str, on: str = "") -> None:
         monkeypatch.setenv("NOTIFY_WEBHOOK_URL", url)
@@ -93,7 +92,7 @@ def test_promotion_is_told_with_its_metrics(quick, told, monkeypatch):
         told(receiver.url, "promotion")
         result = training()
     assert len(receiver.received) == (result.alias == "champion")
-    said = notified.happened(training_state(result))
+    said = hooks.events_of(training_state(result))
     assert ("promotion" in said) == (result.alias == "champion")
 
 
@@ -127,7 +126,7 @@ def test_webhook_that_fails_is_warned_about_once_and_takes_nothing_along(champio
 
 def test_payload_takes_whatever_people_write():
     hostile = "\"'\\ <!channel> & *_`[x](y) 🐧 " * 400
-    told = notify.payload(webhook.Message(hostile, hostile, {hostile: hostile, **{str(i): "x" for i in range(40)}}))
+    told = channel.payload(webhook.Message(hostile, hostile, {hostile: hostile, **{str(i): "x" for i in range(40)}}))
     assert json.loads(json.dumps(told))
 
 

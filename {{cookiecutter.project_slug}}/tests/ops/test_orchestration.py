@@ -5,7 +5,7 @@ import logging
 import pytest
 from httpx import ConnectError
 
-from penguin_model.orchestration import one_sentence
+from penguin_model.ops.orchestration.session import one_sentence
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

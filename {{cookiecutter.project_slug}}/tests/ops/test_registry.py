@@ -12,11 +12,11 @@ import mlflow
 import pytest
 from filelock import FileLock
 
-from penguin_model import cli, registry, tracking
+from penguin_model import cli
 from penguin_model.errors import ProjectError
-from penguin_model.journal import Journal
-
-PACKAGE = registry.__package__
+from penguin_model.ops.settings import PACKAGE
+from penguin_model.ops.tracking import registry, runs
+from penguin_model.ops.tracking.history import History, new_entry
 
 # What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
 WARM = """
@@ -24,8 +24,11 @@ import json, os, shutil, signal, sys, traceback
 from importlib import import_module
 from mlflow import MlflowClient
 
-registry, tracking = (import_module(f"{sys.argv[1]}.{name}") for name in ("registry", "tracking"))
-registry.reign()
+history, registry, runs, settings = (
+    import_module(f"{sys.argv[1]}.ops.{name}")
+    for name in ("tracking.history", "tracking.registry", "tracking.runs", "settings")
+)
+registry.reconcile()
 for line in sys.stdin:
     folder, code, arguments = json.loads(line)
     child = os.fork()
@@ -43,8 +46,8 @@ KILLED = """
 CHANGES = ("set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_alias")
 
 def look():
-    client = tracking.connect()
-    model = client.get_registered_model(tracking.NAME)
+    client = runs.connect()
+    model = client.get_registered_model(settings.PACKAGE)
     return {"aliases": model.aliases, "tags": model.tags}
 
 def fork(work):
@@ -78,7 +81,7 @@ def at_point():
 
 def afterwards():
     killed = look()
-    registry.reign()
+    registry.reconcile()
     with open("seen.jsonl", "a") as seen:
         seen.write(json.dumps([point, killed, look()]) + "\\n")
 
@@ -97,7 +100,7 @@ children = []
 for version in (2, 3):
     child = os.fork()
     if child == 0:
-        move = registry.entry("promote", "test", registry.reign().champion, version, "at once", {})
+        move = history.new_entry("promote", "test", registry.reconcile().champion, version, "at once", {})
         os.write(gates[0][1], b"x")
         os.read(gates[1][0], 1)
         try:
@@ -123,12 +126,12 @@ def three_versions(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("registry") / "mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
-        client = tracking.connect()
-        client.create_registered_model(tracking.NAME)
+        client = runs.connect()
+        client.create_registered_model(PACKAGE)
         for score in (0.7, 0.8, 0.9):
-            with tracking.run({}) as run_id:
+            with runs.run({}) as run_id:
                 mlflow.log_metric("score", score)
-            client.create_model_version(tracking.NAME, file.parent.as_uri(), run_id, tags={"reason": "made"})
+            client.create_model_version(PACKAGE, file.parent.as_uri(), run_id, tags={"reason": "made"})
     return file
 
 
@@ -138,7 +141,7 @@ def client(three_versions, tmp_path, monkeypatch):
     shutil.copy(three_versions, tmp_path / "mlflow.db")
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    return tracking.connect()
+    return runs.connect()
 
 
 @pytest.fixture(scope="module")
@@ -159,27 +162,27 @@ def forked(three_versions, tmp_path_factory) -> Iterator[Callable[..., None]]:
 
 
 def promote(version: int, reason: str = "because") -> None:
-    registry.promote(registry.entry("promote", "test", registry.reign().champion, version, reason, {"score": 1}))
+    registry.promote(new_entry("promote", "test", registry.reconcile().champion, version, reason, {"score": 1}))
 
 
 def aliases(client) -> dict[str, int]:
-    return {name: int(version) for name, version in client.get_registered_model(tracking.NAME).aliases.items()}
+    return {name: int(version) for name, version in client.get_registered_model(PACKAGE).aliases.items()}
 
 
 def moves() -> list[tuple]:
-    return [(entry.how, entry.old, entry.new) for entry in registry.reign().journal.entries]
+    return [(entry.how, entry.old, entry.new) for entry in registry.reconcile().history.entries]
 
 
 def test_every_move_is_written_down(client):
-    assert registry.reign().champion is None
+    assert registry.reconcile().champion is None
     assert aliases(client) == {"challenger": 3}
     promote(1, "it is the first")
     promote(3)
     assert aliases(client) == {"champion": 3}
     assert moves() == [("promote", None, 1), ("promote", 1, 3)]
-    entry = registry.reign().journal.entries[0]
+    entry = registry.reconcile().history.entries[0]
     assert (entry.by, entry.reason, entry.metrics) == ("test", "it is the first", {"score": 1})
-    assert "none → version 1  (promote, test)\n   it is the first" in str(registry.reign().journal)
+    assert "none → version 1  (promote, test)\n   it is the first" in str(registry.reconcile().history)
 
 
 def test_rollback_returns_step_by_step_and_is_written_down(client):
@@ -198,23 +201,23 @@ def test_rollback_returns_step_by_step_and_is_written_down(client):
 def test_rollback_passes_over_a_version_that_was_deleted(client):
     for version in (1, 2, 3):
         promote(version)
-    client.delete_model_version(tracking.NAME, "2")
+    client.delete_model_version(PACKAGE, "2")
     assert registry.rollback("test", "worse").new == 1
 
 
 def test_alias_that_others_moved_is_found_and_written_down(client):
     promote(1)
-    client.set_registered_model_alias(tracking.NAME, "champion", "3")
-    assert registry.reign().champion == 3
-    client.delete_model_version(tracking.NAME, "3")
-    assert registry.reign().champion is None
+    client.set_registered_model_alias(PACKAGE, "champion", "3")
+    assert registry.reconcile().champion == 3
+    client.delete_model_version(PACKAGE, "3")
+    assert registry.reconcile().champion is None
     assert moves()[1:] == [("found", 1, 3), ("found", 3, None)]
     assert registry.rollback("test", "it was deleted").new == 1
 
 
 def test_decision_against_another_champion_is_overtaken(client):
     promote(1)
-    late = registry.entry("promote", "test", 1, 3, "late", {})
+    late = new_entry("promote", "test", 1, 3, "late", {})
     promote(2)
     with pytest.raises(
         registry.OvertakenError, match=r"compared with version 1, and .* has made version 2 the champion"
@@ -224,8 +227,8 @@ def test_decision_against_another_champion_is_overtaken(client):
 
 
 def test_metric_that_is_no_number_is_kept_as_such(client):
-    registry.promote(registry.entry("promote", "test", None, 1, "x" * 9999, {"score": float("nan")}))
-    entry = registry.reign().journal.entries[0]
+    registry.promote(new_entry("promote", "test", None, 1, "x" * 9999, {"score": float("nan")}))
+    entry = registry.reconcile().history.entries[0]
     assert str(entry.metrics["score"]) == "nan"
     assert len(entry.model_dump_json()) < 5000
 
@@ -236,16 +239,16 @@ def test_command_that_waits_too_long_is_one_sentence(client, tmp_path, monkeypat
         FileLock(tmp_path / "mlflow.db.lock"),
         pytest.raises(ProjectError, match=r"Another command has held .*mlflow\.db\.lock"),
     ):
-        registry.reign()
+        registry.reconcile()
 
 
 def test_journal_and_alias_agree_after_a_kill_at_any_point(client, forked, tmp_path):
     promote(1)
     promote(2)
-    before = client.get_registered_model(tracking.NAME).tags
+    before = client.get_registered_model(PACKAGE).tags
     shutil.copy(tmp_path / "mlflow.db", tmp_path / "before.db")
     commands = {
-        "registry.promote(registry.entry('promote', 'test', 2, 3, 'killed', {'score': 0.9}))": 3,
+        "registry.promote(history.new_entry('promote', 'test', 2, 3, 'killed', {'score': 0.9}))": 3,
         "registry.rollback('test', 'killed')": 1,
     }
     forked(tmp_path, KILLED, *commands)
@@ -256,10 +259,10 @@ def test_journal_and_alias_agree_after_a_kill_at_any_point(client, forked, tmp_p
             new = next(targets)
             assert killed["tags"] == before
         champion, entries = (new, 3) if point else (2, 2)
-        journal = Journal.read(after["tags"])
-        assert after["aliases"]["champion"] == journal.champion == champion
-        assert len(journal.entries) == journal.settled == entries
-        assert journal.entries[-1].reason == ("killed" if point else "because")
+        history = History.read(after["tags"])
+        assert after["aliases"]["champion"] == history.champion == champion
+        assert len(history.entries) == history.settled == entries
+        assert history.entries[-1].reason == ("killed" if point else "because")
         assert after["aliases"].get("challenger", champion) == 3
         # What was written stays as it was.
         assert all(after["tags"][key] == text for key, text in killed["tags"].items() if key != "journal.settled")
@@ -311,5 +314,5 @@ def test_reason_is_asked_for_where_there_is_a_terminal(client, monkeypatch, caps
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.prompt", lambda _: "asked for")
     assert "Version 2 is the champion now" in verb(monkeypatch, capsys, "promote", "2")
-    assert registry.reign().journal.entries[-1].reason == "asked for"
-    assert registry.reign().journal.entries[-1].by
+    assert registry.reconcile().history.entries[-1].reason == "asked for"
+    assert registry.reconcile().history.entries[-1].by

@@ -10,9 +10,9 @@ from threading import Thread
 import pytest
 from conftest import COPY, PROJECT, change
 
-from penguin_model import storage
 from penguin_model.flows.retraining import retraining
-from penguin_model.params import read_params
+from penguin_model.ops.settings import read_params
+from penguin_model.ops.versioning import dvc
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def test_new_data_is_learned_from_once_and_pushed(versioned, origin, monkeypatch
     trained = retraining()
     assert trained.version
     assert [file for file in versioned.rglob("*") if file.is_file()]
-    assert storage.push() is None
-    assert not storage.changed()
+    assert dvc.push() is None
+    assert not dvc.changed()
     assert retraining() is None
 
 

@@ -4,16 +4,14 @@ import pytest
 from conftest import change, task_states
 from prefect import flow
 
-from penguin_model import tracking
-from penguin_model.contract import read_contract
 from penguin_model.errors import ProjectError
-from penguin_model.flows.policies import File
 from penguin_model.flows.search import search_parameters
 from penguin_model.flows.training import TRAINING, training
-from penguin_model.params import read_params
-from penguin_model.predictor import Recipe
-from penguin_model.settings import root
-from penguin_model.task_runner import task_runner
+from penguin_model.model.predictor import Recipe
+from penguin_model.ops.orchestration.policies import File
+from penguin_model.ops.orchestration.task_runner import task_runner
+from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
+from penguin_model.ops.tracking import runs
 
 FOREST = {"classification": "RandomForestClassifier", "regression": "RandomForestRegressor"}
 
@@ -29,22 +27,22 @@ def forest(**params):
 def searching() -> str:
     """Do what the training flow does until the model is chosen; return the MLflow run."""
     params = read_params()
-    with tracking.run({}) as run_id:
+    with runs.run({}) as run_id:
         search_parameters(run_id, File.at(TRAINING), Recipe.of(params, read_contract()), params)
     return run_id
 
 
-def runs(parent: str):
+def child_runs(parent: str):
     """Return the candidates of a search, by what was tried."""
-    client = tracking.connect()
-    experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
+    client = runs.connect()
+    experiment = client.get_experiment_by_name(PACKAGE).experiment_id
     found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
     return {tuple(sorted(run.data.params.items())): run for run in found}
 
 
 def newest_run():
-    client = tracking.connect()
-    experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
+    client = runs.connect()
+    experiment = client.get_experiment_by_name(PACKAGE).experiment_id
     found = client.search_runs([experiment], order_by=["start_time DESC"], max_results=100)
     return next(run for run in found if "mlflow.parentRunId" not in run.data.tags)
 
@@ -55,7 +53,7 @@ def test_winner_is_fitted_and_a_failed_candidate_fails_alone(quick):
     assert state.is_completed()
     assert task_states(state, 10)["candidate"] == ["Completed", "Completed", "Failed"]
     parent = newest_run()
-    children = {run.data.params["model.params.max_depth"]: run for run in runs(parent.info.run_id).values()}
+    children = {run.data.params["model.params.max_depth"]: run for run in child_runs(parent.info.run_id).values()}
     assert {depth: run.info.status for depth, run in children.items()} == {
         "2": "FINISHED",
         "4": "FINISHED",
@@ -67,8 +65,8 @@ def test_winner_is_fitted_and_a_failed_candidate_fails_alone(quick):
     assert (parent.data.metrics["search.candidates"], parent.data.metrics["search.failed"]) == (3, 1)
     metric = f"search.{read_params().gate.metric}"
     assert parent.data.metrics["search.score"] == children[chosen].data.metrics[metric]
-    assert "Candidates of the search" in (root() / "reports/report.html").read_text()
-    assert (root() / "reports/plots/search.svg").exists()
+    assert "Candidates of the search" in (project_root() / "reports/report.html").read_text()
+    assert (project_root() / "reports/plots/search.svg").exists()
 
 
 def test_finished_candidate_is_not_fitted_again_and_would_score_the_same(quick):
@@ -78,12 +76,13 @@ def test_finished_candidate_is_not_fitted_again_and_would_score_the_same(quick):
     assert task_states(first, 4) == {"candidate": ["Completed"] * 4}
     assert task_states(again, 4) == {"candidate": ["Cached"] * 4}
     # Forgotten, it is fitted again, in whatever order the threads end.
-    for kept in (root() / ".prefect/storage").glob("*"):
+    for kept in (project_root() / ".prefect/storage").glob("*"):
         kept.unlink()
     afresh = searching(return_state=True)
     assert task_states(afresh, 4) == {"candidate": ["Completed"] * 4}
     scores = [
-        {tried: run.data.metrics for tried, run in runs(state.result()).items()} for state in (first, again, afresh)
+        {tried: run.data.metrics for tried, run in child_runs(state.result()).items()}
+        for state in (first, again, afresh)
     ]
     assert len(scores[0]) == 4
     assert scores[0] == scores[1] == scores[2]
@@ -94,7 +93,7 @@ def test_all_failed_is_one_sentence_and_leaves_no_run_open(quick):
     with pytest.raises(ProjectError, match=r"All 2 candidates of the search failed; the first: .*max_depth"):
         searching()
     assert newest_run().info.status == "FAILED"
-    assert [run.info.status for run in runs(newest_run().info.run_id).values()] == ["FAILED", "FAILED"]
+    assert [run.info.status for run in child_runs(newest_run().info.run_id).values()] == ["FAILED", "FAILED"]
 
 
 def test_unknown_parameter_is_refused_before_anything_is_fitted(quick):

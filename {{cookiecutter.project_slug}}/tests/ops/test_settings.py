@@ -3,8 +3,8 @@
 import pytest
 from conftest import PROJECT, change
 
-from penguin_model import contract, params, settings
 from penguin_model.errors import ProjectError
+from penguin_model.ops import settings
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from penguin_model.errors import ProjectError
 def test_wrong_params_are_named(edited, section, key, value, sentence):
     change(section, **{key: value})
     with pytest.raises(ProjectError, match=sentence):
-        params.read_params()
+        settings.read_params()
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_params_that_cannot_be_read_are_named(edited, put, sentence):
     file = edited / "params.yaml"
     file.write_text(file.read_text().replace("\nmodel:", put, 1))
     with pytest.raises(ProjectError, match=sentence):
-        params.read_params()
+        settings.read_params()
 
 
 def test_wrong_contract_is_named(edited):
@@ -37,7 +37,7 @@ def test_wrong_contract_is_named(edited):
     with pytest.raises(
         ProjectError, match=r"contract\.yaml: `columns\.x\.type` is 'number'.*'string', 'integer'"
     ) as error:
-        contract.read_contract()
+        settings.read_contract()
     assert "`columns.x.nullabel` is not a key here; allowed are type, nullable, allowed" in str(error.value)
 
 
@@ -46,19 +46,19 @@ def test_allowed_values_of_another_type_are_named(edited):
     with pytest.raises(
         ProjectError, match=r"contract\.yaml: a column of type string allows \[1, 2\]; `allowed` is for"
     ):
-        contract.read_contract()
+        settings.read_contract()
 
 
 def test_empty_file_is_one_sentence(edited):
     (edited / "params.yaml").write_text("")
     with pytest.raises(ProjectError, match=r"params\.yaml"):
-        params.read_params()
+        settings.read_params()
 
 
 def test_missing_file_is_one_sentence(edited):
     (edited / "params.yaml").unlink()
     with pytest.raises(ProjectError, match=r"params\.yaml is missing"):
-        params.read_params()
+        settings.read_params()
 
 
 def test_wrong_env_is_named(edited):
@@ -81,10 +81,10 @@ def test_env_file_is_read_and_the_environment_wins(edited, monkeypatch):
 def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypatch):
     copy = tmp_path / ".dvc/tmp/exps/standalone/tmpx"
     monkeypatch.setenv("PROJECT_ROOT", str(copy))
-    assert settings.root() == copy
-    assert settings.home() == tmp_path
+    assert settings.project_root() == copy
+    assert settings.state_dir() == tmp_path
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
-    assert settings.home() == tmp_path
+    assert settings.state_dir() == tmp_path
 
 
 def test_every_key_of_the_example_is_one(edited, monkeypatch):

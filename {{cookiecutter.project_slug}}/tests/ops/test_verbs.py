@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from penguin_model import cli, tracking, ui
+from penguin_model import cli
+from penguin_model.ops.orchestration import ui
+from penguin_model.ops.settings import PACKAGE
 
 
 def test_taken_port_is_said_and_the_next_is_used(capsys):
@@ -15,11 +17,9 @@ def test_taken_port_is_said_and_the_next_is_used(capsys):
     assert f"Port {port} is taken, so It is on" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("verb", "said"), [("prepare", ""), ("status", f"{tracking.NAME} version"), ("--help", "train")]
-)
+@pytest.mark.parametrize(("verb", "said"), [("prepare", ""), ("status", f"{PACKAGE} version"), ("--help", "train")])
 def test_verb_answers(verb, said, trained, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [tracking.NAME, verb])
+    monkeypatch.setattr(sys, "argv", [PACKAGE, verb])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code
@@ -27,7 +27,7 @@ def test_verb_answers(verb, said, trained, monkeypatch, capsys):
 
 
 def test_error_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", [tracking.NAME, "train"])
+    monkeypatch.setattr(sys, "argv", [PACKAGE, "train"])
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     with pytest.raises(SystemExit, match=r"params\.yaml is missing in"):
         cli.main()

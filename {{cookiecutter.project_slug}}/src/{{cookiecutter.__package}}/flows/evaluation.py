@@ -2,76 +2,91 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 
-from .. import tracking
-from ..params import Params
-from ..predictor import Predictor
-from ..settings import root
-from ..steps import curves, evaluate, plots, report
-from ..steps.importance import importance
-from ..steps.intervals import intervals
-from ..steps.search import Tried
-from ..steps.slices import worst
-from .policies import RETRIED, File
+from ..config import Params
+from ..model.predictor import Predictor
+from ..ops.files import File
+from ..ops.orchestration.policies import RETRY
+from ..ops.paths import METRICS, PLOTS, REPORT, SERIES
+from ..ops.settings import PACKAGE, project_root
+from ..ops.tracking import runs
+from ..ops.versioning.provenance import Provenance
+from ..report import curves, page, plots
+from ..report.importance import importance
+from ..report.intervals import intervals
+from ..report.slices import worst
+from ..steps import evaluate
+from ..steps.search import Candidate
 
-METRICS = Path("reports/metrics.json")
-PLOTS = Path("reports/plots")
-SERIES = Path("reports/series")
-REPORT = Path("reports/report.html")
 
-
-@task(name="evaluate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+@task(name="evaluate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def evaluate_model(
-    predictor: Predictor, files: Sequence[File], params: Params, tried: Sequence[Tried], origin: Mapping[str, str]
+    predictor: Predictor,
+    files: Sequence[File],
+    params: Params,
+    candidates: Sequence[Candidate],
+    origin: tuple[str, Provenance],
 ) -> dict[str, float]:
-    """Judge the model on the second file; write metrics, plots and series for DVC to compare, and the report."""
-    learned, kept = files
+    """Judge the model on the holdout, the second file; write metrics, plots and series for DVC, and the report."""
+    training, held_out = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
-    holdout = pl.read_parquet(kept.full)
+    holdout = pl.read_parquet(held_out.full)
     rows, truth = predictor.columns(holdout), holdout[target]
-    made = evaluate.predict(predictor.pipeline, rows, truth)
-    metrics = evaluate.metrics(problem, made)
-    known = pl.read_parquet(learned.full, columns=[target])[target]
-    metrics |= evaluate.judge_dummy(problem, params.gate.metric, known, truth)
+    predictions = evaluate.predict(predictor.pipeline, rows, truth)
+    metrics = evaluate.metrics(problem, predictions)
+    labels = pl.read_parquet(training.full, columns=[target])[target]
+    metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
-    found = report.Findings(
-        name=tracking.NAME,
+    findings = page.Findings(
+        name=PACKAGE,
         params=params,
         contract=predictor.recipe.contract,
-        rows={"learned": len(known), "judged": holdout.height},
+        rows={"training": len(labels), "holdout": holdout.height},
         columns=predictor.recipe.columns,
         metrics=metrics,
-        intervals=intervals(problem, made, metrics, seed),
-        notes=[*evaluate.notes(problem, made), *([f"{worse}."] if worse else [])],
-        slices=worst(problem, holdout.drop(target), made),
+        intervals=intervals(problem, predictions, metrics, seed),
+        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else [])],
+        slices=worst(problem, holdout.drop(target), predictions),
         importance=importance(predictor.pipeline, rows, truth, params),
-        tried=tried,
-        origin=dict(origin) | {name: version(name) for name in ("scikit-learn", "skrub", "polars")},
+        candidates=candidates,
+        origin=_described(*origin),
     )
     for folder in (PLOTS, SERIES):
-        shutil.rmtree(root() / folder, ignore_errors=True)
-    plots.draw(problem, made, found.importance, root() / PLOTS)
-    plots.draw_search(tried, params.search.metric or params.gate.metric, root() / PLOTS)
-    curves.write(problem, made, root() / SERIES / "curves")
-    listed = pl.DataFrame(found.importance, schema=["column", "importance", "spread"], orient="row")
-    listed.write_csv(root() / SERIES / "importance.csv")
-    (root() / REPORT).write_text(report.render(found, root() / PLOTS), encoding="utf-8")
-    (root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    for note in found.notes:
+        shutil.rmtree(project_root() / folder, ignore_errors=True)
+    plots.draw(problem, predictions, findings.importance, project_root() / PLOTS)
+    plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
+    curves.write(problem, predictions, project_root() / SERIES / "curves")
+    listed = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
+    listed.write_csv(project_root() / SERIES / "importance.csv")
+    (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
+    (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    for note in findings.notes:
         get_run_logger().warning(note)
     get_run_logger().info("Holdout: %s", ", ".join(evaluate.compared(metrics)))
     return metrics
 
 
+def _described(run_id: str, origin: Provenance) -> dict[str, str]:
+    """Say for the report which run, code, data and libraries it was."""
+    return {
+        "MLflow run": run_id,
+        "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "git commit": origin.code,
+        "Prefect flow run": origin.flow_run_name,
+        **{f"{path} (MD5)": md5 for path, md5 in origin.inputs.items()},
+        **{name: version(name) for name in ("scikit-learn", "skrub", "polars")},
+    }
+
+
 def link_report(run_id: str) -> None:
     """Link the report, as MLflow keeps it, to the flow run."""
-    link = tracking.link(run_id, REPORT.name)
+    link = runs.link(run_id, REPORT.name)
     create_link_artifact(link, "Report", key="report", description="Metrics, plots, and what made the model")

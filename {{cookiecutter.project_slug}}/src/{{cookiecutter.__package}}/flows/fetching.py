@@ -1,52 +1,48 @@
 """The fetching flow: origin → snapshot → validate → track."""
 
+from functools import partial
 from pathlib import Path
 
-import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from .. import sources, storage
-from ..contract import Contract, read_contract
+from ..config import Contract, Data
 from ..errors import ProjectError
-from ..params import Data, read_params
-from ..settings import root
+from ..ops import sources
+from ..ops.notify.hooks import NOTIFIED
+from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.violations import violations_kept
+from ..ops.settings import project_root, read_contract, read_params
+from ..ops.versioning import dvc
 from ..steps import ingest, validate
-from .notified import NOTIFIED
-from .policies import RETRIED
-from .violations import violations_kept
 
 
-@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_origin(data: Data) -> Path:
     """Take a new snapshot, beside the present one."""
     if data.origin is None:
         raise ProjectError(
             f"params.yaml: data.origin is not set, so there is nothing to read again; {data.source} stays."
         )
-    unfinished = root() / Path(data.source).with_name(f".fetched-{Path(data.source).name}")
+    unfinished = project_root() / Path(data.source).with_name(f".fetched-{Path(data.source).name}")
     sources.take(sources.address(data.origin), data.query, unfinished)
     get_run_logger().info("Read %s", data.origin)
     return unfinished
 
 
-@task(name="hold", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
-def hold(snapshot: Path, data: Data, contract: Contract) -> None:
+@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def validate_snapshot(snapshot: Path, data: Data, contract: Contract) -> None:
     """Stop here if the new snapshot is not what the contract says: the present one stays."""
-    with violations_kept(), ingest.readable(str(data.origin)):
-        try:
-            validate.check(ingest.read_table(snapshot, data.null_values, contract.types), contract)
-        except pl.exceptions.ComputeError:
-            # A value is not of its type: as text, it is found.
-            validate.check(ingest.read_table(snapshot, data.null_values), contract)
+    with violations_kept():
+        ingest.read(snapshot, data.null_values, contract.types, partial(validate.check, contract=contract))
 
 
-@task(name="track", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+@task(name="track", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def track(snapshot: Path, source: Path) -> None:
     """Put the new snapshot in the place of the present one, for DVC to version."""
-    snapshot.replace(root() / source)
-    storage.track(source)
-    get_run_logger().info("%s is new; `make train` learns from it", source)
+    snapshot.replace(project_root() / source)
+    dvc.track(source)
+    get_run_logger().info("%s is new; `make train` trains on it", source)
 
 
 @flow(name="fetching", **NOTIFIED)
@@ -55,7 +51,7 @@ def fetching() -> None:
     data, contract = read_params().data, read_contract()
     snapshot = read_origin(data)
     try:
-        hold(snapshot, data, contract)
+        validate_snapshot(snapshot, data, contract)
         track(snapshot, Path(data.source))
     finally:
         snapshot.unlink(missing_ok=True)

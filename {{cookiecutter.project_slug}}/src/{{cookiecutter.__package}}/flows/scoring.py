@@ -13,25 +13,24 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import PositiveInt
 
-from .. import packed, registry, sources
-from ..contract import Contract, read_contract
+from ..config import Contract
 from ..errors import ProjectError
-from ..params import read_params
-from ..settings import root
+from ..ops import sources
+from ..ops.files import File, write_parquet
+from ..ops.notify.hooks import NOTIFIED
+from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.task_runner import task_runner
+from ..ops.paths import PREDICTIONS, ROWS
+from ..ops.settings import project_root, read_contract, read_params
+from ..ops.tracking import registry
 from ..steps import ingest
-from ..task_runner import task_runner
-from . import parquet
-from .notified import NOTIFIED
-from .policies import RETRIED, File
 
-ROWS = Path("data/scoring/rows.parquet")
-PREDICTIONS = Path("data/predictions")
 # A name that no column of the table has is put in front where one is called like these.
 PREDICTION, VERSION = "prediction", "model_version"
 LOADING = Lock()
 
 
-class Scored(NamedTuple):
+class ScoringResult(NamedTuple):
     """What a scoring made."""
 
     rows: int
@@ -39,19 +38,19 @@ class Scored(NamedTuple):
     folder: str
 
 
-@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_rows(origin: str, null_values: list[str], contract: Contract) -> File:
     """Keep the rows to predict as Parquet, with the types of the contract."""
-    with TemporaryDirectory(dir=root(), prefix=".scoring-") as scratch:
+    with TemporaryDirectory(dir=project_root(), prefix=".scoring-") as scratch:
         snapshot = Path(scratch) / f"rows{sources.suffix(origin)}"
         sources.take(sources.address(origin), None, snapshot)
         with ingest.readable(sources.named(origin)):
-            parquet.write({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
+            write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
     get_run_logger().info("Read %s", sources.named(origin))
     return File.at(ROWS)
 
 
-@task(name="predict", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRIED)
+@task(name="predict", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def predict_rows(first: int, count: int, rows: File, version: int, folder: Path) -> int:
     """Predict a part of the rows into a file of its own; return how many they are."""
     part = pl.scan_parquet(rows.full).slice(first, count).collect()
@@ -59,24 +58,24 @@ def predict_rows(first: int, count: int, rows: File, version: int, folder: Path)
         pl.Series(unused(PREDICTION, part.columns), predictor_of(version).predict(part)),
         pl.lit(version).alias(unused(VERSION, part.columns)),
     )
-    made.write_parquet(root() / folder / f"{first:012}.parquet")
+    made.write_parquet(project_root() / folder / f"{first:012}.parquet")
     get_run_logger().info("Predicted rows %d to %d", first + 1, first + part.height)
     return part.height
 
 
 @flow(name="scoring", task_runner=task_runner(), **NOTIFIED)
-def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> Scored:
+def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> ScoringResult:
     """Predict rows by the champion; the predictions replace the earlier ones as a whole.
 
     The rows are those of `source`, a file, a folder or an address, by default the project's own table; each task
     predicts as many of them as `partition` says.
     """
-    version = reigning()
+    version = champion_version()
     rows = rows_of(source)
     height: int = pl.scan_parquet(rows.full).select(pl.len()).collect().item()
     unfinished = PREDICTIONS.with_suffix(".unfinished")
-    shutil.rmtree(root() / unfinished, ignore_errors=True)
-    (root() / unfinished).mkdir(parents=True)
+    shutil.rmtree(project_root() / unfinished, ignore_errors=True)
+    (project_root() / unfinished).mkdir(parents=True)
     parts = predict_rows.map(
         list(range(0, max(height, 1), partition)),
         count=unmapped(partition),
@@ -85,12 +84,12 @@ def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> Sc
         folder=unmapped(unfinished),
     )
     done = sum(parts.result())
-    shutil.rmtree(root() / PREDICTIONS, ignore_errors=True)
-    (root() / unfinished).replace(root() / PREDICTIONS)
+    shutil.rmtree(project_root() / PREDICTIONS, ignore_errors=True)
+    (project_root() / unfinished).replace(project_root() / PREDICTIONS)
     said = f"Version {version} predicted {done} rows into {PREDICTIONS}"
     get_run_logger().info(said)
     create_markdown_artifact(said, key="scoring", description="What this run predicted")
-    return Scored(done, version, str(PREDICTIONS))
+    return ScoringResult(done, version, str(PREDICTIONS))
 
 
 def rows_of(source: str | None) -> File:
@@ -99,9 +98,9 @@ def rows_of(source: str | None) -> File:
     return read_rows(source or data.source, data.null_values, read_contract())
 
 
-def reigning() -> int:
+def champion_version() -> int:
     """Return the champion's version; raise ProjectError if there is none."""
-    champion = registry.reign().champion
+    champion = registry.champion().champion
     if champion is None:
         raise ProjectError("There is no champion to predict with; `make train` makes the first.")
     return champion
@@ -120,5 +119,5 @@ def predictor_of(version: int) -> Any:
 
 @cache
 def _load(version: int) -> Any:
-    with packed.downloaded(registry.get(version)) as folder, packed.unpacked(folder, version) as predictor:
+    with registry.load(version) as package, package.loaded() as predictor:
         return predictor

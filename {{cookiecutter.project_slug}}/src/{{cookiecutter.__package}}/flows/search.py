@@ -10,15 +10,16 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import PrefectFuture, as_completed
 from pydantic import BaseModel
 
-from ..child_runs import log_candidate
-from ..params import Model, Params, Split
-from ..predictor import Recipe
+from ..config import Model, Params, Split
+from ..model.predictor import Recipe
+from ..ops.files import File
+from ..ops.orchestration.policies import CACHED, RETRY
+from ..ops.tracking.child_runs import log_candidate
 from ..steps import evaluate, search, split, train
-from ..steps.search import Tried
-from .policies import RETRIED, REUSED, File
+from ..steps.search import Candidate
 
 
-class Trial(BaseModel):
+class TrialConfig(BaseModel):
     """What all candidates have in common, and a score depends on."""
 
     recipe: Recipe
@@ -29,22 +30,22 @@ class Trial(BaseModel):
 
 
 # No timeout: it cannot stop a thread, and Prefect says so for each.
-@task(name="candidate", task_run_name="candidate {candidate}", **RETRIED, **REUSED)
-def try_candidate(candidate: dict[str, Any], training: File, trial: Trial) -> dict[str, Any]:
+@task(name="candidate", task_run_name="candidate {candidate}", **RETRY, **CACHED)
+def try_candidate(candidate: dict[str, Any], training: File, trial: TrialConfig) -> dict[str, Any]:
     """Score one candidate on every fold. Its result is kept, so that a search that was killed goes on where it was."""
     begin = time.monotonic()
     recipe, model, target = trial.recipe, trial.model, trial.recipe.data.target
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params | candidate, trial.split.seed)
     table = pl.read_parquet(training.full)
-    units = split.units(table.lazy(), trial.split, list(recipe.inputs.columns), target)
+    units = split.find_units(table.lazy(), trial.split, list(recipe.inputs.columns), target)
     folds = split.folds(units, trial.split, trial.folds)
     judge = partial(evaluate.metric, recipe.data.problem, trial.metric)
     scores = search.score(pipeline, table.select(recipe.columns), table[target], folds, judge)
     return {"scores": scores, "seconds": time.monotonic() - begin}
 
 
-def search_parameters(run_id: str, training: File, recipe: Recipe, params: Params) -> tuple[Model, list[Tried]]:
-    """Try the candidates of params.yaml; return the model with the winner's parameters, and all that was tried.
+def search_parameters(run_id: str, training: File, recipe: Recipe, params: Params) -> tuple[Model, list[Candidate]]:
+    """Try the candidates of params.yaml; return the model with the winner's parameters, and all candidates.
 
     A candidate that fails is out; if all fail, ProjectError says why the first one did.
     """
@@ -52,37 +53,37 @@ def search_parameters(run_id: str, training: File, recipe: Recipe, params: Param
         return params.model, []
     model, seed, metric = params.model, params.split.seed, params.search.metric or params.gate.metric
     search.check_names(train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed), params.search)
-    candidates = search.candidates(params.search, seed)
-    trial = Trial(recipe=recipe, model=model, split=params.split, folds=params.search.folds, metric=metric)
-    futures = try_candidate.map(candidates, training=unmapped(training), trial=unmapped(trial))
-    tried = _await(run_id, candidates, futures, metric)
-    won = search.best(tried, metric)
-    get_run_logger().info("The search chose %s: %s %s", won.params, metric, won)
-    chosen = model.model_copy(update={"params": model.params | won.params})
-    return chosen, [one._replace(chosen=one is won) for one in tried]
+    drawn = search.draw_candidates(params.search, seed)
+    trial = TrialConfig(recipe=recipe, model=model, split=params.split, folds=params.search.folds, metric=metric)
+    futures = try_candidate.map(drawn, training=unmapped(training), trial=unmapped(trial))
+    candidates = _await(run_id, drawn, futures, metric)
+    best = search.best(candidates, metric)
+    get_run_logger().info("The search chose %s: %s %s", best.params, metric, best)
+    chosen = model.model_copy(update={"params": model.params | best.params})
+    return chosen, [candidate._replace(chosen=candidate is best) for candidate in candidates]
 
 
 def _await(
-    run_id: str, candidates: list[dict[str, Any]], futures: list[PrefectFuture[dict[str, Any]]], metric: str
-) -> list[Tried]:
+    run_id: str, drawn: list[dict[str, Any]], futures: list[PrefectFuture[dict[str, Any]]], metric: str
+) -> list[Candidate]:
     """Record each candidate as it ends: in MLflow, in the terminal, and as Prefect's progress."""
-    tried: dict[int, Tried] = {}
+    ended: dict[int, Candidate] = {}
     numbers = {future: number for number, future in enumerate(futures)}
     progress: Any = create_progress_artifact(0.0, key="search", description="Candidates of the search that have ended")
     for future in as_completed(list(futures)):
         number, seconds = numbers[future], 0.0
         try:
-            made = future.result()
-            one, seconds = Tried(candidates[number], made["scores"]), made["seconds"]
+            result = future.result()
+            candidate, seconds = Candidate(drawn[number], result["scores"]), result["seconds"]
         except Exception as fault:  # noqa: BLE001 - whatever befell it, or the worker that it killed, the others go on
-            one = Tried(candidates[number], [], str(fault))
-        tried[number] = one
-        log_candidate(run_id, number, one, metric, seconds)
+            candidate = Candidate(drawn[number], [], str(fault))
+        ended[number] = candidate
+        log_candidate(run_id, number, candidate, metric, seconds)
         best = (
-            search.best(list(tried.values()), metric) if any(not other.failure for other in tried.values()) else "none"
+            search.best(list(ended.values()), metric) if any(not other.failure for other in ended.values()) else "none"
         )
-        done = f"{len(tried)}/{len(futures)}"
-        said = f"failed: {one}" if one.failure else f"{metric} {one}"
-        get_run_logger().info("%s %s: %s; best so far %s", done, one.params, said, best)
-        update_progress_artifact(progress, 100 * len(tried) / len(futures))
-    return [tried[number] for number in sorted(tried)]
+        done = f"{len(ended)}/{len(futures)}"
+        said = f"failed: {candidate}" if candidate.failure else f"{metric} {candidate}"
+        get_run_logger().info("%s %s: %s; best so far %s", done, candidate.params, said, best)
+        update_progress_artifact(progress, 100 * len(ended) / len(futures))
+    return [ended[number] for number in sorted(ended)]

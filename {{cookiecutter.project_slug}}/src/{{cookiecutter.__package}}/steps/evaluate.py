@@ -12,31 +12,31 @@ from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
+from ..config import Problem
 from ..errors import ProjectError
-from ..params import Problem
 
 # In front of the metrics of the dummy, among those of the model.
 DUMMY = "dummy."
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 # With fewer rows a metric says next to nothing.
-FEW = 10
+MIN_HOLDOUT_ROWS = 10
 
 
 class Predictions(NamedTuple):
-    """What a model says of rows whose target is known; a classifier with chances has a column (0 to 1) per class."""
+    """What a model predicts for rows whose target is known; a classifier with probabilities has a column per class."""
 
     truth: np.ndarray
     predicted: np.ndarray
     classes: np.ndarray | None
-    chances: np.ndarray | None
+    probabilities: np.ndarray | None
 
 
 def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
     """Let a fitted pipeline predict rows."""
     if isinstance(model, Pipeline):  # the way to the estimator is long, and gone twice by asking the pipeline twice
         rows, model = model[:-1].transform(rows), model[-1]
-    chances = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
-    return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), chances)
+    probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
+    return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), probabilities)
 
 
 def judge_dummy(problem: Problem, metric: str, known: pl.Series, truth: pl.Series) -> dict[str, float]:
@@ -79,7 +79,7 @@ def compared(scores: Mapping[str, float]) -> list[str]:
 
 
 def metrics(problem: Problem, made: Predictions) -> dict[str, float]:
-    """Return the problem's metrics, but for those that these rows, or a model without chances, leave undefined."""
+    """Return the problem's metrics, except those that these rows or a model without probabilities leave undefined."""
     found = {name: one(problem, name, made) for name in _scorers(problem, made)}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -90,7 +90,8 @@ def metric(problem: Problem, name: str, made: Predictions) -> float:
     if value is None:
         raise ProjectError(
             f"The metric {name} is undefined: the rows to judge on are too few, or lack a class, or have one that the "
-            f"model has never seen, or the model gives no chances. Defined here: {', '.join(metrics(problem, made))}."
+            "model has never seen, or the model gives no probabilities. "
+            f"Defined here: {', '.join(metrics(problem, made))}."
         )
     return value
 
@@ -108,7 +109,7 @@ def one(problem: Problem, name: str, made: Predictions) -> float | None:
 def notes(problem: Problem, made: Predictions) -> list[str]:
     """Say in a sentence each what cannot be told of these predictions."""
     said, rows = [], len(made.truth)
-    if rows < FEW:
+    if rows < MIN_HOLDOUT_ROWS:
         said.append(f"Only {rows} row(s) are kept back: too few to trust any number, and for confidence intervals.")
     if problem == "classification" and made.classes is not None:
         present, known = set(made.truth), set(made.classes)
@@ -116,8 +117,8 @@ def notes(problem: Problem, made: Predictions) -> list[str]:
             said.append(f"The rows kept back lack {_listed(lacking)}; roc_auc is undefined without them.")
         if unseen := present - known:
             said.append(f"The rows kept back have {_listed(unseen)}, which the model has never seen.")
-        if made.chances is None:
-            said.append("The model gives no chances, so there is neither log_loss nor roc_auc, and no curve.")
+        if made.probabilities is None:
+            said.append("The model gives no probabilities, so there is neither log_loss nor roc_auc, and no curve.")
     return said
 
 
@@ -140,11 +141,11 @@ def _scorers(problem: Problem, made: Predictions) -> dict[str, Callable[[], floa
         "accuracy": lambda: skm.accuracy_score(truth, predicted),
         "balanced_accuracy": lambda: skm.balanced_accuracy_score(truth, predicted),
     }
-    if made.chances is not None and made.classes is not None:
-        classes, chances = made.classes, made.chances
+    if made.probabilities is not None and made.classes is not None:
+        classes, probabilities = made.classes, made.probabilities
         if set(truth) <= set(classes):
-            scorers["log_loss"] = lambda: skm.log_loss(truth, chances, labels=classes)
+            scorers["log_loss"] = lambda: skm.log_loss(truth, probabilities, labels=classes)
         if set(truth) == set(classes):  # the area is undefined for a class that the rows lack
-            form = chances[:, 1] if len(classes) == 2 else chances  # noqa: PLR2004 - scikit-learn's binary form
+            form = probabilities[:, 1] if len(classes) == 2 else probabilities  # noqa: PLR2004 - scikit-learn's binary form
             scorers["roc_auc"] = lambda: skm.roc_auc_score(truth, form, multi_class="ovr", labels=classes)
     return scorers

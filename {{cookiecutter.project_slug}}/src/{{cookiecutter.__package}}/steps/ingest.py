@@ -1,6 +1,6 @@
 """Read the raw table, and give rows the types that the contract names."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,8 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from ..contract import Contract
 from ..errors import ProjectError
-from .casting import DTYPES, strictly
+from ..model.casting import DTYPES
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET = (".parquet",)
@@ -40,6 +39,20 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     columns = pl.scan_csv(source, **options).collect_schema()
     known = {column: DTYPES[kind] for column, kind in (types or {}).items() if column in columns}
     return pl.scan_csv(source, schema_overrides=known, **options)
+
+
+def read(
+    source: Path, null_values: Sequence[str], types: Mapping[str, str], use: Callable[[pl.LazyFrame], None]
+) -> None:
+    """Hand the table to `use` with the given types or, where a value is not of its type, all columns of a CSV as text.
+
+    As text the table is complete, and validation can say where it is wrong. Raises ProjectError for what is no table.
+    """
+    with readable(source):
+        try:
+            use(read_table(source, null_values, types))
+        except pl.exceptions.ComputeError:
+            use(read_table(source, null_values))
 
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
@@ -81,19 +94,3 @@ def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:
     if target not in columns:
         raise ProjectError(f"params.yaml: data.target is '{target}'; the table has only {', '.join(columns)}.")
     return table.drop_nulls(target)
-
-
-def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
-    """Return the contract's columns in its order and types; those that may be missing and are become nulls.
-
-    Raises ProjectError for a column that is missing and may not be.
-    """
-    present = table.collect_schema()
-    if absent := [name for name, column in contract.columns.items() if name not in present and not column.nullable]:
-        raise ProjectError(
-            f"The rows lack the column(s) {absent}, which contract.yaml requires; they have {present.names()}."
-        )
-    return table.select(
-        strictly(name, present[name], kind) if name in present else pl.lit(None, DTYPES[kind]).alias(name)
-        for name, kind in contract.types.items()
-    )

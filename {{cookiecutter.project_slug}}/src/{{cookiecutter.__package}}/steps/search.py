@@ -10,13 +10,13 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.pipeline import Pipeline
 
+from ..config import Distribution, Search
 from ..errors import ProjectError
-from ..params import Distribution, Search
 from . import evaluate, train
 from .evaluate import LOWER_IS_BETTER
 
 
-class Tried(NamedTuple):
+class Candidate(NamedTuple):
     """A candidate and what became of it: a score per fold, or the reason of its failure."""
 
     params: dict[str, Any]
@@ -39,7 +39,7 @@ class Tried(NamedTuple):
         return self.failure or f"{self.mean:.4g} ± {self.std:.2g}"
 
 
-def candidates(search: Search, seed: int) -> list[dict[str, Any]]:
+def draw_candidates(search: Search, seed: int) -> list[dict[str, Any]]:
     """Draw the candidates, each other than the rest: all that lists combine to if they are few, else at random."""
     lists = {name: values for name, values in search.params.items() if isinstance(values, list)}
     if len(lists) == len(search.params) and len(grid := ParameterGrid(lists)) <= search.candidates:
@@ -79,35 +79,35 @@ def score(
 ) -> list[float]:
     """Fit the unfitted pipeline on each fold's rows, and judge it on those left out."""
     scores = []
-    for learned, judged in folds:
-        fitted = train.fit(clone(pipeline), rows[learned], target[learned])
-        scores.append(judge(evaluate.predict(fitted, rows[judged], target[judged])))
+    for training, validation in folds:
+        fitted = train.fit(clone(pipeline), rows[training], target[training])
+        scores.append(judge(evaluate.predict(fitted, rows[validation], target[validation])))
     return scores
 
 
-def best(tried: Sequence[Tried], metric: str) -> Tried:
+def best(candidates: Sequence[Candidate], metric: str) -> Candidate:
     """Return the candidate with the best mean, the first of equals; raise ProjectError if all failed."""
     sign = 1 if metric in LOWER_IS_BETTER else -1
-    scored = [one for one in tried if not one.failure]
+    scored = [candidate for candidate in candidates if not candidate.failure]
     if not scored:
-        raise ProjectError(f"All {len(tried)} candidates of the search failed; the first: {tried[0].failure}")
-    return min(scored, key=lambda one: sign * one.mean)
+        raise ProjectError(f"All {len(candidates)} candidates of the search failed; the first: {candidates[0].failure}")
+    return min(scored, key=lambda candidate: sign * candidate.mean)
 
 
-def outcome(tried: Sequence[Tried]) -> dict[str, float]:
+def outcome(candidates: Sequence[Candidate]) -> dict[str, float]:
     """Sum a search up in metrics; none if nothing was searched."""
     sums = {
         f"search.{name}": value
-        for one in tried
-        if one.chosen
-        for name, value in (("score", one.mean), ("std", one.std))
+        for candidate in candidates
+        if candidate.chosen
+        for name, value in (("score", candidate.mean), ("std", candidate.std))
     }
-    failed = sum(one.failure is not None for one in tried)
-    return sums | {"search.candidates": len(tried), "search.failed": failed} if tried else {}
+    failed = sum(candidate.failure is not None for candidate in candidates)
+    return sums | {"search.candidates": len(candidates), "search.failed": failed} if candidates else {}
 
 
 def check_names(pipeline: Pipeline, search: Search) -> None:
     """Raise ProjectError for a parameter that the pipeline does not have, or that is named twice."""
     full = [train.full_name(pipeline, name, "search.params") for name in search.params]
     if twice := [name for name, path in zip(search.params, full, strict=True) if full.count(path) > 1]:
-        raise ProjectError(f"params.yaml: search.params names one parameter twice: {', '.join(twice)}.")
+        raise ProjectError(f"params.yaml: search.params names candidate parameter twice: {', '.join(twice)}.")

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from ..config import Split
 from ..errors import ProjectError
-from ..params import Split
 from . import copies
 
 TOGETHER = {
@@ -30,96 +30,95 @@ class Units(NamedTuple):
     classes: np.ndarray
 
 
-def copied(found: Units) -> int:
+def copied(units: Units) -> int:
     """Count the rows that belong to a unit with an earlier row."""
-    return len(found.of_row) - len(found.classes)
+    return len(units.of_row) - len(units.classes)
 
 
-def keep_back(found: Units, by: Split) -> pl.Series:
-    """Mark the rows to keep back as the holdout; raise ProjectError if a unit would be on both sides."""
-    kept = holdout(found, by)
-    check_apart(found, kept)
-    return kept
-
-
-def units(rows: pl.LazyFrame, by: Split, seen: Sequence[str], target: str) -> Units:
+def find_units(rows: pl.LazyFrame, split: Split, seen: Sequence[str], target: str) -> Units:
     """Find the units of rows; `seen` are the columns that the model looks at. Reads no more than it needs of them."""
-    if by.column is None:
+    if split.column is None:
         of_row = copies.group(rows, seen)
     else:
-        _check_column(rows, by.column, by, target)
-        of_row = _numbered(rows, by.column)
+        _check_column(rows, split.column, split, target)
+        of_row = _numbered(rows, split.column)
     classes = np.zeros(int(of_row.max()) + 1 if of_row.size else 0, dtype=np.int32)
-    if by.by == "stratified":
+    if split.by == "stratified":
         # Copies may have different labels: the first one's counts.
         classes[of_row[::-1]] = _numbered(rows, target)[::-1]
     return Units(of_row, classes)
 
 
-def holdout(found: Units, by: Split) -> pl.Series:
-    """Mark the rows to keep back, the newest if split by time: a Boolean per row, the same for the same seed."""
-    count = len(found.classes)
+def holdout(units: Units, split: Split) -> pl.Series:
+    """Mark the rows of the holdout, the newest if split by time: a Boolean per row, the same for the same seed.
+
+    Raises ProjectError if a unit would be on both sides.
+    """
+    count = len(units.classes)
     if count < 2:  # noqa: PLR2004 - one for each side
         raise ProjectError(
-            f"params.yaml: split.holdout is {by.holdout}, but the table has {count} {TOGETHER[by.by]}; 2 are needed."
+            f"params.yaml: split.holdout is {split.holdout}, but the table has {count} {TOGETHER[split.by]}; "
+            "2 are needed."
         )
-    places = _places(found, by)
-    kept = places > 1 - by.holdout
-    if kept.all() or not kept.any():
-        kept = _ranks(places) >= np.clip(round((1 - by.holdout) * count), 1, count - 1)
-    return pl.Series("holdout", kept[found.of_row])
+    places = _places(units, split)
+    side = places > 1 - split.holdout
+    if side.all() or not side.any():
+        side = _ranks(places) >= np.clip(round((1 - split.holdout) * count), 1, count - 1)
+    held = pl.Series("holdout", side[units.of_row])
+    check_apart(units, held)
+    return held
 
 
-def folds(found: Units, by: Split, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds(units: Units, split: Split, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the rows to fit on and those to judge on, per fold; by time, those to judge on are the newer ones."""
-    parts = count + 1 if by.by == "time" else count
-    if len(found.classes) < parts:
+    parts = count + 1 if split.by == "time" else count
+    if len(units.classes) < parts:
         raise ProjectError(
-            f"params.yaml: search.folds is {count}, which needs {parts} {TOGETHER[by.by]}; the rows to learn from have "
-            f"{len(found.classes)}."
+            f"params.yaml: search.folds is {count}, which needs {parts} {TOGETHER[split.by]}; the training rows have "
+            f"{len(units.classes)}."
         )
-    places = _places(found, by)
-    if by.by != "time":
+    places = _places(units, split)
+    if split.by != "time":
         # Each class begins somewhere else, so that the members of rare ones do not all fall into the same fold.
-        places = (places + np.random.default_rng(by.seed).random(found.classes.max() + 1)[found.classes]) % 1
+        places = (places + np.random.default_rng(split.seed).random(units.classes.max() + 1)[units.classes]) % 1
     part = (places * parts).astype(int)
     if len(np.unique(part)) < parts:
         part = _ranks(places) * parts // len(places)
-    of_row = part[found.of_row]
-    if by.by == "time":
+    of_row = part[units.of_row]
+    if split.by == "time":
         return [(np.flatnonzero(of_row < fold), np.flatnonzero(of_row == fold)) for fold in range(1, parts)]
     return [(np.flatnonzero(of_row != fold), np.flatnonzero(of_row == fold)) for fold in range(parts)]
 
 
-def check_apart(found: Units, kept: pl.Series) -> None:
-    """Raise ProjectError if a unit is on both sides: the holdout would judge what the model has learned by heart."""
-    side = kept.to_numpy()
+def check_apart(units: Units, held: pl.Series) -> None:
+    """Raise ProjectError if a unit is on both sides: the holdout would judge what the model has memorised."""
+    side = held.to_numpy()
     # The side of each unit is that of its last row; the others have to be there, too.
-    sides = np.empty(len(found.classes), dtype=bool)
-    sides[found.of_row] = side
-    torn = np.unique(found.of_row[sides[found.of_row] != side])
+    sides = np.empty(len(units.classes), dtype=bool)
+    sides[units.of_row] = side
+    torn = np.unique(units.of_row[sides[units.of_row] != side])
     if torn.size:
         raise ProjectError(
             f"The split leaks: {torn.size} rows, groups or moments are on both sides; see holdout in steps/split.py."
         )
 
 
-def _places(found: Units, by: Split) -> np.ndarray:
+def _places(units: Units, split: Split) -> np.ndarray:
     """Return the middle of each unit on the line from 0 to 1, on a line of its own for each class."""
-    count = len(found.classes)
-    order = np.arange(count) if by.by == "time" else np.random.default_rng(by.seed).permutation(count)
+    count = len(units.classes)
+    order = np.arange(count) if split.by == "time" else np.random.default_rng(split.seed).permutation(count)
     places = np.empty(count)
-    if count == len(found.of_row) and not found.classes.any():
+    if count == len(units.of_row) and not units.classes.any():
         # Every unit is one row, as mostly: the same as below, at half of what ten million take.
         places[order] = (np.arange(count) + 0.5) / count
         return places
-    sizes = np.bincount(found.of_row).astype(np.uint32)
-    order = order[np.argsort(found.classes[order], kind="stable")]
-    width = np.bincount(found.classes, weights=sizes)
+    sizes = np.bincount(units.of_row).astype(np.uint32)
+    order = order[np.argsort(units.classes[order], kind="stable")]
+    width = np.bincount(units.classes, weights=sizes)
     begin = np.cumsum(width) - width
     places[order] = np.cumsum(sizes[order]) - sizes[order] / 2
-    places -= begin[found.classes]
-    places /= width[found.classes]
+    places -= begin[units.classes]
+    places /= width[units.classes]
     return places
 
 
@@ -129,16 +128,16 @@ def _ranks(places: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _check_column(rows: pl.LazyFrame, name: str, by: Split, target: str) -> None:
+def _check_column(rows: pl.LazyFrame, name: str, split: Split, target: str) -> None:
     """Raise ProjectError if the column cannot say group or time."""
     where = f"params.yaml: split.column is '{name}'"
     schema = rows.collect_schema()
     if name not in schema or name == target:
         allowed = ", ".join(column for column in schema if column != target)
-        raise ProjectError(f"{where}; to split by {by.by}, name one of {allowed}.")
-    if by.by == "time" and not (schema[name].is_temporal() or schema[name].is_numeric()):
+        raise ProjectError(f"{where}; to split by {split.by}, name one of {allowed}.")
+    if split.by == "time" and not (schema[name].is_temporal() or schema[name].is_numeric()):
         raise ProjectError(f"{where}, which is {schema[name]}; contract.yaml must say date, datetime or a number.")
-    if by.by == "time" and (missing := _column(rows, pl.col(name).null_count()).item()):
+    if split.by == "time" and (missing := _column(rows, pl.col(name).null_count()).item()):
         raise ProjectError(f"{where}, which is missing in {missing} row(s): whether they are new cannot be told.")
 
 

@@ -1,26 +1,20 @@
 """Build the pipeline and fit it."""
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-import skops.io
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
-from skops.io.exceptions import UntrustedTypesFoundException
 from skrub import tabular_pipeline
 from threadpoolctl import threadpool_limits
 
+from ..config import Problem
 from ..errors import ProjectError
-from ..params import Problem
-from .trusted import TRUSTED
 
 # Rows up to which one thread of OpenMP fits faster than several, which wait for each other more than they work.
-FEW = 10_000
-REMEDY = "If they should be trusted, list them in params.yaml under model.trusted."
+SINGLE_THREAD_ROWS = 10_000
 
 
 def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any], seed: int | None = None) -> Pipeline:
@@ -71,26 +65,9 @@ def _path(name: str) -> str:
 def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
     """Fit the pipeline on rows and their target."""
     try:
-        with threadpool_limits(1 if rows.height <= FEW else None, user_api="openmp"):
+        with threadpool_limits(1 if rows.height <= SINGLE_THREAD_ROWS else None, user_api="openmp"):
             fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
     except ValueError as error:
         message = f"The model of params.yaml could not be fitted: {error}"
         raise ProjectError(message) from error
     return fitted
-
-
-def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
-    """Write the fitted pipeline as skops, without pickle; refuse one that could not be loaded again."""
-    content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
-    if unknown := set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *trusted}:
-        raise ProjectError(f"The model contains types that are not trusted: {', '.join(sorted(unknown))}. {REMEDY}")
-    path.write_bytes(content)
-
-
-def load(path: Path, trusted: Sequence[str] = ()) -> Pipeline:
-    """Read a fitted pipeline; refuse types outside the allow-list."""
-    try:
-        pipeline: Pipeline = skops.io.load(path, trusted=[*TRUSTED, *trusted])
-    except UntrustedTypesFoundException as error:
-        raise ProjectError(f"{path}: {str(error).splitlines()[0]} {REMEDY}") from None
-    return pipeline

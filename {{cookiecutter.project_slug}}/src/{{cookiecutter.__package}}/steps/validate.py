@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import dataframely as dy
 import polars as pl
 
-from ..contract import Column, Contract
+from ..config import Column, Contract
 from ..errors import ProjectError
-from .casting import cast
+from ..model.casting import cast
 from .copies import fingerprint
 
 CHECKED: dict[str, Callable[..., dy.Column]] = {

@@ -1,0 +1,1 @@
+"""Your table becomes that of the project."""

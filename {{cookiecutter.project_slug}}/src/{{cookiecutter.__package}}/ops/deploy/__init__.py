@@ -1,0 +1,1 @@
+"""Deployments on a Prefect server, and the worker that runs them."""

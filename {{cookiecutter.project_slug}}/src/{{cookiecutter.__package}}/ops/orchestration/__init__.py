@@ -1,0 +1,1 @@
+"""Prefect: sessions, servers, how tasks behave, and which runs are alive."""

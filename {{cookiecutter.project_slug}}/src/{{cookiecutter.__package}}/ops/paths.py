@@ -1,0 +1,25 @@
+"""Where the files of the project lie, below its root. dvc.yaml lists those of a training, too: a test compares them."""
+
+from pathlib import Path
+
+from ..model import PIPELINE, RECIPE
+
+PARAMS, CONTRACT = Path("params.yaml"), Path("contract.yaml")
+RAW = Path("data/raw")
+TABLE = Path("data/processed/table.parquet")
+TRAINING = Path("data/processed/training.parquet")
+HOLDOUT = Path("data/processed/holdout.parquet")
+MODELS = Path("models")
+PROFILE = "profile.json"  # in MODELS
+METRICS = Path("reports/metrics.json")
+PLOTS = Path("reports/plots")
+SERIES = Path("reports/series")
+REPORT = Path("reports/report.html")
+# All that a training makes, but the record of it.
+MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, MODELS / PROFILE, METRICS, PLOTS, SERIES, REPORT)
+RECORD = Path("reports/provenance.json")
+LOCK = Path("dvc.lock")
+VIOLATIONS = Path("reports/violations.parquet")
+ROWS = Path("data/scoring/rows.parquet")
+PREDICTIONS = Path("data/predictions")
+DRIFT = Path("reports/drift.json")

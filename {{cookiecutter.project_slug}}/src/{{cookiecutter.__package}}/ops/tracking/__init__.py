@@ -1,0 +1,1 @@
+"""MLflow: runs, the registry of models, and the history of the champion."""

@@ -1,0 +1,107 @@
+"""A registered model, run by the code that it was packed with, whatever the code here has become since.
+
+The code here uses nothing else of a packed model, whatever its age; so what is packed later has to offer the same:
+
+- its MLmodel names `loader_module`, `code` and `data`; the module belongs to a package in `code` whose imports inside
+  itself are relative, so that a copy runs under any name, beside the code here;
+- the module's `_load_pyfunc(data)` returns the model, which has
+  `predict(rows, params)`: raw rows (Polars) in, predictions out; with `{"probabilities": True}` a column per class;
+  `columns(rows)`: what the pipeline sees of raw rows, or an error called ProjectError if it refuses them;
+  `pipeline`: scikit-learn's, fitted on these columns;
+  `recipe`: `data.problem`, `data.target`; for monitoring `columns` (their names) and `build_features(rows)`, lazily;
+- `data` holds `profile.json`, for monitoring.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from ...errors import ProjectError
+
+# The name by which the packed package is imported: its own may be taken by the code that runs.
+ALIAS = "package_as_packed"
+REMEDY = "make another version champion with `promote` or `rollback`"
+
+
+class Package(NamedTuple):
+    """A downloaded version: its number, and the folder that MLflow brought it in."""
+
+    number: int
+    folder: Path
+
+    @property
+    def flavor(self) -> dict[str, str]:
+        """What its MLmodel says of how to load it."""
+        found: dict[str, str] = Model.load(str(self.folder)).flavors["python_function"]
+        return found
+
+    @property
+    def data(self) -> Path:
+        """The packed files of the project's folder of models."""
+        return self.folder / self.flavor["data"]
+
+    @property
+    def name(self) -> str:
+        """The name of the package of code that it came with."""
+        return self.flavor["loader_module"].partition(".")[0]
+
+    @contextmanager
+    def loaded(self) -> Iterator[Any]:
+        """Yield the model for the block; raise ProjectError if its own code cannot load it."""
+        try:
+            yield self._load()
+        finally:
+            for name in [name for name in sys.modules if name == ALIAS or name.startswith(f"{ALIAS}.")]:
+                del sys.modules[name]
+
+    def _load(self) -> Any:
+        try:
+            code = self.folder / self.flavor["code"] / self.name
+            loader = _import(code, self.flavor["loader_module"].removeprefix(self.name))
+            return loader._load_pyfunc(str(self.data))  # noqa: SLF001 - so MLflow wants it to be called
+        except OSError:
+            raise
+        except Exception as error:
+            raise ProjectError(
+                f"Version {self.number} cannot be loaded by the code that it was packed with "
+                f"({summary(error)}); {REMEDY}."
+            ) from error
+
+
+@contextmanager
+def downloaded(version: ModelVersion) -> Iterator[Package]:
+    """Download a version for the block; raise ProjectError if its files are not where the registry says."""
+    with TemporaryDirectory() as scratch:
+        try:
+            folder = download_artifacts(version.source, dst_path=scratch)
+            Model.load(folder)  # for MLflow downloads nothing at all without a word
+        except (MlflowException, FileNotFoundError) as error:
+            raise ProjectError(
+                f"The files of version {version.version} of {version.name} cannot be read: {error}. "
+                f"Bring them back, or {REMEDY}."
+            ) from None
+        yield Package(int(version.version), Path(folder))
+
+
+def _import(package: Path, module: str) -> Any:
+    spec = spec_from_file_location(ALIAS, package / "__init__.py", submodule_search_locations=[str(package)])
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{package} is no package")
+    sys.modules[ALIAS] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[ALIAS])
+    return import_module(f"{ALIAS}{module}")
+
+
+def summary(error: Exception) -> str:
+    """Return the type and the first line of an error."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:500]}"

@@ -1,0 +1,171 @@
+"""Train a registered version again from its commit and its data, in a scratch folder, and compare."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import Model
+
+from ...errors import ProjectError
+from ..paths import HOLDOUT, METRICS
+from ..versioning import dvc
+from ..versioning.content import md5
+from ..versioning.git import run_git
+from ..versioning.provenance import Provenance
+from . import registry
+from .packaging import Package
+from .runs import PATCH, flatten
+
+# What would lead the scratch's training to the user's own servers, folders or code.
+FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")
+
+
+def reproduce(number: int) -> str:
+    """Say that a version, trained again, is the same; raise ProjectError with what differs, or why it cannot be.
+
+    Neither the user's tree nor the registry is touched.
+    """
+    version = registry.get(number)
+    origin = Provenance.read(version.tags)
+    if origin.commit is None:
+        raise ProjectError(
+            f"Version {number} was trained where there was no git commit, so nothing says with which code; "
+            "commit, and train again."
+        )
+    with registry.load(number) as package, worktree(origin.commit, number) as scratch:
+        if origin.patched:
+            _apply_patch(version, scratch)
+        for name, digest in origin.inputs.items():
+            if digest:
+                _bring(name, digest, scratch)
+        _train(number, package.name, scratch)
+        metrics = json.loads((scratch / METRICS).read_text(encoding="utf-8"))
+        then, now = registry.metrics(number), dict(flatten(metrics))
+        holdout = pl.read_parquet(scratch / HOLDOUT)
+        # One after the other: both packages are imported by the same name.
+        with package.loaded() as old:
+            said_then = outputs(old, holdout)
+        [registered] = (scratch / "mlartifacts").rglob("MLmodel")
+        with Package(number, registered.parent).loaded() as new:
+            said_now = outputs(new, holdout)
+        differences = [*differing_metrics(then, now), *differing_rows(said_then, said_now)]
+        libraries = list(_libraries(package.folder))
+    code = f"commit {origin.commit[:12]}{' and its patch' if origin.patched else ''}"
+    if differences:
+        others = "; ".join(libraries) or "none of those recorded"
+        lines = "\n".join(f"- {line}" for line in differences)
+        raise ProjectError(
+            f"Version {number}, trained again from {code}, differs:\n{lines}\nLibraries that differ: {others}."
+        )
+    return (
+        f"Version {number}, trained again from {code}, is the same: {len(now)} metrics to the last digit, "
+        f"and {holdout.height} predictions on the holdout."
+    )
+
+
+@contextmanager
+def worktree(commit: str, number: int) -> Iterator[Path]:
+    """Check a commit out into a scratch folder for the block; yield where the project lies in it."""
+    below = run_git("rev-parse", "--show-prefix").decode().strip()
+    try:
+        run_git("cat-file", "-e", f"{commit}^0")
+    except ProjectError:
+        raise ProjectError(
+            f"Commit {commit}, which version {number} was trained from, is not in this repository; fetch its branch, "
+            "or `git fetch --unshallow` where the clone is shallow."
+        ) from None
+    with TemporaryDirectory(prefix="reproduce-") as folder:
+        tree = Path(folder).resolve() / "tree"
+        try:
+            run_git("worktree", "add", "--detach", "--quiet", str(tree), commit)
+            yield tree / below
+        finally:
+            with suppress(ProjectError):
+                run_git("worktree", "remove", "--force", str(tree))
+
+
+def _apply_patch(version: ModelVersion, scratch: Path) -> None:
+    """Apply what the code was beyond its commit."""
+    try:
+        patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH)
+        top = run_git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
+        run_git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
+    except (OSError, ProjectError) as error:
+        raise ProjectError(f"The patch of version {version.version} cannot be applied: {error}") from None
+
+
+def _bring(name: str, digest: str, scratch: Path) -> None:
+    """Put an input of the training where it was, unless git has brought it."""
+    if not (scratch / name).exists() or md5(scratch / name) != digest:
+        dvc.fetch(digest, name, scratch / name)
+
+
+def _train(number: int, package: str, scratch: Path) -> None:
+    """Run the training of the scratch folder's package, with a memory of its own."""
+    (scratch / ".env").unlink(missing_ok=True)
+    own = {"PYTHONPATH": str(scratch / "src"), "PROJECT_ROOT": str(scratch)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    done = subprocess.run(
+        [sys.executable, "-m", package, "train"],
+        cwd=scratch,
+        env=inherited | own,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{said}")
+
+
+def differing_metrics(then: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
+    """Say which metrics differ, be it in the last digit."""
+    for name, value in now.items():
+        if then.get(name) != value:
+            yield f"{name} is {value!r}, and was {then.get(name)!r}"
+
+
+def outputs(predictor: Any, rows: pl.DataFrame) -> dict[str, np.ndarray]:
+    """Return what a model says of rows: its predictions, and its probabilities if it has any."""
+    made = {"predictions": np.asarray(predictor.predict(rows))}
+    if hasattr(predictor.pipeline, "predict_proba"):
+        made["probabilities"] = predictor.predict(rows, {"probabilities": True}).to_numpy()
+    return made
+
+
+def differing_rows(then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Say in how many rows of the holdout the outputs of two models differ."""
+    for what in sorted({*then, *now}):
+        if what not in now or what not in then:
+            yield f"there are no {what} any more" if what in then else f"there were no {what}"
+        elif then[what].shape != now[what].shape:
+            yield f"the {what} have another shape: {now[what].shape}, and it was {then[what].shape}"
+        elif rows := int((then[what] != now[what]).reshape(len(now[what]), -1).any(axis=1).sum()):
+            yield f"the {what} of {rows} of the {len(now[what])} rows of the holdout differ"
+
+
+def _libraries(model: Path) -> Iterator[str]:
+    """Say which libraries, of those that the version recorded, are here in another version."""
+    python = Model.load(str(model)).flavors["python_function"]["python_version"]
+    recorded = [line.split("==") for line in (model / "requirements.txt").read_text(encoding="utf-8").splitlines()]
+    for name, then in [("python", python), *(pair for pair in recorded if len(pair) == 2)]:  # noqa: PLR2004
+        try:
+            now = platform.python_version() if name == "python" else installed(name)
+        except PackageNotFoundError:
+            now = "missing"
+        if then != now:
+            yield f"{name} {now}, then {then}"

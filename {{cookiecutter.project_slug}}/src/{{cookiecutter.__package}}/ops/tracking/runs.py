@@ -1,0 +1,240 @@
+"""MLflow, the memory of runs: what went into each, and what came out; registry.py has the models."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+import polars as pl
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils import requirements_utils
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from sqlalchemy.exc import OperationalError
+
+from ...config import Column, Contract
+from ...errors import ProjectError
+from ...model import predictor
+from ...model.predictor import Recipe
+from ..settings import CODE_ROOT, PACKAGE, read_settings
+from ..versioning.provenance import FLOW_RUN
+
+TYPES = {
+    "string": DataType.string,
+    "integer": DataType.long,
+    "float": DataType.double,
+    "boolean": DataType.boolean,
+    "date": DataType.datetime,
+    "datetime": DataType.datetime,
+}
+# What MLflow says, amid much else, where a server does not answer.
+UNREACHABLE = "Max retries exceeded"
+# The artifact of a run that holds what its code was beyond the commit.
+PATCH = "code.patch"
+# What the registered model imports where it is loaded, in the versions that trained it.
+MODEL_REQUIREMENTS = ("mlflow", "pandas", "polars", "pydantic", "scikit-learn", "skops", "skrub")
+
+
+def connect() -> MlflowClient:
+    """Point MLflow to the project's store; create its database if it is not there.
+
+    Raises ProjectError if the store cannot be used, say because it is locked for longer than its address says to wait.
+    """
+    for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
+    with _store():
+        client = MlflowClient()
+        client.get_experiment_by_name(PACKAGE)
+    return client
+
+
+@contextmanager
+def run(tags: Mapping[str, str]) -> Iterator[str]:
+    """Open a run with these tags and yield its id; it ends FINISHED, or FAILED with an exception.
+
+    Raises ProjectError if the server does not answer any more, or .env wants artifacts elsewhere than earlier runs.
+    """
+    client = connect()
+    with _store():
+        _enter_experiment(client)
+    try:
+        with mlflow.start_run(tags=dict(tags)) as active:
+            yield active.info.run_id
+    except MlflowException as error:
+        if UNREACHABLE not in str(error):
+            raise
+        raise ProjectError(
+            f"The MLflow server at {mlflow.get_tracking_uri()} went away: start it, and run the same again. "
+            "What was done is reused, and no half-registered version is left behind."
+        ) from None
+
+
+@contextmanager
+def _store() -> Iterator[None]:
+    """Say in a sentence what is wrong with the store, which is asked in the block."""
+    try:
+        yield
+    except (MlflowException, OperationalError) as error:
+        said = str(error).partition("\n")[0]
+        if UNREACHABLE in said:
+            raise ProjectError(
+                f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
+                "MLFLOW_TRACKING_URI from .env to keep runs and models in the project."
+            ) from None
+        raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
+
+
+def _enter_experiment(client: MlflowClient) -> None:
+    """Let runs belong to the project's experiment; the first makes it, as MLflow then keeps where artifacts go."""
+    settings = read_settings()
+    # A server decides itself where that is; without one, the project does.
+    if settings.mlflow_tracking_uri.startswith("sqlite:"):
+        wanted, experiment = settings.mlflow_artifact_root, client.get_experiment_by_name(PACKAGE)
+        if experiment is None:
+            client.create_experiment(PACKAGE, wanted)
+        elif "mlflow_artifact_root" in settings.model_fields_set and experiment.artifact_location != wanted:
+            raise ProjectError(
+                f"MLFLOW_ARTIFACT_ROOT is {wanted}, but the artifacts of earlier runs are at "
+                f"{experiment.artifact_location}, where MLflow adds those of later ones: set it back, or begin "
+                "another database with MLFLOW_TRACKING_URI=sqlite:///other.db."
+            )
+    # Makes the experiment otherwise, also where others do so at the same moment.
+    mlflow.set_experiment(PACKAGE)
+
+
+def end_killed(flow_run_id: str) -> bool:
+    """End the runs of a flow run whose process is gone: they would be RUNNING for ever; tell if one had finished."""
+    client = connect()
+    experiment = client.get_experiment_by_name(PACKAGE)
+    mine = f"tags.`{FLOW_RUN}` = '{flow_run_id}'"
+    runs = client.search_runs([experiment.experiment_id], mine) if experiment else []
+    for run_ in runs:
+        if run_.info.status == "RUNNING":
+            client.set_terminated(run_.info.run_id, "KILLED")
+    return any(run_.info.status == "FINISHED" for run_ in runs)
+
+
+def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int) -> None:
+    """Record which table a run was trained on: name, digest (the MD5 that DVC knows it by), source, columns, row count.
+
+    MLflow's own way would want the whole table in memory.
+    """
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(TYPES[column.type], name) for name, column in contract.columns.items()
+    ]
+    dataset = Dataset(
+        name=file.name,
+        digest=md5,
+        source_type="local",
+        source=json.dumps({"uri": str(file)}),
+        schema=json.dumps({"mlflow_colspec": Schema(columns).to_dict()}),
+        profile=json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
+    )
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])])
+
+
+def log_results(
+    run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path, report: Path
+) -> None:
+    """Record parameters (dots for nesting), metrics, the plots and the report in a run."""
+    now = int(time.time() * 1000)
+    MlflowClient().log_batch(
+        run_id,
+        metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+        params=[Param(name, str(value)) for name, value in flatten(params)],
+    )
+    mlflow.log_artifacts(str(plots), "plots", run_id=run_id)
+    mlflow.log_artifact(str(report), run_id=run_id)
+
+
+def link(run_id: str, artifact: str) -> str:
+    """Return where a run's artifact can be looked at: the server's page, or the file if there is no server."""
+    info = MlflowClient().get_run(run_id).info
+    if urlsplit(info.artifact_uri or "").scheme == "file":
+        return f"{info.artifact_uri}/{artifact}"
+    uri = mlflow.get_tracking_uri()
+    return f"{uri}/#/experiments/{info.experiment_id}/runs/{run_id}/artifacts/{artifact}"
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested parameters as pairs of dotted name and value."""
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def log_patch(patch: bytes) -> None:
+    """Keep with the active run what the code was beyond its commit, if anything."""
+    if patch:
+        with TemporaryDirectory() as scratch:
+            file = Path(scratch) / PATCH
+            file.write_bytes(patch)
+            mlflow.log_artifact(str(file))
+
+
+def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
+    """Log the model in `folder` to the active run with its signature on raw rows; return the model's URI."""
+    regression = recipe.data.problem == "regression"
+    predicted = DataType.double if regression else TYPES[recipe.contract.columns[recipe.data.target].type]
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_type(column), name, required=not column.nullable) for name, column in recipe.inputs.columns.items()
+    ]
+    options = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
+    signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
+    # The example keeps to the signature also where none of its integers that may be missing is.
+    doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
+    with _unscanned(), _packed_code() as code:
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=predictor.__name__,
+            data_path=str(folder),
+            code_paths=[code],
+            # Named here, because to infer them MLflow would load the model in another process, for ten seconds.
+            pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
+            signature=signature,
+            input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
+        )
+    uri: str = info.model_uri
+    return uri
+
+
+@contextmanager
+def _packed_code() -> Iterator[str]:
+    """Copy what travels with a model for the block: the package, but of it only what the predictor imports."""
+    package = CODE_ROOT / "src" / PACKAGE
+    with TemporaryDirectory() as scratch:
+        copy = Path(scratch) / PACKAGE
+        shutil.copytree(package / "model", copy / "model", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("__init__.py", "config.py", "errors.py"):
+            shutil.copyfile(package / name, copy / name)
+        yield str(copy)
+
+
+@contextmanager
+def _unscanned() -> Iterator[None]:
+    """Spare MLflow its search through the files of all packages, which finds what may be missing: nothing here is."""
+    known = requirements_utils._MODULES_TO_PACKAGES  # noqa: SLF001 - there is no other way to go without
+    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        requirements_utils._MODULES_TO_PACKAGES = known  # noqa: SLF001
+
+
+def _type(column: Column) -> DataType:
+    # pandas, in which MLflow hands rows over, has no integer that may be missing.
+    return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]

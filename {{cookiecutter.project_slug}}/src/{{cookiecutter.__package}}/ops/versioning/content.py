@@ -1,0 +1,36 @@
+"""The names that DVC gives to content, and the digest of the code that decides what a model is."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from ..settings import CODE_ROOT
+
+
+def md5(path: Path) -> str:
+    """Return the MD5 by which DVC knows a file's content, or a folder's: that of the list of its files."""
+    if path.is_dir():
+        files = sorted((file.relative_to(path).as_posix(), md5(file)) for file in path.rglob("*") if file.is_file())
+        listed = json.dumps([{"md5": digest, "relpath": name} for name, digest in files])
+        return f"{hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest()}.dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def training_code() -> list[Path]:
+    """Return the files of the source that dvc.yaml lists: an edit of one of them, and of no other, retrains."""
+    stage = YAML(typ="safe").load(CODE_ROOT / "dvc.yaml")["stages"]["training"]
+    listed = [CODE_ROOT / dep for dep in stage["deps"] if str(dep).startswith("src/")]
+    return sorted(file for path in listed for file in (path.rglob("*.py") if path.is_dir() else [path]))
+
+
+@cache
+def digest_of_code() -> str:
+    """Return a digest of the code that retrains: where it differs, no earlier result is reused."""
+    digest = hashlib.sha256()
+    for path in training_code():
+        digest.update(f"{path.relative_to(CODE_ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
