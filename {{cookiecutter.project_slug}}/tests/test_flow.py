@@ -16,7 +16,7 @@ from penguin_model.model.predictor import Recipe
 from penguin_model.ops.orchestration.violations import VIOLATIONS
 from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
 from penguin_model.ops.tracking import registry, runs
-from penguin_model.ops.versioning import git
+from penguin_model.ops.versioning import content
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 
@@ -42,12 +42,12 @@ def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
         assert tags["prefect.flow_run_id"] == str(trained.state_details.flow_run_id)
         assert tags["git.commit"]
         source = read_params().data.source
-        assert tags[f"input.{source}"] == git.md5(project_root() / source)
+        assert tags[f"input.{source}"] == content.md5(project_root() / source)
     files = client.get_model_version_download_uri(PACKAGE, version.version).removeprefix("file://")
     recorded = json.loads(version.tags["dvc.lock"])["outs"]["models/pipeline.skops"]
-    assert recorded == git.md5(Path(files) / "data/models/pipeline.skops")
+    assert recorded == content.md5(Path(files) / "data/models/pipeline.skops")
     [dataset] = run.inputs.dataset_inputs
-    assert dataset.dataset.digest == git.md5(project_root() / read_params().data.source)
+    assert dataset.dataset.digest == content.md5(project_root() / read_params().data.source)
     assert (
         json.loads(dataset.dataset.profile)["num_rows"]
         == pl.read_parquet(project_root() / "data/processed/table.parquet").height

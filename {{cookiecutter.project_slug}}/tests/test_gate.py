@@ -8,9 +8,8 @@ import pytest
 
 from penguin_model.config import Gate
 from penguin_model.errors import ProjectError
-from penguin_model.steps import gate
 from penguin_model.steps.evaluate import Predictions
-from penguin_model.steps.gate import Evaluation, NotComparable, Slice
+from penguin_model.steps.gate import Evaluation, NotComparable, Slice, decide, evaluate_slices
 
 OTHER = NotComparable("it predicts another column", replaced=True)
 BROKEN = NotComparable("it cannot be loaded", replaced=False)
@@ -48,7 +47,7 @@ BROKEN = NotComparable("it cannot be loaded", replaced=False)
 def test_gate_decides_and_says_why(gate, new, old, alias, reason):
     metric = gate["metric"]
     champion = Evaluation({metric: old}) if isinstance(old, float) else old
-    decision = gate.decide(Gate(**gate), Evaluation({metric: new}), champion)
+    decision = decide(Gate(**gate), Evaluation({metric: new}), champion)
     assert decision.alias == alias
     assert reason in decision.reason
 
@@ -61,16 +60,16 @@ def test_model_that_does_not_beat_the_dummy_is_no_champion_unless_it_may(metric,
         Evaluation({metric: new - 1 if metric != "rmse" else new + 1}),
         NotComparable("it predicts another column", replaced=True),
     ):
-        decision = gate.decide(Gate(metric=metric), judged, champion)
+        decision = decide(Gate(metric=metric), judged, champion)
         assert decision.alias == "challenger"
         assert f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy" in decision.reason
-        allowed = gate.decide(Gate(metric=metric, allow_worse_than_dummy=True), judged, champion)
+        allowed = decide(Gate(metric=metric, allow_worse_than_dummy=True), judged, champion)
         assert allowed.alias == "champion"
 
 
 def test_metric_that_the_model_does_not_give_is_one_sentence():
     with pytest.raises(ProjectError, match=r"gate\.metric is 'log_loss', which .* does not give; it gives accuracy"):
-        gate.decide(Gate(metric="log_loss"), Evaluation({"accuracy": 1.0}), None)
+        decide(Gate(metric="log_loss"), Evaluation({"accuracy": 1.0}), None)
 
 
 @pytest.mark.parametrize(("metric", "fall"), [("accuracy", -0.2), ("rmse", 0.2)])
@@ -80,13 +79,13 @@ def test_no_slice_may_fall(metric, fall):
         {metric: 0.5}, {"island a": Slice(30, 0.5), "island b": Slice(40, 0.5), "island c": Slice(3, None)}
     )
     better = Evaluation({metric: 0.5 - fall}, {**old.slices, "island a": Slice(30, 0.5 - fall)})
-    decision = gate.decide(gate, better, old)
+    decision = decide(gate, better, old)
     assert decision.alias == "champion"
     assert decision.reason.endswith(
         "falls in none of 2 slices; not compared, for want of 20 rows or of a class: island c (3 rows)"
     )
     uneven = Evaluation(better.metrics, {**better.slices, "island b": Slice(40, 0.5 + fall)})
-    decision = gate.decide(gate, uneven, old)
+    decision = decide(gate, uneven, old)
     assert decision.alias == "challenger"
     assert f"for island b (40 rows) it falls from 0.5 to {0.5 + fall:.6g}" in decision.reason
 
@@ -98,5 +97,5 @@ def test_slices_are_the_categories_with_enough_rows():
     predicted[:25] = "x"
     probabilities = np.where(predicted[:, None] == ["x", "y"], 0.9, 0.1)
     made = Predictions(truth, predicted, np.array(["x", "y"]), probabilities)
-    found = gate.slices("classification", Gate(metric="accuracy", slices=["kind"]), rows, made)
+    found = evaluate_slices("classification", Gate(metric="accuracy", slices=["kind"]), rows, made)
     assert found == {"kind a": Slice(25, 13 / 25), "kind missing": Slice(30, 1.0), "kind rare": Slice(5, None)}

@@ -14,8 +14,9 @@ from penguin_model.config import Contract, Params
 from penguin_model.errors import ProjectError
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
 from penguin_model.ops.tracking import runs
-from penguin_model.report import curves, intervals, page, plots, slices
+from penguin_model.report import curves, intervals, plots, slices
 from penguin_model.report.importance import importance
+from penguin_model.report.page import Findings, render
 from penguin_model.steps import evaluate, train
 from penguin_model.steps.evaluate import Predictions
 from penguin_model.steps.search import Candidate
@@ -52,28 +53,28 @@ def params(problem: str, target: str = "y", **model) -> Params:
     )
 
 
-def page(problem: str, made: Predictions, folder, table: pl.DataFrame | None = None, tried=()) -> page.Findings:
+def draw(problem: str, made: Predictions, folder, table: pl.DataFrame | None = None, candidates=()) -> Findings:
     """Draw and write everything about these predictions."""
     found = evaluate.metrics(problem, made)
     rows = pl.DataFrame({"a": range(len(made.truth))}) if table is None else table
-    findings = page.Findings(
+    findings = Findings(
         name="name",
         params=params(problem),
         contract=Contract.model_validate({"columns": {"a": {"type": "string", "allowed": ["<x>", "y"]}}}),
-        rows={"learned": 3, "judged": len(made.truth)},
+        rows={"training": 3, "holdout": len(made.truth)},
         columns=rows.columns,
         metrics=found,
         intervals=intervals.intervals(problem, made, found, seed=1),
         notes=evaluate.notes(problem, made),
         slices=slices.worst(problem, rows, made),
         importance=[],
-        tried=tried,
+        candidates=candidates,
         origin={"git commit": "abc"},
     )
     plots.draw(problem, made, [], folder)
-    plots.draw_search(tried, "f1_macro", folder)
+    plots.draw_search(candidates, "f1_macro", folder)
     curves.write(problem, made, folder / "curves")
-    (folder / "report.html").write_text(page.render(findings, folder))
+    (folder / "report.html").write_text(render(findings, folder))
     for plot in folder.glob("*.svg"):
         ET.parse(plot)  # noqa: S314 - drawn above
     return findings
@@ -158,7 +159,7 @@ def test_tiny_holdout_is_said_to_be_one(rows, tmp_path):
             made.classes,
             None if made.probabilities is None else made.probabilities[:rows],
         )
-        said = page(problem, part, tmp_path / problem)
+        said = draw(problem, part, tmp_path / problem)
         assert said.intervals == {}
         assert said.notes[0].startswith(f"Only {rows} row(s) are kept back")
         assert said.metrics
@@ -171,19 +172,19 @@ def test_class_that_the_holdout_lacks_or_the_model_does_not_know_is_named(tmp_pa
         made.classes,
         made.probabilities[made.truth != "z"],
     )
-    said = page("classification", lacking, tmp_path / "lacking")
+    said = draw("classification", lacking, tmp_path / "lacking")
     assert "lack 1 class(es): z; roc_auc is undefined" in said.notes[0]
     assert "roc_auc" not in said.metrics
     with pytest.raises(ProjectError, match=r"The metric roc_auc is undefined.*Defined here: f1_macro"):
         evaluate.metric("classification", "roc_auc", lacking)
     new = made._replace(truth=np.where(np.arange(60) == 0, "new", made.truth))
-    said = page("classification", new, tmp_path / "new")
+    said = draw("classification", new, tmp_path / "new")
     assert "have 1 class(es): new, which the model has never seen" in said.notes[0]
     assert set(said.metrics) == {"f1_macro", "accuracy", "balanced_accuracy"}
 
 
 def test_model_without_chances_has_no_curves(tmp_path):
-    said = page("classification", predictions(["x", "y"] * 20)._replace(probabilities=None), tmp_path)
+    said = draw("classification", predictions(["x", "y"] * 20)._replace(probabilities=None), tmp_path)
     assert "gives no probabilities" in said.notes[0]
     assert {plot.name for plot in tmp_path.glob("*.svg")} == {"confusion_matrix.svg"}
 
@@ -194,8 +195,11 @@ def test_many_classes_and_odd_names_are_drawn(tmp_path):
         Candidate({"C": 0.001, "p": None}, [0.1, 0.2]),
         Candidate({"C": 1.0, "p": "<l2>"}, [0.5, 0.6], chosen=True),
     ]
-    page(
-        "classification", predictions(labels * 5), tmp_path, tried=[*tried, Candidate({"C": -1.0, "p": 1}, [], "<why>")]
+    draw(
+        "classification",
+        predictions(labels * 5),
+        tmp_path,
+        candidates=[*tried, Candidate({"C": -1.0, "p": 1}, [], "<why>")],
     )
     assert {plot.stem for plot in tmp_path.glob("*.svg")} == {
         "confusion_matrix",
@@ -212,7 +216,7 @@ def test_many_classes_and_odd_names_are_drawn(tmp_path):
 
 def test_drawn_again_it_is_the_same(tmp_path):
     for name in ("one", "two"):
-        page("classification", predictions(["x", "y", "z"] * 20), tmp_path / name)
+        draw("classification", predictions(["x", "y", "z"] * 20), tmp_path / name)
     for plot in (tmp_path / "one").glob("*.svg"):
         assert plot.read_bytes() == (tmp_path / "two" / plot.name).read_bytes()
 

@@ -13,11 +13,11 @@ from penguin_model.steps.search import Candidate
 
 def test_few_combinations_are_all_tried_and_many_are_drawn():
     few = Search.model_validate({"params": {"a": [1, 2], "b": [True, None]}})
-    assert len(search.candidates(few, seed=1)) == 4
+    assert len(search.draw_candidates(few, seed=1)) == 4
     many = {"a": {"low": 1, "high": 3}, "b": {"low": 0.01, "high": 1.0, "log": True}, "c": ["x", "y"]}
-    drawn = search.candidates(Search.model_validate({"params": many, "candidates": 30}), seed=1)
-    assert drawn == search.candidates(Search.model_validate({"params": many, "candidates": 30}), seed=1)
-    assert drawn != search.candidates(Search.model_validate({"params": many, "candidates": 30}), seed=2)
+    drawn = search.draw_candidates(Search.model_validate({"params": many, "candidates": 30}), seed=1)
+    assert drawn == search.draw_candidates(Search.model_validate({"params": many, "candidates": 30}), seed=1)
+    assert drawn != search.draw_candidates(Search.model_validate({"params": many, "candidates": 30}), seed=2)
     assert {type(one["a"]) for one in drawn} == {int}
     assert {one["a"] for one in drawn} == {1, 2, 3}
     assert all(0.01 <= one["b"] <= 1 for one in drawn)
@@ -26,7 +26,7 @@ def test_few_combinations_are_all_tried_and_many_are_drawn():
 
 def test_no_candidate_is_tried_twice():
     narrow = Search.model_validate({"params": {"a": {"low": 1, "high": 3}}, "candidates": 50})
-    assert sorted(one["a"] for one in search.candidates(narrow, seed=1)) == [1, 2, 3]
+    assert sorted(one["a"] for one in search.draw_candidates(narrow, seed=1)) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_projects_own_search_is_of_its_own_parameters():
     model = params.model
     pipeline = train.build_pipeline(params.data.problem, model.estimator, model.params, params.split.seed)
     search.check_names(pipeline, params.search)
-    assert search.candidates(params.search, params.split.seed)
+    assert search.draw_candidates(params.search, params.split.seed)

@@ -26,7 +26,7 @@ each_split = pytest.mark.parametrize("by", EVERY, ids=lambda by: by.by)
 
 
 def units(table: pl.DataFrame, by: Split, seen=("size", "person"), target: str = "label") -> split.Units:
-    return split.units(table.lazy(), by, seen, target)
+    return split.find_units(table.lazy(), by, seen, target)
 
 
 def sides(table: pl.DataFrame, by: Split) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -173,14 +173,14 @@ def test_every_row_is_judged_in_one_fold(by):
 def test_rare_classes_are_spread_over_the_folds():
     labels = ["common"] * 60 + [f"c{number}" for number in range(60)]
     table = pl.DataFrame({"size": range(120), "label": labels})
-    found = split.units(table.lazy(), EVERY[1], ["size"], "label")
+    found = split.find_units(table.lazy(), EVERY[1], ["size"], "label")
     assert max(len(judge) for _, judge in split.folds(found, EVERY[1], 3)) < 60
 
 
 def test_giant_unit_leaves_something_on_either_side():
     table = pl.DataFrame({"size": [1] * 90 + [2, 3, 4], "label": ["x"] * 93})
     by = EVERY[0]
-    found = split.units(table.lazy(), by, ["size"], "label")
+    found = split.find_units(table.lazy(), by, ["size"], "label")
     assert 0 < split.holdout(found, by).sum() < 93
     assert all(len(judge) for _, judge in split.folds(found, by, 3))
 

@@ -166,7 +166,7 @@ class Counting(DummyClassifier):
 
 @pytest.mark.parametrize(("few", "threads"), [(40, 1), (39, 2)])
 def test_few_rows_are_fitted_by_one_thread(few, threads, monkeypatch):
-    monkeypatch.setattr(train, "FEW", few)
+    monkeypatch.setattr(train, "SINGLE_THREAD_ROWS", few)
     with threadpool_limits(2, user_api="openmp"):
         fitted = train.fit(make_pipeline(Counting()), TABLE.drop("label"), TABLE["label"])
     assert fitted[-1].threads_ == {threads}
@@ -205,7 +205,7 @@ def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypa
         TABLE["label"],
     )
     persistence.save(pipeline, tmp_path / "p.skops")
-    monkeypatch.setattr(train, "TRUSTED", [name for name in train.TRUSTED if not name.endswith("Tree")])
+    monkeypatch.setattr(persistence, "TRUSTED", [name for name in persistence.TRUSTED if not name.endswith("Tree")])
     with pytest.raises(ProjectError, match=r"Untrusted types .*sklearn\.tree\._tree\.Tree.*model\.trusted"):
         persistence.load(tmp_path / "p.skops")
     with pytest.raises(ProjectError, match=r"not trusted: sklearn\.tree\._tree\.Tree.*model\.trusted"):

@@ -20,7 +20,7 @@ from penguin_model.model import casting
 from penguin_model.ops import sources
 from penguin_model.ops.adopt import infer, profile
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
-from penguin_model.ops.settings import read_contract, read_params, read_settings
+from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params, read_settings
 from penguin_model.ops.versioning import git
 from penguin_model.steps import ingest, validate
 
@@ -86,7 +86,7 @@ def files(project: Path) -> dict[str, bytes]:
 def keeps_its_contract() -> None:
     data = read_params().data
     validate.check(
-        ingest.read_table(sources.root() / data.source, data.null_values, read_contract().types), read_contract()
+        ingest.read_table(project_root() / data.source, data.null_values, read_contract().types), read_contract()
     )
 
 
@@ -342,7 +342,7 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
 
 def test_verb_prints_what_was_decided(project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
-    verb = [sys.executable, "-m", str(sources.__package__), "adopt", str(tmp_path / "t.csv"), "--target"]
+    verb = [sys.executable, "-m", PACKAGE, "adopt", str(tmp_path / "t.csv"), "--target"]
     done = subprocess.run([*verb, "answer"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Target 'answer': classification" in done.stdout

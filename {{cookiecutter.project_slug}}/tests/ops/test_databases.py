@@ -14,6 +14,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
 from penguin_model.errors import ProjectError
+from penguin_model.ops import databases
 from penguin_model.ops.tracking import database
 
 
@@ -21,6 +22,8 @@ from penguin_model.ops.tracking import database
 def home(tmp_path, monkeypatch):
     """Return an empty folder in which both databases are to be."""
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    # What an earlier test has configured would count.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / ".prefect"))
     (tmp_path / ".prefect").mkdir()
     return tmp_path
@@ -41,7 +44,7 @@ def schema(file) -> list:
 
 def migrate_prefect() -> subprocess.Popen[bytes]:
     """Start what `prepare` starts."""
-    return subprocess.Popen([sys.executable, "-m", "penguin_model.databases", "prefect"])
+    return subprocess.Popen([sys.executable, "-m", databases.__name__, "prefect"])
 
 
 def test_prefects_database_is_as_prefect_makes_it_though_it_was_killed(home):
@@ -81,9 +84,9 @@ def test_earlier_database_of_mlflow_keeps_its_rows(home):
 
 def test_database_in_use_is_one_sentence_and_left_alone(home, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db?timeout=0.1")
-    with closing(sqlite3.connect(home / "mlflow.db")) as database:
-        database.execute("CREATE TABLE another (id)")
-        database.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(home / "mlflow.db")) as other:
+        other.execute("CREATE TABLE another (id)")
+        other.execute("BEGIN IMMEDIATE")
         with pytest.raises(ProjectError, match=r"mlflow\.db cannot be brought up to date: database is locked$"):
             database.migrate()
     assert query(home / "mlflow.db", "SELECT name FROM sqlite_master") == [("another",)]

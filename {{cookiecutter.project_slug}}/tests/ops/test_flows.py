@@ -27,8 +27,8 @@ from penguin_model.ops.orchestration.policies import cache_key, is_transient, re
 from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
 from penguin_model.ops.tracking import registry, runs
 from penguin_model.ops.versioning import content
-from penguin_model.steps import gate, ingest
-from penguin_model.steps.gate import Decision
+from penguin_model.steps import ingest
+from penguin_model.steps.gate import Evaluation, NotComparable
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
 
@@ -56,8 +56,8 @@ def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
     change("split", holdout=0.25 if params.split.holdout > 0.3 else 0.4)
     column = next(name for name in read_contract().columns if name != target)
     change("gate", slices=[column])
-    seen, decide = [], gate.decide
-    monkeypatch.setattr(gate, "decide", lambda *judged: seen.append(judged) or decide(*judged))
+    seen, decide = [], promotion.decide
+    monkeypatch.setattr(promotion, "decide", lambda *judged: seen.append(judged) or decide(*judged))
     moved = training(return_state=True).result()
     # What the champion does on these rows, not what it did on its own, is held against the new model.
     [(_, challenger, rival)] = seen
@@ -68,7 +68,7 @@ def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
         assert rival.metrics["accuracy"] == pytest.approx((predicted == truth).mean())
     else:
         assert rival.metrics["mae"] == pytest.approx(abs(predicted - truth).mean())
-    assert "may have learned from some of these rows" in moved.reason
+    assert "may have been trained on some of these rows" in moved.reason
     # And both in the slices that the gate names.
     assert challenger.slices.keys() == rival.slices.keys()
     assert sum(part.rows for part in rival.slices.values()) == rows.height
@@ -87,7 +87,7 @@ def champion_files(trained, tmp_path) -> Iterator[Path]:
     shutil.copytree(tmp_path / "champion", files)
 
 
-def judge(rows: pl.DataFrame, **data) -> gate.Evaluation | gate.NotComparable:
+def judge(rows: pl.DataFrame, **data) -> Evaluation | NotComparable:
     """Judge the champion on rows, for an experiment whose section `data` has other values."""
     recipe = Predictor.load(project_root() / "models").recipe
     other = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
@@ -168,10 +168,10 @@ def test_champion_that_cannot_be_read_stops_the_run(quick):
 
 
 def test_overtaken_model_stays_a_challenger_and_is_told_why(quick, monkeypatch):
-    decided = Decision("champion", "it is better")
-    verdict = promotion.Verdict(decided, 99, {})
-    monkeypatch.setattr(gate, "decide", lambda *_: decided)
-    monkeypatch.setattr(promotion, "Verdict", lambda *_: verdict)
+    reconcile = registry.reconcile
+    seen = iter([reconcile()._replace(champion=99)])
+    monkeypatch.setattr(registry, "reconcile", lambda: next(seen, None) or reconcile())
+    monkeypatch.setattr(promotion, "evaluate_champion", lambda *_: NotComparable("it is older", replaced=True))
     ended = training(return_state=True).result()
     assert ended.alias == "challenger"
     assert "compared with version 99, and since then another command has made version" in ended.reason

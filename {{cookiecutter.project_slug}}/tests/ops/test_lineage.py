@@ -11,9 +11,10 @@ from conftest import PROJECT
 
 from penguin_model.errors import ProjectError
 from penguin_model.model.predictor import Predictor
+from penguin_model.ops.paths import RECORD
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
 from penguin_model.ops.tracking import lineage, registry, reproduce
-from penguin_model.ops.versioning import dvc, git, lock_check
+from penguin_model.ops.versioning import content, dvc, git, lock_check
 
 
 @pytest.fixture
@@ -98,19 +99,19 @@ def locked(tmp_path_factory) -> Path:
         "cmd": "true",
         "deps": ["data/raw/table.csv", "contract.yaml", "src"],
         "params": [{"params.yaml": None}],
-        "outs": ["models/model", {lock_check.RECORD: {"cache": False}}],
+        "outs": ["models/model", {str(RECORD): {"cache": False}}],
         "metrics": [{"reports/metrics.json": {"cache": False}}],
     }
     (project / "dvc.yaml").write_text(json.dumps({"stages": {"training": stage}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PROJECT_ROOT", str(project))
         record = {
-            "code": git.digest_of_code(Path(lock_check.__file__).parent),
+            "code": content.digest_of_code(),
             "params": read_params().model_dump(mode="json"),
-            "deps": {name: git.md5(project / name) for name in ("data/raw/table.csv", "contract.yaml")},
-            "outs": {name: git.md5(project / name) for name in ("models/model", "reports/metrics.json")},
+            "deps": {name: content.md5(project / name) for name in ("data/raw/table.csv", "contract.yaml")},
+            "outs": {name: content.md5(project / name) for name in ("models/model", "reports/metrics.json")},
         }
-    (project / lock_check.RECORD).write_text(json.dumps(record))
+    (project / RECORD).write_text(json.dumps(record))
     with chdir(project), Repo.init(no_scm=True) as repo:
         with repo.config.edit() as config:
             config["remote"]["storage"] = {"url": str(project.parent / "storage")}
@@ -137,15 +138,15 @@ def locked(tmp_path_factory) -> Path:
         ("dvc.lock", ("<models/model>", "a" * 32), "models/model has MD5 aaaa.* in dvc.lock, but"),
         ("dvc.lock", ("<contract.yaml>", "a" * 32), "contract.yaml is not what dvc.lock says"),
         ("dvc.lock", ("schema:", "] schema:"), "DVC says: .*dvc.lock"),
-        (lock_check.RECORD, ('"seed": ', '"seed": 9'), "the parameters in dvc.lock are not those in"),
-        (lock_check.RECORD, ('"code": "', '"code": "0'), "src is not the code that"),
-        (lock_check.RECORD, ("{", ""), "missing or unreadable"),
+        (str(RECORD), ('"seed": ', '"seed": 9'), "the parameters in dvc.lock are not those in"),
+        (str(RECORD), ('"code": "', '"code": "0'), "the code that dvc.yaml lists is not that"),
+        (str(RECORD), ("{", ""), "missing or unreadable"),
     ],
 )
 def test_untrue_lock_is_told_without_data(file, change, said, locked, monkeypatch):
     old, new = change
     monkeypatch.setenv("PROJECT_ROOT", str(locked))
-    digests = json.loads((locked / lock_check.RECORD).read_text())
+    digests = json.loads((locked / RECORD).read_text())
     for name, digest in {**digests["deps"], **digests["outs"]}.items():
         old = old.replace(f"<{name}>", digest)
     assert lock_check.check() == "dvc.lock is true."
@@ -167,7 +168,7 @@ def test_lock_that_is_not_there_yet_is_no_fault(tmp_path, monkeypatch):
 def test_data_is_found_by_its_md5_and_fetched(locked, tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(locked))
     name = "data/raw/table.csv"
-    digest = json.loads((locked / lock_check.RECORD).read_text())["deps"][name]
+    digest = json.loads((locked / RECORD).read_text())["deps"][name]
     assert [place.split()[0] for place in dvc.places(digest)] == ["cache", "remote"]
     dvc.fetch(digest, name, tmp_path / "from/cache")
     shutil.rmtree(locked / ".dvc/cache")

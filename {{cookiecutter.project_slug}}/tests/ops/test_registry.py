@@ -234,7 +234,7 @@ def test_metric_that_is_no_number_is_kept_as_such(client):
 
 
 def test_command_that_waits_too_long_is_one_sentence(client, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "PATIENCE", 0.1)
+    monkeypatch.setattr(registry, "LOCK_TIMEOUT", 0.1)
     with (
         FileLock(tmp_path / "mlflow.db.lock"),
         pytest.raises(ProjectError, match=r"Another command has held .*mlflow\.db\.lock"),

@@ -35,7 +35,7 @@ def origin(tmp_path: Path) -> Iterator[Path]:
 def versioned(quick: Path, tmp_path: Path) -> Iterator[Path]:
     """Let DVC version the copy, with a folder as its remote; return the remote."""
     shutil.copy(PROJECT / "dvc.yaml", COPY)
-    (COPY / "src").mkdir()
+    shutil.copytree(PROJECT / "src", COPY / "src")
     (COPY / ".dvc").mkdir()
     shutil.copy(PROJECT / ".dvc/config", COPY / ".dvc")
     remote = tmp_path / "remote"

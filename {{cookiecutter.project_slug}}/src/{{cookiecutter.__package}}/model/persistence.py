@@ -10,7 +10,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..errors import ProjectError
 
-# What a saved model may contain, beside what skops itself trusts. A name here may be constructed when a model is loaded,
+# What a saved model may contain, besides what skops trusts. A name here may be constructed when a model is loaded,
 # so the list is explicit and short: scikit-learn's trees, forests and boosting, and what skrub's pipeline is made of.
 TRUSTED = (
     "functools.partial",

@@ -110,4 +110,4 @@ def check_names(pipeline: Pipeline, search: Search) -> None:
     """Raise ProjectError for a parameter that the pipeline does not have, or that is named twice."""
     full = [train.full_name(pipeline, name, "search.params") for name in search.params]
     if twice := [name for name, path in zip(search.params, full, strict=True) if full.count(path) > 1]:
-        raise ProjectError(f"params.yaml: search.params names candidate parameter twice: {', '.join(twice)}.")
+        raise ProjectError(f"params.yaml: search.params names one parameter twice: {', '.join(twice)}.")
