@@ -120,9 +120,10 @@ class TestOtherRemotes:
     @pytest.mark.parametrize(
         ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"
     )
-    def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str, tmp_path: Path) -> None:
+    def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str) -> None:
         with SERVED[kind](project) as told:
-            push_and_pull(project, tmp_path / "clone", **told)
+            # Beside the project, for the home folder is there, with the keys.
+            push_and_pull(project, project.path.parent / "clone", **told)
 
     @pytest.mark.parametrize("project", ["gcs"], indirect=True, scope="class")
     def test_google_out_of_reach_is_a_sentence(self, project: Running) -> None:
