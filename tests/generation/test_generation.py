@@ -38,7 +38,8 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
     package = project.answers["__package"]
     optional = {path: wanted == "True" for path, wanted in project.answers["__keep_if"].items()}
     for path in map(Path, project.answers["__variants"]):
-        variants = (PROJECT / "src/{{cookiecutter.__package}}").glob(f"{path.stem}_*{path.suffix}")
+        folder = Path("src/{{cookiecutter.__package}}", *path.parts[2:-1])
+        variants = (PROJECT / folder).glob(f"{path.stem}_*{path.suffix}")
         optional |= {str(path.with_name(variant.name)): False for variant in variants}
     for path, wanted in optional.items():
         assert (project.path / path).exists() == wanted, path

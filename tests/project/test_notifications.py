@@ -176,7 +176,9 @@ class TestNotifications:
         assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
 
     def test_message_is_what_the_channel_takes(self, project: Running) -> None:
-        slack = "mrkdwn" in (project.path / "src" / project.package / "ops/notify/channel.py").read_text(encoding="utf-8")
+        slack = "mrkdwn" in (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
+            encoding="utf-8"
+        )
         schema = Draft202012Validator(SLACK if slack else TEAMS)
         for payload in project.ask(PAYLOADS, LONG):
             assert [error.message for error in schema.iter_errors(payload)] == []

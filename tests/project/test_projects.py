@@ -27,6 +27,8 @@ print(json.dumps({{"predictions": len(model.predict(rows)), "required": required
 
 # The oldest and the newest Python run all tests of a project, with coverage.
 PYTHONS = CHOICES["python_version"]
+# A file of each room whose code decides what a model is.
+RETRAINS = ("config.py", "errors.py", "model/features.py", "steps/gate.py", "flows/training.py", "flows/search.py")
 EVERYTHING = {("classification", PYTHONS[0]), ("regression", PYTHONS[-1])}
 
 
@@ -119,6 +121,25 @@ class TestExperiments:
         made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification")
         made.make("train")
         return made
+
+    def test_edit_retrains_where_a_model_is_defined_and_nowhere_else(self, project: Running) -> None:
+        source = project.path / "src" / project.package
+        before = {path: path.read_bytes() for path in source.rglob("*.py")}
+        retrains = [source / name for name in RETRAINS]
+        kept = {source / name for name in ("config.py", "errors.py", "flows/search.py", "flows/training.py")}
+        kept |= {path for room in ("model", "steps") for path in (source / room).rglob("*.py")}
+        try:
+            for path in before.keys() - kept:
+                path.write_bytes(before[path] + b"# edited\n")
+            assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
+            assert "up to date" in project.make("train")
+            for path in retrains:
+                path.write_bytes(before[path] + b"# edited\n")
+                assert "training" in json.loads(project.uv("run", "dvc", "status", "--json")), path
+                path.write_bytes(before[path])
+        finally:
+            for path, content in before.items():
+                path.write_bytes(content)
 
     def test_experiments_land_in_the_one_mlflow(self, project: Running) -> None:
         project.git("add", ".")

@@ -5,7 +5,11 @@ import pytest
 
 from penguin_model.config import Contract
 from penguin_model.model.predictor import Recipe
-from penguin_model.ops.settings import project_root, read_contract, read_params
+from penguin_model.ops.settings import (
+    project_root,
+    read_contract,
+    read_params,
+)
 from penguin_model.steps import ingest, validate
 from penguin_model.steps.validate import ContractError
 

@@ -14,7 +14,12 @@ from penguin_model.errors import ProjectError
 from penguin_model.flows.training import training
 from penguin_model.model.predictor import Recipe
 from penguin_model.ops.orchestration.violations import VIOLATIONS
-from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
+from penguin_model.ops.settings import (
+    PACKAGE,
+    project_root,
+    read_contract,
+    read_params,
+)
 from penguin_model.ops.tracking import registry, runs
 from penguin_model.ops.versioning import content
 

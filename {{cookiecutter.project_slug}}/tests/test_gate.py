@@ -9,7 +9,13 @@ import pytest
 from penguin_model.config import Gate
 from penguin_model.errors import ProjectError
 from penguin_model.steps.evaluate import Predictions
-from penguin_model.steps.gate import Evaluation, NotComparable, Slice, decide, evaluate_slices
+from penguin_model.steps.gate import (
+    Evaluation,
+    NotComparable,
+    Slice,
+    decide,
+    evaluate_slices,
+)
 
 OTHER = NotComparable("it predicts another column", replaced=True)
 BROKEN = NotComparable("it cannot be loaded", replaced=False)

@@ -13,7 +13,11 @@ from penguin_model.config import Contract, Data, Gate
 from penguin_model.errors import ProjectError
 from penguin_model.model import casting
 from penguin_model.model.predictor import Predictor, Recipe
-from penguin_model.ops.settings import project_root, read_contract, read_params
+from penguin_model.ops.settings import (
+    project_root,
+    read_contract,
+    read_params,
+)
 from penguin_model.steps import evaluate, gate, ingest, train
 from penguin_model.steps.gate import Evaluation
 

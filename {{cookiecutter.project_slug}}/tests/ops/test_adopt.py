@@ -20,7 +20,13 @@ from penguin_model.model import casting
 from penguin_model.ops import sources
 from penguin_model.ops.adopt import infer, profile
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
-from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params, read_settings
+from penguin_model.ops.settings import (
+    PACKAGE,
+    project_root,
+    read_contract,
+    read_params,
+    read_settings,
+)
 from penguin_model.ops.versioning import git
 from penguin_model.steps import ingest, validate
 

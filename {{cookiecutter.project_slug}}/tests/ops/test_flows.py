@@ -23,8 +23,17 @@ from penguin_model.model.predictor import Predictor
 from penguin_model.ops import paths
 from penguin_model.ops.files import File
 from penguin_model.ops.orchestration import policies
-from penguin_model.ops.orchestration.policies import cache_key, is_transient, reuse
-from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
+from penguin_model.ops.orchestration.policies import (
+    cache_key,
+    is_transient,
+    reuse,
+)
+from penguin_model.ops.settings import (
+    PACKAGE,
+    project_root,
+    read_contract,
+    read_params,
+)
 from penguin_model.ops.tracking import registry, runs
 from penguin_model.ops.versioning import content
 from penguin_model.steps import ingest
@@ -143,6 +152,12 @@ def test_champion_is_loaded_by_the_names_that_it_was_packed_with(champion_files,
     file = champion_files / "MLmodel"
     file.write_text(file.read_text().replace(f"{PACKAGE}.model.predictor", "another.model.renamed"))
     assert judge(holdout) == before
+
+
+def test_champion_travels_with_little_code(champion_files):
+    modules = list((champion_files / "code").rglob("*.py"))
+    assert len(modules) <= 8
+    assert sum(len(module.read_text().splitlines()) for module in modules) <= 700
 
 
 def test_training_leaves_a_champion_that_cannot_be_loaded_and_says_so(quick, champion_files):

@@ -7,7 +7,12 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from penguin_model.ops.orchestration.guard import HEALTH, MLFLOW, OPEN, Guard
+from penguin_model.ops.orchestration.guard import (
+    HEALTH,
+    MLFLOW,
+    OPEN,
+    Guard,
+)
 
 SITE = "http://127.0.0.1:5000"
 # By path, what the headers change, and the status.

@@ -10,7 +10,12 @@ from penguin_model.flows.training import TRAINING, training
 from penguin_model.model.predictor import Recipe
 from penguin_model.ops.orchestration.policies import File
 from penguin_model.ops.orchestration.task_runner import task_runner
-from penguin_model.ops.settings import PACKAGE, project_root, read_contract, read_params
+from penguin_model.ops.settings import (
+    PACKAGE,
+    project_root,
+    read_contract,
+    read_params,
+)
 from penguin_model.ops.tracking import runs
 
 FOREST = {"classification": "RandomForestClassifier", "regression": "RandomForestRegressor"}
