@@ -28,7 +28,14 @@ print(json.dumps({{"predictions": len(model.predict(rows)), "required": required
 # The oldest and the newest Python run all tests of a project, with coverage.
 PYTHONS = CHOICES["python_version"]
 # A file of each room whose code decides what a model is.
-RETRAINS = ("config.py", "errors.py", "model/features.py", "steps/gate.py", "flows/training.py", "flows/search.py")
+RETRAINS = (
+    "config.py",
+    "errors.py",
+    "model/features.py",
+    "steps/gate.py",
+    "flows/training.py",
+    "flows/search.py",
+)
 EVERYTHING = {("classification", PYTHONS[0]), ("regression", PYTHONS[-1])}
 
 

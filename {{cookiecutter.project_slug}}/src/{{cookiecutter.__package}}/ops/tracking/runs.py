@@ -29,6 +29,7 @@ from ...model import predictor
 from ...model.predictor import Recipe
 from ..settings import CODE_ROOT, PACKAGE, read_settings
 from ..versioning.provenance import FLOW_RUN
+from . import database
 
 TYPES = {
     "string": DataType.string,
@@ -54,6 +55,7 @@ def connect() -> MlflowClient:
     for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
+    database.relocate()
     with _store():
         client = MlflowClient()
         client.get_experiment_by_name(PACKAGE)

@@ -1,0 +1,66 @@
+"""A trained project that was moved or copied works on its own files alone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from running import Running
+from template import Bake
+
+pytestmark = pytest.mark.slow
+
+
+def there(project: Running, path: Path) -> Running:
+    """Return the project in another folder, with an environment of its own in it."""
+    return project._replace(path=path, environment=path / ".venv")
+
+
+class TestMoved:
+    """Moved, then copied: each time no folder of the old name is left."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
+        """Train in a folder with an environment in it."""
+        folder = tmp_path_factory.mktemp("running")
+        made = Running.copy_of(bake(), folder, "3.12")
+        made = there(made, made.path)
+        made.make("setup")
+        made.make("train")
+        made.git("add", ".")
+        made.git("commit", "--quiet", "--message", "Train")
+        return made
+
+    def works(self, project: Running, versions: int) -> None:
+        """Let every verb work on the project's own files."""
+        name = "penguin-model"
+        project.make("setup")
+        assert "up to date" in project.make("train")
+        project.uv("run", name, "train")
+        assert project.versions() == versions + 1
+        assert f"version {versions + 1}" in project.make("status")
+        project.uv("run", name, "score")
+        assert list((project.path / "data/predictions").glob("*.parquet"))
+        project.uv("run", name, "promote", str(versions + 1), "--reason", "to go back")
+        assert "Version 1 is the champion again" in project.uv("run", name, "rollback")
+        assert str(project.path) in project.uv("run", name, "lineage", "1")
+        assert "is the same" in project.uv("run", name, "reproduce", "1")
+        artifacts = project.rows("mlflow.db", "SELECT artifact_uri FROM runs")
+        assert all(uri.startswith(project.path.as_uri()) for (uri,) in artifacts)
+
+    def test_moved_and_renamed(self, project: Running) -> None:
+        moved = there(project, project.path.parent / "its new name")
+        project.path.rename(moved.path)
+        self.works(moved, 1)
+        moved.path.rename(project.path)
+
+    def test_copied_and_the_first_is_left_alone(self, project: Running) -> None:
+        copied = there(project, project.path.parent / "copy")
+        before = (project.path / "mlflow.db").read_bytes()
+        shutil.copytree(project.path, copied.path, symlinks=True)
+        away = project.path.rename(project.path.with_name("away"))
+        try:
+            self.works(copied, 2)
+        finally:
+            away.rename(project.path)
+        assert (project.path / "mlflow.db").read_bytes() == before
