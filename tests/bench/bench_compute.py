@@ -32,7 +32,8 @@ def timed(work, count):
 with api() as session:
     from joblib import Parallel, delayed
     from prefect import flow, task, unmapped
-    from penguin_model import tracking
+    from penguin_model.ops.settings import PACKAGE as NAME
+    from penguin_model.ops.tracking import runs
     from penguin_model.ops.settings import read_contract
     from penguin_model.flows import search
     from penguin_model.ops.files import File
@@ -64,7 +65,7 @@ with api() as session:
         many = lambda count: [future.result() for future in nothing.map(range(count))]
         many(2 * workers)
         each = timed(lambda: many(tasks), tasks) / tasks
-        with tracking.run({}) as run_id:
+        with runs.run({}) as run_id:
             def look(params):
                 recipe = Recipe.of(params, read_contract())
                 return search.search_parameters(run_id, training, recipe, params)[1]

@@ -21,9 +21,9 @@ RENDER = """if True:
         import asyncio
         from prefect.client.schemas.objects import FlowRun
         from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration as Configuration
-        from {package} import deploying, deployments
+        from {package}.ops.deploy import deployments, register
         plan = deployments.read()
-        template = deploying.base_job_template("kubernetes", Path("kubernetes/job.yaml"))
+        template = register.base_job_template("kubernetes", Path("kubernetes/job.yaml"))
         deployments.check_job_variables(plan, template)
         jobs = []
         for deployment in plan:

@@ -40,7 +40,8 @@ SEARCH = """if True:
     with api() as session:
         from prefect import flow
         from prefect.task_runners import ThreadPoolTaskRunner
-        from {package} import tracking
+        from {package}.ops.settings import PACKAGE as NAME
+        from {package}.ops.tracking import runs
         from {package}.ops.settings import read_contract
         from {package}.ops.files import File
         from {package}.flows.search import search_parameters
@@ -52,7 +53,7 @@ SEARCH = """if True:
         @flow(task_runner=ThreadPoolTaskRunner(max_workers=2) if sys.argv[1] == "threads" else task_runner())
         def searching():
             params = read_params()
-            with tracking.run({{}}) as run_id:
+            with runs.run({{}}) as run_id:
                 recipe = Recipe.of(params, read_contract())
                 return search_parameters(run_id, File.at(TRAINING), recipe, params)[1]
 

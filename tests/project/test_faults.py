@@ -58,7 +58,7 @@ SyncTaskRunEngine.call_task_fn = in_task
 if {fault!r} == "killed in a write":
     Path.replace = lambda *_: die()
 if {fault!r} == "killed between":  # the model is logged, and no version yet
-    from {package} import registry
+    from {package}.ops.tracking import registry
     registry.register = lambda *_: die()
 sys.argv = ["train", "train"]
 cli.main()
@@ -67,11 +67,11 @@ ASKED = """
 import json
 from {package}.ops.orchestration.session import api
 with api() as session, session():
-    from {package} import registry
+    from {package}.ops.tracking import registry
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
         flows = [run.state_name for run in client.read_flow_runs()]
-    champion, journal = registry.reign()
+    champion, journal = registry.reconcile()
     client = registry.connect()
     of_champion = client.get_run(registry.get(champion).run_id)
     runs = client.search_runs([of_champion.info.experiment_id])

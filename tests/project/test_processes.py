@@ -23,15 +23,16 @@ SEARCHED = """
 import json
 from {package}.ops.orchestration.session import api
 with api() as session, session():
-    from {package} import tracking
+    from {package}.ops.settings import PACKAGE as NAME
+    from {package}.ops.tracking import runs
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
         flows = {{run.id: run.state_name for run in client.read_flow_runs()}}
         tasks = [task for task in client.read_task_runs(limit=200) if task.name.startswith("candidate")]
     ended = [run for run, state in flows.items() if state == "Completed"]
-    client = tracking.connect()
-    champion = client.get_model_version_by_alias(tracking.NAME, "champion").run_id
-    experiment = client.get_experiment_by_name(tracking.NAME).experiment_id
+    client = runs.connect()
+    champion = client.get_model_version_by_alias(NAME, "champion").run_id
+    experiment = client.get_experiment_by_name(NAME).experiment_id
     children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{{champion}}'")
     print(json.dumps({{
         "flows": sorted(flows.values()),

@@ -43,10 +43,11 @@ cli.main()
 # What others may do: change a figure on the run of version 1, and put the model of version 3 into its place.
 TAMPERED = """
 import json, shutil
-from {package} import registry, tracking
+from {package}.ops.settings import PACKAGE as NAME
+from {package}.ops.tracking import registry, runs
 client = registry.connect()
 client.log_metric(registry.get(1).run_id, "rmse", 1.0)
-one, three = (client.get_model_version_download_uri(tracking.NAME, n).removeprefix("file://") for n in "13")
+one, three = (client.get_model_version_download_uri(NAME, n).removeprefix("file://") for n in "13")
 shutil.copytree(three + "/data", one + "/data", dirs_exist_ok=True)
 print(json.dumps(one))
 """

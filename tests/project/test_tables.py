@@ -63,31 +63,33 @@ import json, sys
 import mlflow, polars as pl, polars.selectors as cs
 from {package}.ops.orchestration.session import api
 with api() as session:
-    from {package} import registry, tracking
-    from {package}.adopting import Wish, adopt
+    from {package}.ops.settings import PACKAGE as NAME
+    from {package}.ops.tracking import registry, runs
+    from {package}.model import casting
+    from {package}.ops.adopt.adopt import AdoptRequest, adopt
     from {package}.ops.settings import read_contract
     from {package}.flows.training import training
     from {package}.ops.settings import read_params
     from {package}.model.predictor import Recipe
-    from {package}.settings import root
+    from {package}.ops.settings import project_root
     from {package}.steps import ingest
     found = {{}}
     with session():
         for name, wish in json.loads(sys.argv[1]).items():
-            said = adopt(Wish(**wish))
+            said = adopt(AdoptRequest(**wish))
             state = training(return_state=True)
             found[name] = {{"state": state.name, "said": said}}
             if not state.is_completed():
                 continue
             data, contract = read_params().data, read_contract()
             inputs = Recipe.of(read_params(), contract).inputs
-            table = ingest.read_table(root() / data.source, data.null_values, contract.types)
-            rows = ingest.conform(table.head(40), inputs).collect()
+            table = ingest.read_table(project_root() / data.source, data.null_values, contract.types)
+            rows = casting.conform(table.head(40), inputs).collect()
             # MLflow's signature has whole numbers that may be missing as floats, as pandas has them.
             missing = [column for column, rules in inputs.columns.items() if rules.nullable]
             frame = rows.with_columns((cs.by_name(missing) & cs.integer()).cast(pl.Float64)).to_pandas()
-            newest = registry.get(registry.newest(tracking.connect()))
-            model = mlflow.pyfunc.load_model(f"models:/{{tracking.NAME}}/{{newest.version}}")
+            newest = registry.get(registry.newest(runs.connect()))
+            model = mlflow.pyfunc.load_model(f"models:/{{NAME}}/{{newest.version}}")
             whole = list(model.predict(frame))
             found[name] |= {{
                 "problem": data.problem,

@@ -43,13 +43,14 @@ print(json.dumps({{
 """
 MLFLOW = """
 import json
-from {package} import tracking
-client = tracking.connect()
-champion = client.get_model_version_by_alias(tracking.NAME, "champion")
+from {package}.ops.settings import PACKAGE as NAME
+from {package}.ops.tracking import runs
+client = runs.connect()
+champion = client.get_model_version_by_alias(NAME, "champion")
 run = client.get_run(champion.run_id)
 print(json.dumps({{
     "champion": int(champion.version),
-    "versions": len(client.search_model_versions(f"name = '{{tracking.NAME}}'")),
+    "versions": len(client.search_model_versions(f"name = '{{NAME}}'")),
     "status": run.info.status,
     "metrics": run.data.metrics,
     "tags": champion.tags,
