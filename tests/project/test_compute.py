@@ -179,7 +179,7 @@ class TestDask:
         assert all(worker.poll() is None for worker in workers)
         count = """if True:
             import json
-            from {package}.settings import read_settings
+            from {package}.ops.settings import read_settings
             from distributed import Client
             with Client(read_settings().dask_scheduler_address) as client:
                 ran = client.run(lambda dask_worker: dask_worker.state.executed_count)

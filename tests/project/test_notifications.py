@@ -147,12 +147,12 @@ TEAMS = {
 LONG = "\"'\\ <!channel> & *_`[x](y) \U0001f427 " * 400
 PAYLOADS = """
 import json, sys
-from {package} import notify
-from {package}.webhook import Message
+from {package}.ops.notify import channel
+from {package}.ops.notify.webhook import Message
 long = sys.argv[1]
 print(json.dumps([
-    notify.payload(Message("training: Failed")),
-    notify.payload(Message(long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1")),
+    channel.payload(Message("training: Failed")),
+    channel.payload(Message(long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1")),
 ]))
 """
 

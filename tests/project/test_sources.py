@@ -110,11 +110,10 @@ class TestSources:
         """Ask the project what its params.yaml says of the table, and for the number of its rows."""
         code = """if True:
             import json
-            from {package}.ops.settings import read_params
-            from {package}.settings import root
+            from {package}.ops.settings import project_root, read_params
             from {package}.steps import ingest
             data = read_params().data
-            rows = ingest.read_table(root() / data.source).collect().height
+            rows = ingest.read_table(project_root() / data.source).collect().height
             print(json.dumps(data.model_dump(mode="json") | {{"rows": rows}}))
         """
         answer: dict[str, Any] = project.ask(code)
