@@ -151,7 +151,7 @@ def test_prose_names_only_what_exists(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
     texts = project.texts()
     targets = set(re.findall(r"^([a-z][\w-]*):", texts["Makefile"], re.MULTILINE))
-    for name in [name for name in texts if name == "README.md" or name.startswith("docs/")]:
+    for name in [name for name in texts if name in {"README.md", "AGENTS.md"} or name.startswith("docs/")]:
         tokens = MarkdownIt().parse(texts[name])
         inline = [child for token in tokens for child in token.children or []]
         words = {child.content for child in inline if child.type == "code_inline"}
@@ -164,7 +164,7 @@ def test_prose_names_only_what_exists(bake: Bake, answers: Answers) -> None:
         named = set(re.findall(r"(?:^ *|`|&& )make ([a-z][\w-]*)", texts[name], re.MULTILINE))
         assert paths
         assert named <= targets
-        assert named or name != "README.md"
+        assert named or name not in {"README.md", "AGENTS.md"}
 
 
 def test_commands_printed_last_exist(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:

@@ -247,13 +247,13 @@ def test_files_that_something_else_changes_stop_the_run(quick):
     ],
 )
 def test_edited_code_is_noticed_if_it_decides_what_a_model_is(tmp_path, monkeypatch, edited, new):
-    for name in ("src", "dvc.yaml"):
-        (shutil.copytree if (PROJECT / name).is_dir() else shutil.copy)(PROJECT / name, tmp_path / name)
+    folder = shutil.copytree(content.PACKAGE_DIR, tmp_path / "src" / PACKAGE)
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
     context = SimpleNamespace(task=SimpleNamespace(name="ingest"))
-    monkeypatch.setattr(content, "CODE_ROOT", tmp_path)
+    monkeypatch.setattr(content, "PACKAGE_DIR", folder)
     content.digest_of_code.cache_clear()
     before = cache_key(context, {}), content.digest_of_code()
-    file = tmp_path / "src" / PACKAGE / edited
+    file = folder / edited
     file.write_text(file.read_text() + "\n# an edit\n")
     content.digest_of_code.cache_clear()
     after = cache_key(context, {}), content.digest_of_code()

@@ -17,8 +17,8 @@ from ..errors import ProjectError
 # The package's name is that of the experiment, of the registered model, and of what is deployed.
 PACKAGE = __name__.partition(".")[0]
 
-# The folder that holds src, whatever folder it works on.
-CODE_ROOT = Path(__file__).parents[3]
+# Where the code lies, whatever folder it works on: below the project, or in an image among other packages.
+PACKAGE_DIR = Path(__file__).parents[1]
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -39,7 +39,7 @@ DEPLOYED = {
 
 def project_root() -> Path:
     """Return the folder that data, models and reports lie in: the one that this code lies in, unless told otherwise."""
-    return Path(os.environ.get("PROJECT_ROOT", CODE_ROOT)).resolve()
+    return Path(os.environ.get("PROJECT_ROOT", PACKAGE_DIR.parents[1])).resolve()
 
 
 def state_dir() -> Path:

@@ -27,7 +27,7 @@ from ...config import Column, Contract
 from ...errors import ProjectError
 from ...model import predictor
 from ...model.predictor import Recipe
-from ..settings import CODE_ROOT, PACKAGE, read_settings
+from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN
 from . import database
 
@@ -217,12 +217,11 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
 @contextmanager
 def _packed_code() -> Iterator[str]:
     """Copy what travels with a model for the block: the package, but of it only what the predictor imports."""
-    package = CODE_ROOT / "src" / PACKAGE
     with TemporaryDirectory() as scratch:
         copy = Path(scratch) / PACKAGE
-        shutil.copytree(package / "model", copy / "model", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PACKAGE_DIR / "model", copy / "model", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("__init__.py", "config.py", "errors.py"):
-            shutil.copyfile(package / name, copy / name)
+            shutil.copyfile(PACKAGE_DIR / name, copy / name)
         yield str(copy)
 
 

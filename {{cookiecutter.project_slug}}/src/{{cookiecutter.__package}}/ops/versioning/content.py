@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from ..settings import CODE_ROOT
+from ..settings import PACKAGE, PACKAGE_DIR, project_root
 
 
 def md5(path: Path) -> str:
@@ -22,8 +22,9 @@ def md5(path: Path) -> str:
 
 def training_code() -> list[Path]:
     """Return the files of the source that dvc.yaml lists: an edit of one of them, and of no other, retrains."""
-    stage = YAML(typ="safe").load(CODE_ROOT / "dvc.yaml")["stages"]["training"]
-    listed = [CODE_ROOT / dep for dep in stage["deps"] if str(dep).startswith("src/")]
+    [folder, *_] = [folder for folder in (PACKAGE_DIR.parents[1], project_root()) if (folder / "dvc.yaml").exists()]
+    stage, source = YAML(typ="safe").load(folder / "dvc.yaml")["stages"]["training"], f"src/{PACKAGE}/"
+    listed = [PACKAGE_DIR / dep.removeprefix(source) for dep in stage["deps"] if dep.startswith(source)]
     return sorted(file for path in listed for file in (path.rglob("*.py") if path.is_dir() else [path]))
 
 
@@ -32,5 +33,5 @@ def digest_of_code() -> str:
     """Return a digest of the code that retrains: where it differs, no earlier result is reused."""
     digest = hashlib.sha256()
     for path in training_code():
-        digest.update(f"{path.relative_to(CODE_ROOT)}\0".encode() + path.read_bytes())
+        digest.update(f"{path.relative_to(PACKAGE_DIR)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
