@@ -10,6 +10,8 @@ METRICS: dict[Problem, tuple[str, ...]] = {
     "classification": ("f1_macro", "accuracy", "balanced_accuracy", "log_loss", "roc_auc"),
     "regression": ("rmse", "mae", "r2"),
 }
+# What the metrics of a dummy are called, behind this: it ignores all columns, and any model must beat it.
+DUMMY = "dummy."
 
 
 class Strict(BaseModel):

@@ -15,7 +15,7 @@ from filelock import FileLock
 from penguin_model import cli
 from penguin_model.errors import ProjectError
 from penguin_model.ops.settings import PACKAGE
-from penguin_model.ops.tracking import registry, runs
+from penguin_model.ops.tracking import reader, registry, runs
 from penguin_model.ops.tracking.history import History, new_entry
 
 # What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
@@ -183,6 +183,25 @@ def test_every_move_is_written_down(client):
     entry = registry.reconcile().history.entries[0]
     assert (entry.by, entry.reason, entry.metrics) == ("test", "it is the first", {"score": 1})
     assert "none → version 1  (promote, test)\n   it is the first" in str(registry.reconcile().history)
+
+
+def test_reading_changes_nothing_and_says_what_is_unsettled(client, tmp_path):
+    file = tmp_path / "mlflow.db"
+    promote(1)
+    assert reader.champion() == registry.reconcile()
+    client.set_registered_model_alias(PACKAGE, "champion", "2")
+    before = file.read_bytes()
+    state = reader.champion()
+    assert (state.champion, state.history.champion, state.pending) == (2, 1, True)
+    assert reader.describe_newest().endswith(reader.UNFINISHED)
+    assert file.read_bytes() == before
+    assert not registry.reconcile().pending
+
+
+def test_status_needs_neither_mlflow_nor_scikit_learn():
+    code = f"import sys; from {PACKAGE}.ops.tracking import verbs, reader; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"mlflow", "sklearn", "prefect", "polars"} & set(done.stdout.splitlines())
 
 
 def test_rollback_returns_step_by_step_and_is_written_down(client):

@@ -12,11 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
-from ..config import Problem
+from ..config import DUMMY, Problem
 from ..errors import ProjectError
 
-# In front of the metrics of the dummy, among those of the model.
-DUMMY = "dummy."
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 # With fewer rows a metric says next to nothing.
 MIN_HOLDOUT_ROWS = 10

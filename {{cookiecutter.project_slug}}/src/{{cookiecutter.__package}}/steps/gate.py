@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from ..config import Gate, Problem
+from ..config import DUMMY, Gate, Problem
 from ..errors import ProjectError
 from . import evaluate
 from .evaluate import Predictions
@@ -71,7 +71,7 @@ def decide(gate: Gate, challenger: Evaluation, champion: Evaluation | NotCompara
     """
     metric = gate.metric
     if metric not in challenger.metrics:
-        given = ", ".join(name for name in challenger.metrics if not name.startswith(evaluate.DUMMY))
+        given = ", ".join(name for name in challenger.metrics if not name.startswith(DUMMY))
         raise ProjectError(
             f"params.yaml: gate.metric is '{metric}', which this model on this holdout does not give; it gives {given}."
         )

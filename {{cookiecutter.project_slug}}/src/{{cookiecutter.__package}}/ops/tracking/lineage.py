@@ -7,16 +7,16 @@ from ...errors import ProjectError
 from ..settings import PACKAGE
 from ..versioning import dvc, git
 from ..versioning.provenance import Provenance
-from . import registry
+from . import reader, registry
 from .runs import PATCH, connect
 
 
 def describe(number: int | None) -> str:
     """Return the chain behind a version, by default the champion or else the newest, a link a line."""
     client = connect()
-    number = number or registry.champion().champion or registry.newest(client)
+    number = number or reader.champion().champion or registry.newest(client)
     if number is None:
-        raise ProjectError(f"No version of {PACKAGE} is registered yet; `make train` makes the first.")
+        raise ProjectError(reader.NONE)
     version = registry.get(number)
     run, origin = client.get_run(str(version.run_id)), Provenance.read(version.tags)
     when = datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

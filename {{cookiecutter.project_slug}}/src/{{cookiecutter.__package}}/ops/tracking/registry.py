@@ -6,7 +6,6 @@ kept in the tags of the registered model: beside the alias, in the same database
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -15,35 +14,18 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ...errors import ProjectError
-from ...steps.evaluate import DUMMY
 from ..settings import PACKAGE, read_settings, state_dir
 from . import packaging
 from .history import SETTLED, Entry, History, new_entry, version_label
+from .reader import CHALLENGER, CHAMPION, ChampionState
 from .runs import connect
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 LOCK_TIMEOUT = 60  # seconds to wait for another command that moves the alias
-UNFINISHED = (
-    "The alias `champion` is not where its history says: a command was interrupted, or the alias was moved by other "
-    "means. The next `train`, `promote` or `rollback` settles it."
-)
 FOUND = "the alias was moved, or its version deleted, by other means than the project's commands"
 
 
 class OvertakenError(ProjectError):
     """Another command has moved the alias since the decision was made."""
-
-
-class ChampionState(NamedTuple):
-    """Who is champion, as the alias says, and how it came to be."""
-
-    champion: int | None
-    history: History
-
-    @property
-    def pending(self) -> bool:
-        """Whether the alias is not where the history says: a command was killed, or other hands moved it."""
-        return self.history.champion != self.champion
 
 
 def register(model_uri: str, tags: Mapping[str, str]) -> int:
@@ -59,15 +41,6 @@ def register(model_uri: str, tags: Mapping[str, str]) -> int:
 def explain(version: int, reason: str) -> None:
     """Change what a version says about its alias."""
     MlflowClient().set_model_version_tag(PACKAGE, str(version), "reason", reason)
-
-
-def champion() -> ChampionState:
-    """Return who is champion; reads only, so that an account that may not write can ask."""
-    model = _model(connect())
-    if model is None:
-        return ChampionState(None, History([], 0))
-    history, aliases = model
-    return ChampionState(aliases.get(CHAMPION), history)
 
 
 def reconcile() -> ChampionState:
@@ -132,26 +105,6 @@ def newest(client: MlflowClient) -> int | None:
     """Return the number of the version that was registered last, None if there is none."""
     versions = client.search_model_versions(f"name = '{PACKAGE}'", max_results=1, order_by=["version_number DESC"])
     return int(versions[0].version) if versions else None
-
-
-def describe_newest() -> str:
-    """Say which version was registered last, under which alias and why, and what the holdout said of it."""
-    state = champion()
-    last = newest(connect())
-    if last is None:
-        raise ProjectError(f"No version of {PACKAGE} is registered yet; `make train` makes the first.")
-    scores = metrics(last)
-    lines = []
-    for name in [name for name in scores if not name.startswith(DUMMY)]:
-        dummy = scores.get(f"{DUMMY}{name}")
-        beside = "" if dummy is None else f"   dummy {dummy:.4f}"
-        lines.append(f"{name:>18}  {scores[name]:.4f}{beside}")
-    alias, reason = f"{CHALLENGER} of {version_label(state.champion)}", get(last).tags.get("reason", "no reason given")
-    if last == state.champion:
-        alias = CHAMPION
-        reason = next((entry.reason for entry in reversed(state.history.entries) if entry.new == last), reason)
-    said = ["Holdout:", *lines, f"{PACKAGE} version {last}: {alias} ({reason})"]
-    return "\n".join([*said, UNFINISHED] if state.pending else said)
 
 
 @contextmanager

@@ -17,20 +17,20 @@ Version = Annotated[int, typer.Argument(help="The version's number in the regist
 @app.command()
 def status() -> None:
     """Show the newest model: its version, alias and holdout metrics."""
-    from . import registry
+    from . import reader
 
-    typer.echo(registry.describe_newest())
+    typer.echo(reader.describe_newest())
 
 
 @app.command()
 def journal() -> None:
     """Show every move of the alias `champion`: when, who, from, to and why."""
-    from . import registry
+    from . import reader
 
-    state = registry.champion()
+    state = reader.champion()
     typer.echo(str(state.history) or "No version has been champion yet; `make train` makes the first.")
     if state.pending:
-        typer.echo(registry.UNFINISHED)
+        typer.echo(reader.UNFINISHED)
 
 
 @app.command()
