@@ -124,9 +124,29 @@ def main() -> None:
         show("make train, one parameter changed", seconds(train, project, change), bare)
         show("make train, nothing changed", seconds(train, project), bare)
         show("the training flow alone, home warm", seconds(flow, project), bare)
+        verbs(project)
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
         bench_compute.main(folder)
         bench_scale.main(project)
+
+
+def verbs(project: Path) -> None:
+    """Show the verbs that train nothing beside the import of MLflow."""
+    program = str(project / ".venv/bin/penguin-model")
+    forth = [program, "promote", "2", "--reason", "to be timed"]
+    back = [program, "rollback"]
+
+    def call(command: list[str]) -> Callable[[], object]:
+        return lambda: subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL)
+
+    call([program, "promote", "1", "--reason", "to be timed"])()
+    imports = seconds([str(project / ".venv/bin/python"), "-c", "import mlflow"], project)
+    show("python -c 'import mlflow'", imports, imports)
+    for verb in ("status", "journal", "lineage"):
+        show(verb, seconds([program, verb], project), imports)
+    show("rollback", seconds(back, project, call(forth)), imports)
+    call(forth)()
+    show("promote", seconds(forth, project, call(back)), imports)
 
 
 def show(name: str, taken: float, bare: float) -> None:
