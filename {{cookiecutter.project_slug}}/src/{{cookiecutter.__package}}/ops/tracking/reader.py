@@ -28,6 +28,7 @@ class ChampionState(NamedTuple):
 
     champion: int | None
     history: History
+    aliases: Mapping[str, int] = {}
 
     @property
     def pending(self) -> bool:
@@ -36,10 +37,14 @@ class ChampionState(NamedTuple):
 
 
 class Version(NamedTuple):
-    """A registered version: its tags, and what the holdout said of it when it was trained."""
+    """A registered version with its tags, and of its run the start (in milliseconds), parameters and metrics."""
 
     number: int
     tags: Mapping[str, str]
+    run_id: str
+    status: str
+    start: int
+    params: Mapping[str, str]
     metrics: Mapping[str, float]
 
 
@@ -61,34 +66,59 @@ def champion() -> ChampionState:
     else:
         tags = dict(_ask(database, "SELECT key, value FROM registered_model_tags WHERE name = :name"))
         aliases = dict(_ask(database, "SELECT alias, version FROM registered_model_aliases WHERE name = :name"))
-    version = aliases.get(CHAMPION)
-    return ChampionState(int(version) if version else None, History.read(tags))
+    aliases = {alias: int(version) for alias, version in aliases.items()}
+    return ChampionState(aliases.get(CHAMPION), History.read(tags), aliases)
 
 
 def newest() -> Version | None:
     """Return the version that was registered last, None if there is none."""
+    return _version(None)
+
+
+def get(number: int) -> Version:
+    """Return a version; raise ProjectError if it does not exist."""
+    found = _version(number)
+    if found is None:
+        last = newest()
+        known = f"the newest is {last.number}" if last else "none is registered yet; `make train` makes the first"
+        raise ProjectError(f"There is no version {number} of {PACKAGE}; {known}.")
+    return found
+
+
+def _version(number: int | None) -> Version | None:
+    """Return the version of this number, or the newest, if there is one."""
     database = _database()
     if database is None:
         from .runs import connect  # noqa: PLC0415 - it takes seconds
 
         client = connect()
-        found = client.search_model_versions(f"name = '{PACKAGE}'", max_results=1, order_by=["version_number DESC"])
-        return next(
-            (Version(int(one.version), one.tags, client.get_run(str(one.run_id)).data.metrics) for one in found), None
-        )
-    versions = "SELECT version, run_id FROM model_versions WHERE name = :name AND current_stage != 'Deleted_Internal'"
-    last = _ask(database, f"{versions} ORDER BY version DESC LIMIT 1")
-    if not last:
+        condition = f"name = '{PACKAGE}'{f' and version_number = {number}' if number else ''}"
+        for one in client.search_model_versions(condition, max_results=1, order_by=["version_number DESC"]):
+            run = client.get_run(str(one.run_id))
+            info, data = run.info, run.data
+            of_run = (info.run_id, info.status, info.start_time, data.params, data.metrics)
+            return Version(int(one.version), one.tags, *of_run)
         return None
-    [(number, run_id)] = last
-    tags = "SELECT key, value FROM model_version_tags WHERE name = :name AND version = :version"
-    metrics = "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = :run"
-    measured = _ask(database, metrics, run=run_id)
-    return Version(
-        number,
-        dict(_ask(database, tags, version=number)),
-        {key: float("nan") if is_nan else value for key, value, is_nan in measured},
-    )
+    listed = """
+        SELECT version, run_id, runs.status, start_time FROM model_versions JOIN runs ON run_uuid = run_id
+        WHERE model_versions.name = :name AND current_stage != 'Deleted_Internal' AND (:number IS NULL OR version = :number)
+        ORDER BY version DESC LIMIT 1
+    """
+    for version, run_id, status, start in _ask(database, listed, number=number):
+        tags = "SELECT key, value FROM model_version_tags WHERE name = :name AND version = :number"
+        params = "SELECT key, value FROM params WHERE run_uuid = :run"
+        metrics = "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = :run"
+        measured = _ask(database, metrics, run=run_id)
+        return Version(
+            number=version,
+            tags=dict(_ask(database, tags, number=version)),
+            run_id=run_id,
+            status=status,
+            start=start,
+            params=dict(_ask(database, params, run=run_id)),
+            metrics={key: float("nan") if is_nan else value for key, value, is_nan in measured},
+        )
+    return None
 
 
 def describe_newest() -> str:

@@ -24,10 +24,10 @@ from ..paths import HOLDOUT, METRICS
 from ..versioning import dvc
 from ..versioning.content import md5
 from ..versioning.git import run_git
-from ..versioning.provenance import Provenance
+from ..versioning.provenance import PATCH, Provenance
 from . import registry
 from .packaging import Package
-from .runs import PATCH, flatten
+from .runs import flatten
 
 # What would lead the scratch's training to the user's own servers, folders or code.
 FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")

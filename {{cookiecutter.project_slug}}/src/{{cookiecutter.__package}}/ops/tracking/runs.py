@@ -28,7 +28,7 @@ from ...errors import ProjectError
 from ...model import predictor
 from ...model.predictor import Recipe
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
-from ..versioning.provenance import FLOW_RUN
+from ..versioning.provenance import FLOW_RUN, PATCH
 from . import database
 
 TYPES = {
@@ -41,8 +41,6 @@ TYPES = {
 }
 # What MLflow says, amid much else, where a server does not answer.
 UNREACHABLE = "Max retries exceeded"
-# The artifact of a run that holds what its code was beyond the commit.
-PATCH = "code.patch"
 # What the registered model imports where it is loaded, in the versions that trained it.
 MODEL_REQUIREMENTS = ("mlflow", "pandas", "polars", "pydantic", "scikit-learn", "skops", "skrub")
 

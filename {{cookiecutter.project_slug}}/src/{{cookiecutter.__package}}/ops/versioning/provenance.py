@@ -14,6 +14,8 @@ from ..settings import project_root
 from .git import Code
 
 FLOW_RUN = "prefect.flow_run_id"
+# The artifact of a run that holds what its code was beyond the commit.
+PATCH = "code.patch"
 # An MLflow database holds this many characters in a tag, and the list is for people to read.
 CHANGED = 1000
 
