@@ -28,13 +28,13 @@ import time
 
 from prefect import flow
 
-from ..settings import root
+from ..ops.settings import project_root
 
 
 @flow(name="waiting")
 def waiting() -> None:
     """Run for as long as the file is there."""
-    while (root() / "hold").exists():
+    while (project_root() / "hold").exists():
         time.sleep(0.2)
 '''
 DEPLOYED = """

@@ -55,11 +55,10 @@ print(json.dumps([str(run.id) for run in runs]))
 """
 RECORDED = """
 import json
-from PACKAGE.ops.settings import PACKAGE as NAME
 from PACKAGE.ops.tracking import runs
 client = runs.connect()
 runs = client.search_runs([each.experiment_id for each in client.search_experiments()], max_results=200)
-versions = client.search_model_versions(f"name = '{NAME}'")
+versions = client.search_model_versions("name = 'PACKAGE'")
 print(json.dumps({
     "runs": {
         run.data.tags.get("prefect.flow_run_id"): [run.info.status, run.data.metrics.get("total")]

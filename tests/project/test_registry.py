@@ -142,9 +142,12 @@ class TestRegistry:
         python = str(project.environment / "bin/python")
         done = subprocess.run([python, "-c", code], cwd=project.path, env=project.env(), check=False)
         assert done.returncode == -signal.SIGKILL
-        journal = say(project, "journal")
-        # Nothing was written before the first step; from then on it is done.
+        # Nothing was written before the first step; from then on it is done, by the next command that may write.
         champion = 4 - before if point else before
+        unsettled = aliases(project)["champion"] != champion
+        assert ("The alias `champion` is not where its history says" in say(project, "journal")) == unsettled
+        refused(project, "promote", str(champion), "--reason", "it is already")
+        journal = say(project, "journal")
         assert journal.count("→") == moves + bool(point)
         assert re.findall(r"→ version (\d)", journal)[-1] == str(champion)
         assert aliases(project) == {"champion": champion} | ({} if champion == 3 else {"challenger": 3})
@@ -221,7 +224,7 @@ class TestRegistry:
         step = clone.path / "src" / project.package / "steps/train.py"
         step.write_text(f"{step.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
         said = refused(clone, "check-lock")
-        assert "- src is not what dvc.lock says that the training read (modified)\n" in said
+        assert f"- src/{clone.package}/steps is not what dvc.lock says that the training read (modified)\n" in said
         clone.git("checkout", "--quiet", ".")
         assert "dvc.lock is true." in say(clone, "check-lock")
 
