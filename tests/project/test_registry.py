@@ -224,7 +224,10 @@ class TestRegistry:
         step = clone.path / "src" / project.package / "steps/train.py"
         step.write_text(f"{step.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
         said = refused(clone, "check-lock")
-        assert f"- src/{clone.package}/steps is not what dvc.lock says that the training read (modified)\n" in said
+        assert (
+            f"- src/{clone.package}/steps is not what dvc.lock says that the training read (modified)\n"
+            in said
+        )
         clone.git("checkout", "--quiet", ".")
         assert "dvc.lock is true." in say(clone, "check-lock")
 

@@ -101,8 +101,8 @@ def _version(number: int | None) -> Version | None:
         return None
     listed = """
         SELECT version, run_id, runs.status, start_time FROM model_versions JOIN runs ON run_uuid = run_id
-        WHERE model_versions.name = :name AND current_stage != 'Deleted_Internal' AND version = COALESCE(:number, version)
-        ORDER BY version DESC LIMIT 1
+        WHERE model_versions.name = :name AND version = COALESCE(:number, version)
+        AND current_stage != 'Deleted_Internal' ORDER BY version DESC LIMIT 1
     """
     for version, run_id, status, start in _ask(database, listed, number=number):
         tags = "SELECT key, value FROM model_version_tags WHERE name = :name AND version = :number"
