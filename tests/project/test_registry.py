@@ -142,7 +142,7 @@ class TestRegistry:
         python = str(project.environment / "bin/python")
         done = subprocess.run([python, "-c", code], cwd=project.path, env=project.env(), check=False)
         assert done.returncode == -signal.SIGKILL
-        # Nothing was written before the first step; from then on it is done, by the next command that may write.
+        # Nothing was written before the first step; after it, the next command that may write does it.
         champion = 4 - before if point else before
         unsettled = aliases(project)["champion"] != champion
         assert ("The alias `champion` is not where its history says" in say(project, "journal")) == unsettled
