@@ -31,7 +31,7 @@ def pytest_configure() -> None:
     os.environ["PROJECT_ROOT"] = str(COPY)
     # What these tests ask of flows and registry is true of any model, also of one that has nothing to learn from.
     change("gate", allow_worse_than_dummy=True)
-    # As orchestration.py sets it; OpenMP reads it when it is loaded, which is when the tests are collected.
+    # As session.py of ops sets it; OpenMP reads it when it is loaded, which is when the tests are collected.
     os.environ["OMP_WAIT_POLICY"] = "passive"
     if (own := PROJECT / ".prefect/prefect.db").exists():
         # To create this database takes Prefect longer than most tests take together.
