@@ -71,15 +71,15 @@ with api() as session, session():
     from prefect.client.orchestration import get_client
     with get_client(sync_client=True) as client:
         flows = [run.state_name for run in client.read_flow_runs()]
-    champion, journal = registry.reconcile()
+    state = registry.reconcile()
     client = registry.connect()
-    of_champion = client.get_run(registry.get(champion).run_id)
+    of_champion = client.get_run(registry.get(state.champion).run_id)
     runs = client.search_runs([of_champion.info.experiment_id])
     print(json.dumps({{
         "flows": sorted(flows),
         "runs": sorted(run.info.status for run in runs),
         "versions": registry.newest(client),
-        "agree": champion == journal.champion,
+        "agree": state.champion == state.history.champion,
         "champion": of_champion.info.status,
     }}))
 """
