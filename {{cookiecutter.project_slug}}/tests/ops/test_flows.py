@@ -301,3 +301,15 @@ def test_only_what_may_pass_is_tried_again(fault, again):
     from prefect.states import Failed
 
     assert is_transient(None, None, Failed(data=fault)) is again
+
+
+@pytest.mark.parametrize("damaged", ["t.parquet", "t.csv"])
+def test_damaged_source_is_named_as_params_yaml_has_it(quick, damaged):
+    path = Path("data/raw") / damaged
+    (project_root() / path).write_bytes(b'PAR1 is all there is, and "no end\xff')
+    change("data", source=str(path))
+    try:
+        with pytest.raises(ProjectError, match=rf"^'{path}' cannot be read as a table: "):
+            training()
+    finally:
+        (project_root() / path).unlink()

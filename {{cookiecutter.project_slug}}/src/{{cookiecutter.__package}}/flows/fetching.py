@@ -33,7 +33,7 @@ def read_origin(data: Data) -> Path:
 @task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def validate_snapshot(snapshot: Path, data: Data, contract: Contract) -> None:
     """Stop here if the new snapshot is not what the contract says: the present one stays."""
-    with violations_kept():
+    with violations_kept(), ingest.readable(str(data.origin)):
         ingest.read(snapshot, data.null_values, contract.types, partial(validate.check, contract=contract))
 
 

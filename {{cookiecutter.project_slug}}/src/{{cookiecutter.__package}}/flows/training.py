@@ -36,12 +36,13 @@ from .search import search_parameters
 @task(name="ingest", timeout_seconds=3600, **RETRY, **CACHED)
 def ingest_table(source: File, null_values: list[str], types: dict[str, str]) -> list[File]:
     """Read the source and keep it as Parquet: as it is, if it is that already."""
-    if ingest.is_as_kept(source.full, null_values):
-        files.copy(source.full, TABLE)
-        table = source.model_copy(update={"path": TABLE})
-    else:
-        ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
-        table = File.at(TABLE)
+    with ingest.readable(source.path):
+        if ingest.is_as_kept(source.full, null_values):
+            files.copy(source.full, TABLE)
+            table = source.model_copy(update={"path": TABLE})
+        else:
+            ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
+            table = File.at(TABLE)
     get_run_logger().info("Read %s", source.path)
     return [table]
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import polars.selectors as cs
 
 from ..errors import ProjectError
 from ..model.casting import DTYPES
+
+Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET = (".parquet",)
@@ -42,17 +44,16 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
 
 
 def read(
-    source: Path, null_values: Sequence[str], types: Mapping[str, str], use: Callable[[pl.LazyFrame], None]
-) -> None:
-    """Hand the table to `use` with the given types or, where a value is not of its type, all columns of a CSV as text.
+    source: Path, null_values: Sequence[str], types: Mapping[str, str], use: Callable[[pl.LazyFrame], Result]
+) -> Result:
+    """Return what `use` makes of the table: with the given types or, where a value is not of its type, as text.
 
-    As text the table is complete, and validation can say where it is wrong. Raises ProjectError for what is no table.
+    As text the table of a CSV is complete, and validation can say where it is wrong.
     """
-    with readable(source):
-        try:
-            use(read_table(source, null_values, types))
-        except pl.exceptions.ComputeError:
-            use(read_table(source, null_values))
+    try:
+        return use(read_table(source, null_values, types))
+    except pl.exceptions.ComputeError:
+        return use(read_table(source, null_values))
 
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:

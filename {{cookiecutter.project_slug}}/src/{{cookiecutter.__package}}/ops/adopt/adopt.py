@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dotenv
-import polars as pl
 
 from ...config import Problem
 from ...steps import ingest
@@ -110,11 +109,8 @@ def _look(taken: Path, wish: AdoptRequest) -> tuple[list[str], infer.Decision, i
     words = profile.missing_words(text)
     types = profile.types_of(profile.without(text, words))
     known = {name: kind for name, kind in types.items() if kind}
-    try:
-        # Typed when read is much faster than read as text and cast.
-        found = profile.profile(ingest.read_table(taken, words, known))
-    except pl.exceptions.ComputeError:
-        found = profile.profile(ingest.read_table(taken, words))
+    # Typed when read is much faster than read as text and cast.
+    found = ingest.read(taken, words, known, profile.profile)
     decision = infer.decide(found, wish.target, wish.problem, [name for name in (wish.group, wish.time) if name])
     return words, decision, profile.duplicates(ingest.read_table(taken, words), list(decision.contract.columns))
 

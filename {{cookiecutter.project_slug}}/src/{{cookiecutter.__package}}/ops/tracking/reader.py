@@ -79,10 +79,15 @@ def get(number: int) -> Version:
     """Return a version; raise ProjectError if it does not exist."""
     found = _version(number)
     if found is None:
-        last = newest()
-        known = f"the newest is {last.number}" if last else "none is registered yet; `make train` makes the first"
-        raise ProjectError(f"There is no version {number} of {PACKAGE}; {known}.")
+        raise missing(number)
     return found
+
+
+def missing(number: int) -> ProjectError:
+    """Return the error for a version that does not exist."""
+    last = newest()
+    known = f"the newest is {last.number}" if last else "none is registered yet; `make train` makes the first"
+    return ProjectError(f"There is no version {number} of {PACKAGE}; {known}.")
 
 
 def _version(number: int | None) -> Version | None:

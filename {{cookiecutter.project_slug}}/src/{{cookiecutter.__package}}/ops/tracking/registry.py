@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings, state_dir
-from . import packaging
+from . import packaging, reader
 from .history import SETTLED, Entry, History, new_entry, version_label
 from .reader import CHALLENGER, CHAMPION, ChampionState
 from .runs import connect
@@ -87,18 +87,14 @@ def rollback(by: str, reason: str) -> Entry:
 
 def get(version: int) -> ModelVersion:
     """Return a version; raise ProjectError if it does not exist."""
-    client = connect()
-    if found := _find(client, version):
+    if found := _find(connect(), version):
         return found
-    last = newest(client)
-    known = f"the newest is {last}" if last else "none is registered yet; `make train` makes the first"
-    raise ProjectError(f"There is no version {version} of {PACKAGE}; {known}.")
+    raise reader.missing(version)
 
 
 def metrics(version: int) -> dict[str, float]:
     """Return what the holdout said of a version when it was trained."""
-    found: dict[str, float] = connect().get_run(str(get(version).run_id)).data.metrics
-    return found
+    return dict(reader.get(version).metrics)
 
 
 def newest(client: MlflowClient) -> int | None:
