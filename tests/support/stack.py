@@ -142,6 +142,11 @@ class Stack:
         return done.stdout.strip().rpartition("\n")[2]
 
 
+def _resume(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):  # stopped while it was ending: gone with the signal that goes on
+        process.resume()
+
+
 class Postgres:
     """What the image of PostgreSQL does with its environment: databases, a password, a server."""
 
@@ -181,7 +186,7 @@ class Postgres:
         for process in [server, *server.children()]:
             with suppress(psutil.NoSuchProcess):  # its own helpers come and go
                 process.suspend()
-                Timer(seconds, process.resume).start()
+                Timer(seconds, _resume, [process]).start()
 
     def tool(self, name: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs."""
