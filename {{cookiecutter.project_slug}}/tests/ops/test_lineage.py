@@ -183,7 +183,9 @@ def test_data_is_found_by_its_md5_and_fetched(locked, tmp_path, monkeypatch):
     dvc.fetch(digest, name, tmp_path / "from/cache")
     dvc.fetch(folder, "data/folder", tmp_path / "folders/cache")
     shutil.rmtree(locked / ".dvc/cache")
-    assert [place.split()[0] for place in dvc.places(digest)] == ["remote"]
+    unreachable = locked / ".dvc/config.local"
+    unreachable.write_text(f"['remote \"away\"']\n    url = {locked / 'params.yaml'}\n")
+    assert [place.split()[0] for place in dvc.places(digest)] == ["remote", "perhaps"]
     dvc.fetch(digest, name, tmp_path / "from/remote")
     dvc.fetch(folder, "data/folder", tmp_path / "folders/remote")
     for copy in (tmp_path / "from").iterdir():
@@ -191,6 +193,7 @@ def test_data_is_found_by_its_md5_and_fetched(locked, tmp_path, monkeypatch):
     assert [content.md5(copy) for copy in (tmp_path / "folders").iterdir()] == [folder] * 2
     with pytest.raises(ProjectError, match=f"{name} with MD5 a+ is neither in DVC's cache nor in a remote"):
         dvc.fetch("a" * 32, name, tmp_path / "from/nowhere")
+    unreachable.unlink()
 
 
 def test_lineage_names_every_link(trained, locked, monkeypatch):

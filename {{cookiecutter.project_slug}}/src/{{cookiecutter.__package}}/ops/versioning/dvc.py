@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,11 @@ def places(digest: str) -> list[str]:
         for name, config in repo.config["remote"].items():
             try:
                 remote = repo.cloud.get_remote_odb(name)
-                if remote.exists(digest):
-                    found.append(f"remote {name}, {config['url']}")
+                # Unlike `remote.exists`, it raises where the remote cannot be reached.
+                remote.fs.info(remote.oid_to_path(digest))
+                found.append(f"remote {name}, {config['url']}")
+            except FileNotFoundError:
+                continue
             except Exception as error:  # noqa: BLE001 - each kind of storage has its own
                 found.append(f"perhaps remote {name}, {config['url']}, which cannot be reached ({error})")
     return found
@@ -68,29 +71,33 @@ def fetch(digest: str, name: str, to: Path) -> None:
         (shutil.copytree if here.is_dir() else shutil.copy)(here, to)
         return
     with repository() as repo:
-        remotes = list(repo.config["remote"])
-        stores = [repo.cache.local, *map(repo.cloud.get_remote_odb, remotes)]
-        if not _take(stores, digest, to):
-            raise ProjectError(
-                f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote ({', '.join(remotes)})."
-            )
+        stores = {"cache": repo.cache.local}
+        stores |= {f"remote {remote}": repo.cloud.get_remote_odb(remote) for remote in repo.config["remote"]}
+        _copy(stores, digest, name, to)
 
 
-def _take(stores: list[Any], digest: str, to: Path) -> bool:
-    """Copy a file, or the files of a folder, from the first store that has it intact; return whether one has."""
+def _copy(stores: Mapping[str, Any], digest: str, name: str, to: Path) -> None:
+    """Copy a file, or the files of a folder, from the first store that has it intact."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    for store in stores:
-        if store.exists(digest):
+    reasons = []
+    for store_name, store in stores.items():
+        try:
             store.fs.get(store.oid_to_path(digest), str(to))
-            if md5(to) == digest.removesuffix(".dir"):
-                break
+        except Exception as error:  # noqa: BLE001 - each kind of storage has its own
+            reasons.append(f"- {store_name}: {error}")
+            continue
+        if md5(to) == digest.removesuffix(".dir"):
+            break
+        reasons.append(f"- {store_name}: damaged")
     else:
-        return False
-    if not digest.endswith(".dir"):
-        return True
-    files = json.loads(to.read_text(encoding="utf-8"))
-    to.unlink()
-    return all(_take(stores, file["md5"], to / file["relpath"]) for file in files)
+        raise ProjectError(
+            "\n".join([f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:", *reasons])
+        )
+    if digest.endswith(".dir"):
+        files = json.loads(to.read_text(encoding="utf-8"))
+        to.unlink()
+        for file in files:
+            _copy(stores, file["md5"], f"{name}/{file['relpath']}", to / file["relpath"])
 
 
 def track(path: Path) -> None:
