@@ -193,5 +193,5 @@ class TestNotifications:
         assert done.returncode == 1
         said = done.stdout + done.stderr
         assert said.count("A notification was not delivered: ConnectError") == 1
-        assert "There is no champion to predict with" in said
+        assert "There is no champion yet" in said
         assert "secret" not in said
