@@ -100,7 +100,7 @@ def test_values_that_are_something_else_are_refused(kind, given):
     contract = Contract.model_validate({"columns": {"x": {"type": kind}}})
     with pytest.raises(pl.exceptions.InvalidOperationError) as refused:
         casting.conform(pl.LazyFrame({"x": [given]}), contract).collect()
-    assert casting.refusal(refused.value) == f"column 'x' wants type {kind}, not {given}"
+    assert casting.refusal(refused.value) == f"column 'x' must be of type {kind}, not '{given}'"
 
 
 def test_rows_without_a_required_column_are_refused():
@@ -118,9 +118,9 @@ def test_features_are_computed_and_infinities_become_missing():
 @pytest.mark.parametrize(
     ("sql", "complaint"),
     [
-        ("label || 'x'", "looks at the target"),
-        ("size +", "no Polars SQL"),
-        ("weight * 2", "looks at weight; the table has"),
+        ("label || 'x'", "uses the target"),
+        ("size +", "not a Polars SQL"),
+        ("weight * 2", "uses weight, which the table does not have; it has"),
     ],
 )
 def test_bad_feature_is_refused(sql, complaint):
@@ -130,7 +130,7 @@ def test_bad_feature_is_refused(sql, complaint):
 
 def test_feature_that_looks_at_other_rows_is_refused():
     for sql in ("size - AVG(size)", "SUM(size) OVER (PARTITION BY kind)", "ROW_NUMBER() OVER ()"):
-        with pytest.raises(ProjectError, match="new looks at other rows"):
+        with pytest.raises(ProjectError, match="new uses other rows"):
             features.check_alone(TABLE.head(5), {"good": "size * 2", "new": sql}, hidden="label")
     features.check_alone(TABLE.head(5), {"good": "size * 2"}, hidden="label")
 
