@@ -1,4 +1,4 @@
-"""One page with everything about a model: self-contained HTML that loads nothing."""
+"""One page with everything about a model: self-contained HTML that loads nothing. Its words are in page.html.jinja."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,6 @@ from ..steps.search import Candidate
 from .importance import Importance
 from .intervals import Interval
 from .slices import Slice
-
-# The plots in the order of the page: title and caption.
-CAPTIONS = {
-    "confusion_matrix": (
-        "Confusion matrix",
-        "How many rows of each actual class were predicted as each class; the diagonal is correct.",
-    ),
-    "predicted_against_actual": ("Actual against predicted", "On the dashed line, a prediction is exact."),
-    "residuals": ("Residuals", "Actual minus predicted values; a pattern is something that the model has not learned."),
-    "roc": ("ROC", "The share of a class that is found, at each share of false alarms; each class against the rest."),
-    "precision_recall": ("Precision and recall", "The share of correct alarms, as more of a class is found."),
-    "calibration": ("Calibration", "What happened against what was predicted; on the dashed line the two agree."),
-    "importance": ("Permutation importance", "How much worse the gate's metric gets when a column is shuffled."),
-    "search": ("Search", "The mean score of each candidate over the folds, by each parameter that was searched."),
-}
 
 
 class Findings(NamedTuple):
@@ -46,7 +31,7 @@ class Findings(NamedTuple):
     origin: Mapping[str, str]
 
 
-def render(findings: Findings, plots: Path) -> str:
+def render(findings: Findings, folder: Path) -> str:
     """Return the page, including the plots in the folder."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -56,12 +41,8 @@ def render(findings: Findings, plots: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    figures = [
-        (*caption, base64.b64encode(file.read_bytes()).decode())
-        for name, caption in CAPTIONS.items()
-        if (file := plots / f"{name}.svg").is_file()
-    ]
-    return environment.get_template("page.html.jinja").render(**findings._asdict(), figures=figures)
+    plots = {plot.stem: base64.b64encode(plot.read_bytes()).decode() for plot in folder.glob("*.svg")}
+    return environment.get_template("page.html.jinja").render(**findings._asdict(), plots=plots)
 
 
 def number(value: float) -> str:
