@@ -48,7 +48,7 @@ class TestS3:
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set up a project before there is a bucket or a key."""
         folder = tmp_path_factory.mktemp("running")
-        project = Running.copy_of(bake(data_remote="s3"), folder, "3.12")
+        project = Running.copy_of(bake(data_remote="s3"), folder, "3.13")
         project.make("setup")
         return project
 
@@ -113,9 +113,7 @@ class TestOtherRemotes:
     ) -> Running:
         """Set up a project with this kind of remote."""
         folder = tmp_path_factory.mktemp("running")
-        project = Running.copy_of(bake(data_remote=request.param), folder, "3.12")
-        project.make("setup")
-        return project
+        return Running.copy_of(bake(data_remote=request.param), folder, "3.13").prepare()
 
     @pytest.mark.parametrize(
         ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"
