@@ -22,7 +22,7 @@ def test_champion_predicts_every_row_part_by_part(champion, raw):
     half = -(-raw.height // 2)
     state = scoring(partition=half, return_state=True)
     assert state.is_completed(), state.message
-    assert state.result().rows == raw.height
+    assert state.result() == raw.height
     predictions = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
     assert predictions["model_version"].unique().to_list() == [reader.champion().champion]
     expected = pl.Series(champion.predict(raw.to_pandas()))
@@ -33,9 +33,9 @@ def test_champion_predicts_every_row_part_by_part(champion, raw):
 def test_predictions_of_other_rows_replace_the_earlier(champion, raw, tmp_path):
     rows = raw.head(3).drop(read_params().data.target).with_columns(prediction=pl.lit("own"))
     rows.write_parquet(tmp_path / "new.parquet")
-    scored = scoring(source=str(tmp_path / "new.parquet"))
+    predicted = scoring(source=str(tmp_path / "new.parquet"))
     predictions = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
-    assert predictions.height == scored.rows == 3
+    assert predictions.height == predicted == 3
     assert predictions["prediction"].unique().to_list() == ["own"]
     assert "_prediction" in predictions.columns
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from prefect import flow, get_run_logger, task, unmapped
@@ -25,22 +25,12 @@ from ..ops.settings import project_root, read_contract, read_params
 from ..ops.tracking import reader, registry
 from ..steps import ingest
 
-# The columns that predictions add to the rows; where the rows have such a column, behind an underscore.
-PREDICTION, VERSION = "prediction", "model_version"
 LOADING = Lock()
 
 
-class ScoringResult(NamedTuple):
-    """How many rows were predicted, by which version, into which folder."""
-
-    rows: int
-    version: int
-    folder: str
-
-
 @flow(name="scoring", task_runner=task_runner(), **NOTIFIED)
-def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> ScoringResult:
-    """Predict the rows of a table with the champion; the predictions replace all earlier ones.
+def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> int:
+    """Predict the rows of a table with the champion, replacing all earlier predictions; return how many rows.
 
     `source` is a file, a folder or an address, by default the project's own table. Each task predicts `partition` rows.
     """
@@ -57,13 +47,13 @@ def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> Sc
         version=unmapped(version),
         folder=unmapped(unfinished),
     )
-    predicted = sum(counts.result())
+    predicted: int = sum(counts.result())
     shutil.rmtree(project_root() / PREDICTIONS, ignore_errors=True)
     (project_root() / unfinished).replace(project_root() / PREDICTIONS)
     summary = f"Version {version} predicted {predicted} rows into {PREDICTIONS}"
     get_run_logger().info(summary)
     create_markdown_artifact(summary, key="scoring", description="What this run predicted")
-    return ScoringResult(predicted, version, str(PREDICTIONS))
+    return predicted
 
 
 def champion_version() -> int:
@@ -97,8 +87,8 @@ def predict_rows(first: int, count: int, rows: File, version: int, folder: Path)
     """Predict some of the rows into a file of the folder; return how many."""
     part = pl.scan_parquet(rows.full).slice(first, count).collect()
     predictions = part.with_columns(
-        pl.Series(unused(PREDICTION, part.columns), predictor_of(version).predict(part)),
-        pl.lit(version).alias(unused(VERSION, part.columns)),
+        pl.Series(unused("prediction", part.columns), predictor_of(version).predict(part)),
+        pl.lit(version).alias(unused("model_version", part.columns)),
     )
     predictions.write_parquet(project_root() / folder / f"{first:012}.parquet")
     get_run_logger().info("Predicted rows %d to %d", first + 1, first + part.height)

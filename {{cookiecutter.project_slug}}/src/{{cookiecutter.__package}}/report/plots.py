@@ -28,7 +28,6 @@ STYLE: Any = {
     "axes.prop_cycle": cycler(color=COLORS),
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 11,
     "font.size": 10,
     "grid.color": "#e4e7eb",
     "legend.frameon": False,
