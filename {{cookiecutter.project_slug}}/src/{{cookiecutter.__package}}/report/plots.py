@@ -108,9 +108,8 @@ def _confusion(predictions: Predictions, folder: Path) -> None:
     matrix = np.bincount(len(names) * actual + predicted, minlength=len(names) ** 2).reshape(len(names), -1)
     look = {"cmap": "Blues", "aspect": "auto", "vmin": 0}
     with _axes(folder / "confusion_matrix.svg") as [axes]:
-        ConfusionMatrixDisplay(matrix, display_labels=names).plot(
-            ax=axes, im_kw=look, values_format="d", colorbar=False
-        )
+        display = ConfusionMatrixDisplay(matrix, display_labels=names)
+        display.plot(ax=axes, im_kw=look, values_format="d", colorbar=False)
         axes.set(xlabel="Predicted", ylabel="Actual")
         axes.grid(visible=False)
         if len("".join(names)) > 50:  # noqa: PLR2004 - characters that fit side by side
@@ -119,9 +118,10 @@ def _confusion(predictions: Predictions, folder: Path) -> None:
 
 def _per_class(predictions: Predictions, folder: Path) -> None:
     """Draw ROC and precision-recall: of all classes, or of those with the smallest areas."""
-    for name, kind, x, y in [
-        ("roc", curves.roc, "False positive rate", "True positive rate"),
-        ("precision_recall", curves.precision_recall, "Recall", "Precision"),
+    for name, kind, x, y, drawstyle in [
+        ("roc", curves.roc, "False positive rate", "True positive rate", "default"),
+        # Between two points there is no precision to interpolate: the area is that below the steps.
+        ("precision_recall", curves.precision_recall, "Recall", "Precision", "steps-pre"),
     ]:
         by_class = sorted(curves.per_class(predictions, kind).items(), key=lambda item: item[1].area or 0)
         worst = by_class[: len(COLORS)]
@@ -129,8 +129,8 @@ def _per_class(predictions: Predictions, folder: Path) -> None:
             continue
         with _axes(folder / f"{name}.svg") as [axes]:
             for label, curve in worst:
-                thin = curves.thin(curve)
-                axes.plot(thin.x, thin.y, label=f"{shortened(label)}  {curve.area:.3f}", clip_on=False)
+                thin, text = curves.thin(curve), f"{shortened(label)}  {curve.area:.3f}"
+                axes.plot(thin.x, thin.y, label=text, drawstyle=drawstyle, clip_on=False)
             if name == "roc":
                 axes.plot([0, 1], [0, 1], label="chance  0.500", **REFERENCE)
             axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))

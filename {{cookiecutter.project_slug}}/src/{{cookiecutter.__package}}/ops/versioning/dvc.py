@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,33 +71,30 @@ def fetch(digest: str, name: str, to: Path) -> None:
         (shutil.copytree if here.is_dir() else shutil.copy)(here, to)
         return
     with repository() as repo:
-        stores = {"cache": repo.cache.local}
-        stores |= {f"remote {remote}": repo.cloud.get_remote_odb(remote) for remote in repo.config["remote"]}
-        _copy(stores, digest, name, to)
+        _copy(repo, digest, name, to)
 
 
-def _copy(stores: Mapping[str, Any], digest: str, name: str, to: Path) -> None:
+def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
     """Copy a file, or the files of a folder, from the first store that has it intact."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    reasons = []
-    for store_name, store in stores.items():
+    message = f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:"
+    for remote in [None, *repo.config["remote"]]:
         try:
+            store = repo.cloud.get_remote_odb(remote) if remote else repo.cache.local
             store.fs.get(store.oid_to_path(digest), str(to))
+            if md5(to) == digest.removesuffix(".dir"):
+                break
+            reason = "damaged"
         except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-            reasons.append(f"- {store_name}: {error}")
-            continue
-        if md5(to) == digest.removesuffix(".dir"):
-            break
-        reasons.append(f"- {store_name}: damaged")
+            reason = str(error)
+        message += f"\n- {remote or 'cache'}: {reason}"
     else:
-        raise ProjectError(
-            "\n".join([f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:", *reasons])
-        )
+        raise ProjectError(message)
     if digest.endswith(".dir"):
         files = json.loads(to.read_text(encoding="utf-8"))
         to.unlink()
         for file in files:
-            _copy(stores, file["md5"], f"{name}/{file['relpath']}", to / file["relpath"])
+            _copy(repo, file["md5"], f"{name}/{file['relpath']}", to / file["relpath"])
 
 
 def track(path: Path) -> None:
