@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cookiecutter.generate import is_copy_only_path
 from markdown_it import MarkdownIt
-from template import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
+from template import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, SLUGS, TEMPLATE, Bake
 
 each_value = pytest.mark.parametrize("answers", EVERY_VALUE)
 each_other_value = pytest.mark.parametrize("answers", OTHER_VALUES)
@@ -83,10 +83,8 @@ def test_every_file_parses(bake: Bake, answers: Answers) -> None:
     assert parsed
 
 
-# The longest and the shortest name, for no line may break or become too long by one.
-@pytest.mark.parametrize(
-    "answers", [*EVERY_VALUE, {"project_slug": "a" * 58}, {"project_slug": "a"}], ids=str
-)
+# Code that is formatted with the shortest and with the longest name is formatted with every name between.
+@pytest.mark.parametrize("answers", [*EVERY_VALUE, *({"project_slug": slug} for slug in SLUGS)], ids=str)
 def test_ruff_finds_nothing(bake: Bake, answers: Answers) -> None:
     for command in (["check"], ["format", "--check"]):
         run = subprocess.run(

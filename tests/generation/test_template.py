@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from post_gen_project import choose, obey
+from cookiecutter.generate import is_copy_only_path
+from post_gen_project import delete_unwanted, replace_names, select_variants
 from pytest_cookies.plugin import Cookies
 from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 
@@ -46,12 +47,12 @@ def test_every_variant_is_named_by_a_choice(path: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATE if not name.startswith("_")])
-def test_every_question_is_a_sentence_with_choices_described(name: str) -> None:
+def test_every_question_has_a_prompt_and_described_choices(name: str) -> None:
     prompt = TEMPLATE["__prompts__"][name]
     if isinstance(TEMPLATE[name], list):
         assert list(prompt) == ["__prompt__", *TEMPLATE[name]]
         prompt = prompt["__prompt__"]
-    assert re.match(r"[A-Z].+ .+\?", prompt)
+    assert re.fullmatch(r"[A-Z].{5,70}\?", prompt)
 
 
 def test_free_text_enters_files_only_quoted_or_escaped() -> None:
@@ -92,15 +93,54 @@ def test_stale_or_unclear_row_of_the_table_fails(
     monkeypatch.chdir(tmp_path)
     Path("here.py").touch()
     with pytest.raises(SystemExit, match=r"__keep_if .+\.$"):
-        obey(table)
+        delete_unwanted(table)
 
 
 def test_chosen_variant_that_is_missing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("seam.py").touch()
-    choose({"seam.py": ""})
-    with pytest.raises(SystemExit, match=r"chooses 'seam_other\.py', which is not in the template"):
-        choose({"seam.py": "other"})
+    select_variants({"seam.py": ""})
+    with pytest.raises(SystemExit, match=r"__variants names 'seam_other\.py', which is not in the template"):
+        select_variants({"seam.py": "other"})
+    with pytest.raises(SystemExit, match=r"__variants names 'gone\.py'"):
+        select_variants({"gone.py": ""})
+
+
+@pytest.mark.parametrize("slug", ["snow-petrel", "my-penguin_model", "penguin-model-2"])
+def test_names_are_replaced_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slug: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder/deep").mkdir(parents=True)
+    for path in map(Path, ("file", "folder/deep/file", "other")):
+        path.write_text("penguin-model.penguin_model")
+    package = slug.replace("-", "_")
+    replace_names(["file", "folder"], slug, package)
+    assert Path("file").read_text() == Path("folder/deep/file").read_text() == f"{slug}.{package}"
+    assert Path("other").read_text() == "penguin-model.penguin_model"
+    with pytest.raises(SystemExit, match="_names_replaced_in names 'gone'"):
+        replace_names(["gone"], slug, package)
+
+
+def test_names_are_replaced_in_the_copied_files_that_have_them_and_in_no_other() -> None:
+    context = {"cookiecutter": TEMPLATE}
+    listed = [PROJECT / path for path in TEMPLATE["_names_replaced_in"]]
+    used = set()
+    for path in filter(Path.is_file, PROJECT.rglob("*")):
+        name = path.relative_to(PROJECT)
+        copied = any(is_copy_only_path(str(part), context) for part in (name, *name.parents))
+        entries = [entry for entry in listed if path.is_relative_to(entry)]
+        has_names = re.search(rb"penguin[-_]model", path.read_bytes())
+        assert not has_names or (copied and entries), name
+        if has_names:
+            used.update(entries)
+        assert copied or not entries, name
+    assert used == set(listed)
+
+
+@pytest.mark.parametrize("pattern", TEMPLATE["_copy_without_render"])
+def test_every_pattern_of_files_to_copy_matches_one(pattern: str) -> None:
+    context = {"cookiecutter": {"_copy_without_render": [pattern]}}
+    names = [str(path.relative_to(PROJECT)) for path in PROJECT.rglob("*")]
+    assert [name for name in names if is_copy_only_path(name, context)]
 
 
 def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
@@ -113,12 +153,12 @@ def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
 
 
 REASONS = {
-    "no git": "not installed",
+    "no git": "git is not installed",
     "no identity": "user.name and user.email",
     "half an identity": "user.name and user.email",
     "signing fails": "git commit failed: ",
-    "repository around": "already lies in one",
-    "unreadable repository around": "already lies in one",
+    "repository around": "already inside one",
+    "unreadable repository around": "already inside one",
 }
 
 

@@ -32,6 +32,9 @@ OTHER_VALUES = [
 ]
 EVERY_VALUE = [pytest.param({}, id="defaults"), *OTHER_VALUES]
 
+# Names that are allowed: the shortest, the longest, with digits, hyphens and underscores.
+SLUGS = ["a", "x2", "snow-petrel_2", "a" * 58, "ab-" * 19 + "c", "ab_" * 19 + "c"]
+
 PARSERS: dict[str, Callable[[str], Any]] = {
     ".json": json.loads,
     ".dvc": yaml.safe_load,
