@@ -1,4 +1,4 @@
-"""Hostile answers come out as they went in, or are refused in a sentence that leaves nothing behind."""
+"""Unusual answers are reproduced exactly, or refused with a message that leaves nothing behind."""
 
 import os
 import re
@@ -69,12 +69,12 @@ def shown(markdown: str) -> list[str]:
 def macro(name: str, file: str, project: Project) -> Callable[[str], str]:
     """Return a macro that a file of the template defines."""
     template = Environment().from_string((PROJECT / file).read_text(encoding="utf-8"))  # noqa: S701 - no HTML
-    found: Callable[[str], str] = getattr(template.make_module({"cookiecutter": project.answers}), name)
-    return found
+    function: Callable[[str], str] = getattr(template.make_module({"cookiecutter": project.answers}), name)
+    return function
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_free_text_reads_back_as_it_was_given(bake: Bake, text: str) -> None:
+def test_free_text_is_reproduced_exactly(bake: Bake, text: str) -> None:
     project = bake(project_slug="hostile", **dict.fromkeys(FREE_TEXT, text))
     texts = project.texts()
     for name, content in texts.items():
@@ -86,7 +86,7 @@ def test_free_text_reads_back_as_it_was_given(bake: Bake, text: str) -> None:
     title, *body = shown(texts["README.md"])
     assert title == text
     assert any(text in block for block in body)
-    # Wherever in a document a text may be put later.
+    # The escaped text is safe anywhere in a document.
     escaped = macro("plain", "README.md", project)(text)
     for place in ("{}", "# {}", "- {}", "> {}", "[{}](link)"):
         assert shown(place.format(escaped)) == [text]

@@ -1,4 +1,4 @@
-"""The template itself, its hooks, and what git and cruft make of them."""
+"""The template itself, its hooks, and how git and cruft work with it."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
 
 
 def run(*command: str, cwd: Path) -> str:
-    """Run a command that must succeed, and return what it printed."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -31,17 +31,17 @@ def test_optional_path_is_in_the_template(path: str) -> None:
 
 
 def in_template(path: str) -> Path:
-    """Find what a table of cookiecutter.json names."""
+    """Return the template's file that a table in cookiecutter.json names."""
     return PROJECT / re.sub(r"{{ *([\w.]+) *}}", r"{{\1}}", path)
 
 
 @pytest.mark.parametrize(("path", "answer"), TEMPLATE["__variants"].items())
 def test_every_variant_is_named_by_a_choice(path: str, answer: str) -> None:
     standard = in_template(path)
-    found = re.fullmatch(r"{{ cookiecutter\.(\w+) if cookiecutter\.\1 != '(\w+)' }}", answer)
-    assert found
-    choices = [choice for choice in CHOICES[found[1]] if choice != found[2]]
-    assert len(choices) == len(CHOICES[found[1]]) - 1
+    match = re.fullmatch(r"{{ cookiecutter\.(\w+) if cookiecutter\.\1 != '(\w+)' }}", answer)
+    assert match
+    choices = [choice for choice in CHOICES[match[1]] if choice != match[2]]
+    assert len(choices) == len(CHOICES[match[1]]) - 1
     named = {standard.with_stem(f"{standard.stem}_{choice}") for choice in choices}
     assert named == set(standard.parent.glob(f"{standard.stem}_*"))
 
@@ -162,32 +162,32 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("trouble", REASONS)
-def test_git_trouble_is_said_and_harmless(
+@pytest.mark.parametrize("problem", REASONS)
+def test_problem_with_git_is_reported_and_harmless(
     cookies: Cookies,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    trouble: str,
+    problem: str,
 ) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
-    if trouble == "no git":
+    if problem == "no git":
         monkeypatch.setenv("PATH", str(tmp_path))
     half = "[user]\nemail = t@example.org\n"
-    if trouble == "half an identity":
+    if problem == "half an identity":
         (tmp_path / "config").write_text(half)
-    if trouble == "signing fails":
+    if problem == "signing fails":
         (tmp_path / "config").write_text(
             f"{half}name = T\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
         )
-    if trouble == "repository around":
+    if problem == "repository around":
         run("git", "init", cwd=tmp_path)
-    if trouble == "unreadable repository around":
+    if problem == "unreadable repository around":
         (tmp_path / ".git").mkdir()
     result = cookies.bake(template=str(ROOT))
     assert result.exception is None
-    assert re.fullmatch(rf".*{REASONS[trouble]}.*\n", capfd.readouterr().err)
-    assert (result.project_path / ".git").exists() == (trouble != "no git" and "around" not in trouble)
+    assert re.fullmatch(rf".*{REASONS[problem]}.*\n", capfd.readouterr().err)
+    assert (result.project_path / ".git").exists() == (problem != "no git" and "around" not in problem)
 
 
 def test_git_of_the_caller_is_left_alone(
