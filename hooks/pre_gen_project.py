@@ -55,11 +55,12 @@ DEPENDENCIES = """
     vine virtualenv voluptuous waitress wcwidth websockets werkzeug whenever wrapt wtforms yarl
     zc-lockfile zict zipp
 """
-# Names that dependencies are imported by, where these differ from the distribution's name.
+# Names of their modules, where these differ from the distribution's.
 IMPORTS = """
-    amplitude antlr4 attr azure databricks dateutil docket dotenv flufl git google graphql grpc hydra
-    jwt key-value markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab
-    pythonjsonlogger rpds ruamel sklearn slugify uv validate wheel yaml zc
+    amplitude antlr4 attr azure databricks dateparser-cli dateparser-data dateparser-scripts dateutil
+    docket dotenv flufl git google graphql grpc grpc-status hydra importlinter jsonpatch-cli jwt
+    key-value markdown-it mpl-toolkits mypyc openssl opentelemetry pil pip pkg-resources proto public py
+    pydevd-plugins pylab pythonjsonlogger rpds ruamel sklearn slugify tlz uv validate wheel yaml zc
 """
 FOLDERS = """
     build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests
