@@ -201,7 +201,7 @@ def test_git_of_the_caller_is_left_alone(
     assert run("git", "log", "--format=%s", cwd=project) == "Start the project\n"
 
 
-def test_cruft_creates_and_updates_a_project(tmp_path: Path) -> None:
+def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path) -> None:
     template = tmp_path / "template"
     shutil.copytree(PROJECT, template / PROJECT.name)
     shutil.copytree(ROOT / "hooks", template / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
@@ -212,10 +212,15 @@ def test_cruft_creates_and_updates_a_project(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
     subprocess.run([*cruft, "create", str(template), "--no-input"], cwd=tmp_path, env=environment, check=True)
     project = tmp_path / "penguin-model"
-    run("sh", "-c", commit, cwd=project)
     assert json.loads((project / ".cruft.json").read_text())["commit"]
+    with (project / "docs/scaling.md").open("a") as document:
+        document.write("The owner's line.\n")
+    run("sh", "-c", commit, cwd=project)
     with (template / PROJECT.name / "params.yaml").open("a") as params:
         params.write("# {{ cookiecutter.project_slug }}\n")
+    (template / PROJECT.name / "docs/scaling.md").rename(template / PROJECT.name / "docs/moved.md")
     run("sh", "-c", commit, cwd=template)
     subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, env=environment, check=True)
     assert (project / "params.yaml").read_text().endswith("# penguin-model\n")
+    assert (project / "docs/moved.md").read_text().endswith("The owner's line.\n")
+    assert not (project / "docs/scaling.md").exists()
