@@ -35,6 +35,7 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 from ruamel.yaml import YAML
 
 from ...errors import ProjectError
+from ..notify import channel
 from ..settings import PACKAGE, project_root, read_settings
 from . import deployments, secret_blocks
 
@@ -149,9 +150,9 @@ def _watch(client: SyncPrefectClient, plan: list[dict[str, Any]]) -> None:
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=KILLED)],
     )
     _automate(client, automation)
-    if channel := secret_blocks.webhook(own):
-        pages = get_current_settings().ui_url
-        _automate(client, _telling(own, CallWebhook(block_document_id=channel, payload=secret_blocks.killed(pages))))
+    payload = channel.killed(get_current_settings().ui_url)
+    if payload and (webhook := secret_blocks.webhook(own)):
+        _automate(client, _telling(own, CallWebhook(block_document_id=webhook, payload=payload)))
 
 
 def _telling(own: str, call: CallWebhook) -> AutomationCore:

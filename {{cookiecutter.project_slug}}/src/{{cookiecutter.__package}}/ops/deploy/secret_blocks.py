@@ -1,6 +1,5 @@
 """What a Prefect server keeps of .env, encrypted: for flows that run where no .env is, and for its own messages."""
 
-import json
 import os
 from typing import cast
 from uuid import UUID
@@ -9,8 +8,6 @@ from prefect.blocks.system import Secret
 from prefect.blocks.webhook import Webhook
 from pydantic import SecretStr
 
-from ..notify import channel
-from ..notify.webhook import Message
 from ..settings import cloud_options, read_settings
 
 # What flows read from .env, and prefect.yaml must not say: it is stored as plain text.
@@ -28,21 +25,10 @@ def environment(pool: str) -> dict[str, str]:
 def webhook(pool: str) -> UUID | None:
     """Keep the address of the channel that is told; return the block, None if nobody is."""
     address = read_settings().notify_webhook_url
-    if not channel.ENABLED or address is None:
+    if address is None:
         return None
     block = Webhook(url=SecretStr(address.get_secret_value()))
     return cast("UUID", block.save(_block(pool, "channel"), overwrite=True))
-
-
-def killed(pages: str | None) -> str:
-    """Return what the channel is told of a run that was killed, as a template that the server fills in."""
-    link = f"{pages}/runs/flow-run/ID" if pages else None
-    facts = {"flow": "FLOW", "run": "RUN"}
-    text = json.dumps(channel.payload(Message("FLOW: Crashed", "It was killed.", facts, link)))
-    # Put in last: to escape for a channel what stands in braces would spoil it.
-    for word, template in {"FLOW": "flow.name", "RUN": "flow_run.name", "ID": "flow_run.id"}.items():
-        text = text.replace(word, _filled_in(template))
-    return text
 
 
 def _filled_in(name: str) -> str:
