@@ -210,7 +210,7 @@ class TestDask:
         )
         assert failed.returncode == 1
         assert re.search(
-            r"^Training failed: No Dask scheduler answers at tcp://.*\.env\.$", failed.stderr, re.MULTILINE
+            r"^Training failed: No Dask scheduler answers at tcp://.* to run on this machine\.$", failed.stderr, re.MULTILINE
         )
         assert "Traceback" not in failed.stderr
 

@@ -145,7 +145,7 @@ class TestProcesses:
 
     def test_server_that_cannot_start_is_one_sentence(self, project: Running) -> None:
         said = self.refused(project, "-c", NO_SERVER.format(package=project.package))
-        assert re.search(r"server ended while it started; .*server\.log says why", said)
+        assert re.search(r"Prefect\'s server did not start; see .*server\.log", said)
 
     def test_unreachable_api_is_one_sentence(self, project: Running) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
