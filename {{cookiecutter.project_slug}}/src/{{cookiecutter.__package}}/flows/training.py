@@ -16,9 +16,9 @@ from ..model.predictor import Predictor, Recipe
 from ..ops import files
 from ..ops.files import File
 from ..ops.notify.channel import NOTIFIED
+from ..ops.orchestration import run_locks
 from ..ops.orchestration.policies import CACHED, RETRY, reuse
 from ..ops.orchestration.results import TrainingResult
-from ..ops.orchestration.run_locks import exclusive
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
 from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
@@ -40,7 +40,7 @@ def training(*, record: bool = False) -> TrainingResult:
 
     With `record`, the run is recorded in dvc.lock, as `dvc repro` does for the runs that it starts.
     """
-    with exclusive(str(flow_run.id)):
+    with run_locks.exclusive(str(flow_run.id)):
         result = train_and_register()
         if record:
             dvc.record()

@@ -150,7 +150,7 @@ def _watch(client: SyncPrefectClient, plan: list[dict[str, Any]]) -> None:
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message=KILLED)],
     )
     _automate(client, automation)
-    payload = channel.killed(get_current_settings().ui_url)
+    payload = channel.killed_message(get_current_settings().ui_url)
     if payload and (webhook := secret_blocks.webhook(own)):
         _automate(client, _telling(own, CallWebhook(block_document_id=webhook, payload=payload)))
 

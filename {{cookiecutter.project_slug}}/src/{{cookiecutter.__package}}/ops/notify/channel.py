@@ -6,6 +6,6 @@ from typing import Any
 NOTIFIED: dict[str, Any] = {}
 
 
-def killed(_pages: str | None) -> str | None:
+def killed_message(_pages: str | None) -> str | None:
     """Return the message about a killed run, for Prefect's server to send; None: nobody is notified."""
     return None

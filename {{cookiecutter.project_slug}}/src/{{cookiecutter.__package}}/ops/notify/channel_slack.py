@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from .hooks import Message, cut, hooks_for, killed_by_server
+from .hooks import Message, cut, hooks_for, killed_run_message
 
 # Limits in characters, and in fields: https://docs.slack.dev/reference/block-kit/blocks
 HEADER, SECTION, FIELDS = 150, 500, 10
@@ -32,4 +32,4 @@ def _markdown(text: str) -> dict[str, str]:
 
 
 NOTIFIED = hooks_for(payload)
-killed = partial(killed_by_server, payload)
+killed_message = partial(killed_run_message, payload)

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from .hooks import Message, cut, hooks_for, killed_by_server
+from .hooks import Message, cut, hooks_for, killed_run_message
 
 
 def payload(message: Message) -> dict[str, object]:
@@ -34,4 +34,4 @@ def escape(text: str) -> str:
 
 
 NOTIFIED = hooks_for(payload)
-killed = partial(killed_by_server, payload)
+killed_message = partial(killed_run_message, payload)

@@ -50,7 +50,7 @@ def hooks_for(payload: Payload) -> dict[str, Any]:
     return {end: [notify] for end in ("on_failure", "on_crashed", "on_completion")}
 
 
-def killed_by_server(payload: Payload, pages: str | None) -> str:
+def killed_run_message(payload: Payload, pages: str | None) -> str:
     """Return the message about a killed run as a template that Prefect's server fills in and sends."""
     link = f"{pages}/runs/flow-run/ID" if pages else None
     facts = {"flow": "FLOW", "run": "RUN"}
@@ -62,7 +62,7 @@ def killed_by_server(payload: Payload, pages: str | None) -> str:
 
 
 def events_of(state: State[Any]) -> set[str]:
-    """Return what NOTIFY_ON may name: a failure, or a success and perhaps a promotion or drift."""
+    """Return the events of a run: failure, or success and perhaps promotion or drift."""
     if not state.is_completed():
         return {"failure"}
     result = state.result(raise_on_failure=False)
