@@ -202,7 +202,7 @@ class TestDask:
         assert tried == on_threads(project)
 
     def test_unreachable_scheduler_is_reported_in_one_sentence(self, project: Running) -> None:
-        shutil.rmtree(project.path / ".prefect/storage")
+        shutil.rmtree(project.path / ".prefect/storage", ignore_errors=True)
         environment = project.env() | {"DASK_SCHEDULER_ADDRESS": f"tcp://127.0.0.1:{free_port()}"}
         command = [str(project.environment / "bin" / project.path.name), "train"]
         failed = subprocess.run(

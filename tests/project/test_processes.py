@@ -123,6 +123,8 @@ class TestProcesses:
             said = [process.communicate(timeout=300)[0] for process in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], said
         assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
+        # Where nobody is notified, nothing is logged about notifications.
+        assert not any("hook" in text for text in said)
         recorded = project.recorded()
         assert sorted(recorded["flows"]) == sorted([*(state for (state,) in flows), "Completed", "Completed"])
         assert recorded["versions"] == versions + 2
