@@ -193,7 +193,10 @@ class TestFaults:
         assert failed.returncode == 1
         assert re.search(r"The Prefect API at http://127\.0\.0\.1:\d+/api went away", failed.stderr)
         assert "Traceback" not in failed.stderr
-        self.complete(project, new=2)
+        # Prefect asks for concurrency limits every five seconds: a slow run ends before it has registered its model.
+        registered = self.left(project)["versions"] - self.versions
+        assert registered in {0, 1}
+        self.complete(project, new=registered + 1)
 
     def test_unreachable_mlflow_server_is_reported(self, project: Running) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
