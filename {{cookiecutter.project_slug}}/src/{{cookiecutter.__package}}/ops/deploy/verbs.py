@@ -1,6 +1,7 @@
-"""The verbs that bring flows to a Prefect server, and run there what is due."""
+"""The verbs that deploy flows to a Prefect server and run them there."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,10 +13,10 @@ app = typer.Typer()
 
 @app.command()
 def deploy(
-    kind: Annotated[str, typer.Option("--type", help="of the work pool, where it is to be made")] = "process",
-    job: Annotated[Path | None, typer.Option(help="laid over the Job of a Kubernetes work pool")] = None,
+    kind: Annotated[str, typer.Option("--type", help="the type of a new work pool")] = "process",
+    job: Annotated[Path | None, typer.Option(help="a patch for the Job of a new Kubernetes work pool")] = None,
 ) -> None:
-    """Check prefect.yaml, make the work pool, register the flows, and say what is due."""
+    """Check prefect.yaml, create the work pool, register the flows, and show the next runs."""
     from ..orchestration import session
 
     session.use_server()
@@ -26,8 +27,21 @@ def deploy(
 
 
 @app.command()
-def worker(pool: Annotated[str, typer.Option(help="the work pool whose runs it takes")]) -> None:
-    """Run what is deployed, when it is due, until Ctrl-C or SIGTERM."""
+def image() -> None:
+    """Build the Docker image that flows run in; IMAGE in .env is its name."""
+    from ...errors import ProjectError
+    from ..settings import project_root, variables
+    from ..versioning import git
+
+    if not (docker := shutil.which("docker")):
+        raise ProjectError("docker is not installed here, or not on the PATH.")
+    arguments = ["build", "--tag", variables()["IMAGE"], "--build-arg", f"REVISION={git.code()}", str(project_root())]
+    os.execv(docker, [docker, *arguments])  # noqa: S606
+
+
+@app.command()
+def worker(pool: Annotated[str, typer.Option(help="the work pool whose flow runs it starts")]) -> None:
+    """Start deployed flows when they are due, until Ctrl-C or SIGTERM."""
     from ..orchestration import session
 
     session.use_server()
@@ -38,7 +52,7 @@ def worker(pool: Annotated[str, typer.Option(help="the work pool whose runs it t
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def prefect(command: typer.Context) -> None:
-    """Run Prefect's own command line on the server of .env, or of `ui`."""
+    """Run Prefect's own commands on the server that .env names, or on that of `ui`."""
     from ..orchestration import session
 
     session.use_server()
