@@ -99,7 +99,15 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
         assert sorted(deployment.name for deployment in client.read_deployments()) == FLOWS
         assert [found.name for found in client.read_automations_by_name("own: mark killed runs")]
         assert client.read_work_pool("own").type == "process"
-    assert next(register.deploy("process")) == "Work pool own (process): unchanged."
+    # A server would go on running what is no longer in the file.
+    content["deployments"] = [one | {"schedules": []} for one in content["deployments"] if one["name"] != "monitoring"]
+    yaml.dump(content, plan)
+    sentences = register.deploy("process")
+    assert next(sentences) == "Work pool own (process): unchanged."
+    assert "monitoring: no longer in prefect.yaml" in "".join(sentences)
+    with get_client(sync_client=True) as client:
+        scheduled = {deployment.name for deployment in client.read_deployments() if deployment.schedules}
+    assert scheduled == {"monitoring"}
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     with pytest.raises(ProjectError, match="of type process, not docker"):
         next(register.deploy("docker"))

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -177,10 +177,20 @@ def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:
 
 
 def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
-    """Say when each deployment runs next; the server plans the runs of a new one within seconds."""
+    """Say when each deployment runs next; the server plans the runs of a new one within seconds.
+
+    The server would go on with what prefect.yaml no longer has: schedules are removed, deployments are reported.
+    """
     pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[plan[0].work_pool.name]))
-    names, end = {deployment.name for deployment in plan}, time.monotonic() + PLANNED
+    planned, end = {(each.name, each.entrypoint): each for each in plan}, time.monotonic() + PLANNED
     for deployment in sorted(client.read_deployments(work_pool_filter=pool), key=lambda deployment: deployment.name):
+        if not (wanted := planned.get((deployment.name, str(deployment.entrypoint)))):
+            yield f"  {deployment.name}: no longer in {deployments.NAME}, but still on the server; delete it there"
+            continue
+        if deployment.schedules and not wanted.schedules:
+            # `prefect deploy` replaces schedules, but removes none.
+            client.update_deployment(deployment.id, DeploymentUpdate(schedules=[]))
+            deployment.schedules = []
         scheduled = any(schedule.active for schedule in deployment.schedules) and not deployment.paused
         due = _next(client, deployment.id)
         while scheduled and not due and time.monotonic() < end:
@@ -192,8 +202,7 @@ def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
                 "its scheduler seems to be dead; read its log."
             )
         when = f"next on {due.astimezone():%A, %Y-%m-%d at %H:%M %Z}" if due else "by hand"
-        gone = "" if deployment.name in names else f" (no longer in {deployments.NAME}: delete it on the server)"
-        yield f"  {deployment.name}: {when}{gone}"
+        yield f"  {deployment.name}: {when}"
 
 
 def _next(client: SyncPrefectClient, deployment: UUID) -> datetime | None:
