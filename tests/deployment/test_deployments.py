@@ -1,4 +1,4 @@
-"""Deployed flows run when they are due, and killed ones are seen and told of. Slow."""
+"""Deployed flows run when they are due, and killed runs are marked and reported. Slow."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from template import CHOICES, Bake
 
 pytestmark = pytest.mark.slow
 
-# Beside the project's own: a flow that runs for as long as a file is there.
+# A flow besides the project's own that runs as long as a file exists.
 WAITING = '''
 """A flow that waits."""
 
@@ -33,7 +33,7 @@ from ..ops.settings import project_root
 
 @flow(name="waiting")
 def waiting() -> None:
-    """Run for as long as the file is there."""
+    """Run as long as the file exists."""
     while (project_root() / "hold").exists():
         time.sleep(0.2)
 '''
@@ -50,7 +50,7 @@ FOREIGN = {"Origin": "http://example.org"}
 
 @contextmanager
 def channel() -> Iterator[tuple[str, list[str]]]:
-    """Serve a webhook on loopback for the block: its address, and what it has received."""
+    """Serve a webhook on loopback for the block; yield its address and the messages that it receives."""
     received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ def channel() -> Iterator[tuple[str, list[str]]]:
 
 
 class TestProcessDeployments:
-    """A project that tells a channel, whose flows are deployed to the server of `ui`."""
+    """A project with a channel, whose flows are deployed to the server of `ui`."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -85,7 +85,7 @@ class TestProcessDeployments:
     @pytest.fixture(scope="class")
     @classmethod
     def pages(cls) -> dict[str, tuple[str, str]]:
-        """Return sites and passwords of the pages, once `ui` has said them."""
+        """Return sites and passwords of the pages, once `ui` has printed them."""
         return {}
 
     @pytest.fixture(scope="class")
@@ -97,7 +97,7 @@ class TestProcessDeployments:
         pages: dict[str, tuple[str, str]],
         tmp_path_factory: pytest.TempPathFactory,
     ) -> Iterator[Running]:
-        """Set a project up, start its server, and deploy."""
+        """Set up a project, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
         made = Running.copy_of(bake(notifications="slack"), folder, "3.13")
         made.prepare()
@@ -116,30 +116,30 @@ class TestProcessDeployments:
         return [str(deployed.environment / "bin/python"), "-m", deployed.package]
 
     def run_by_hand(self, deployed: Running, name: str) -> str:
-        """Ask for a run, and return its id."""
+        """Start a run; return its id."""
         said = deployed.run(*self.project(deployed), "prefect", "deployment", "run", f"{name}/{name}")
         found = re.search(r"UUID: (\S+)", said)
         assert found, said
         return found[1]
 
     def wait(self, deployed: Running, run: str, *states: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait until a run is in one of the states; return it."""
+        """Wait until a run is in one of these states; return the run."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for found in deployed.flow_runs(*states):
                 if found["id"] == run:
                     return found
             time.sleep(1)
-        message = f"{run} was in none of {states} within {seconds} s"
+        message = f"{run} did not reach any of {states} within {seconds} s"
         raise AssertionError(message)
 
     def test_deploying_twice_changes_nothing(self, deployed: Running) -> None:
-        assert "kept as it is" in deployed.make("deploy")
+        assert "unchanged" in deployed.make("deploy")
         said = deployed.run(*self.project(deployed), "prefect", "automation", "ls")
         assert said.count("Proactive") == 1
 
     def command(self, pages: dict[str, tuple[str, str]]) -> tuple[str, dict[str, Any], dict[str, str]]:
-        """Return how whoever knows the password may run a command: address, body, headers."""
+        """Return the request that runs a command for those who know the password: address, body, headers."""
         site, password = pages["Prefect"]
         url, known = f"{site}/api/deployments", {"Authorization": running.basic(password)}
         status, said = running.ask(f"{url}/name/waiting/waiting", **known)
@@ -153,7 +153,7 @@ class TestProcessDeployments:
         simple = FOREIGN | {"Content-Type": "text/plain"}
         asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
         assert running.ask(url, method="OPTIONS", **FOREIGN, **asked)[0] == 403
-        # No page of others has the password, but each is refused with it, too.
+        # Pages of other sites do not have the password; with it they are refused, too.
         for headers in ({}, known):
             assert running.ask(url, body, **simple, **headers)[0] == 403
             assert running.ask(url, body, Origin=pages["MLflow"][0], **headers)[0] == 403
@@ -176,7 +176,7 @@ class TestProcessDeployments:
         assert modes == [0o700, 0o600]
         processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
         assert not [name for name, (_, secret) in pages.items() if secret in processes]
-        # It is the password that they lack.
+        # Only the password was missing.
         assert self.websocket(site, password) == "accepted"
         status, said = running.ask(url, body, **known)
         assert status == 201, said
@@ -186,7 +186,7 @@ class TestProcessDeployments:
     def test_printed_addresses_open_the_pages(
         self, deployed: Running, pages: dict[str, tuple[str, str]]
     ) -> None:
-        """As far as that goes without a browser: the entrances do what Prefect's own form and a dialog do."""
+        """Without a browser: the entrance pages do what Prefect's own form and a dialog do."""
         site, password = pages["Prefect"]
         assert 'localStorage.setItem("prefect-password", btoa(' in running.ask(f"{site}/open")[1]
         installed = deployed.environment.glob("lib/python*/site-packages/prefect/server/ui-v2/assets/*.js")
@@ -206,7 +206,7 @@ class TestProcessDeployments:
 
     @staticmethod
     def websocket(site: str, password: str, **headers: str) -> int | str:
-        """Open a websocket and say the password: the status if it is not opened, else what becomes of it."""
+        """Open a websocket and send the password; return the status if it is refused, else what happens to it."""
         host, _, port = site.removeprefix("http://").partition(":")
         said = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
         said |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -221,7 +221,7 @@ class TestProcessDeployments:
             while answer.readline().strip():
                 pass
             message = json.dumps({"type": "auth", "token": password}).encode()
-            # One frame of text, below 126 bytes, masked by zeros.
+            # One text frame of less than 126 bytes, masked by zeros.
             connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
             return {0x81: "accepted", 0x88: "closed"}[answer.read(1)[0]]
 

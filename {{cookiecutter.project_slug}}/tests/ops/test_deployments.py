@@ -17,6 +17,7 @@ FAULTS = {
     ("description: Predict", "desciption: Predict"): r"scoring: `desciption` is not a key.*did you mean `description`",
     ("timezone: Etc/UTC", "timezone: Mars/North"): r"timezone` is 'Mars/North'",
     ('"0 5 * * *"', '"0 25 * * *"'): r"scoring: `schedules\.0\.cron` is '0 25",
+    ('cron: "0 5 * * *"', "interval: soon"): r"schedules\.0\.interval` is 'soon'",
     ("collision_strategy: ENQUEUE", "collision_strategy: WAIT"): r"collision_strategy` is 'WAIT'",
     (".training.training", ".training.trainin"): r"entrypoint` is .* there is no such flow",
     ("parameters: {}", "parameters: {depth: 3}"): r"scoring: `parameters\.depth` is not a key here; allowed are source",
@@ -47,6 +48,13 @@ def read():
 
 def test_own_plan_is_valid(plan):
     assert sorted(deployment.name for deployment in read()) == FLOWS
+
+
+def test_schedules_are_of_three_kinds(plan):
+    own = plan.read_text(encoding="utf-8")
+    for schedule in ("interval: 3600", "rrule: FREQ=DAILY"):
+        plan.write_text(own.replace('cron: "0 5 * * *"', schedule), encoding="utf-8")
+        assert len(read()) == len(FLOWS)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[new for _, new in FAULTS])
@@ -90,7 +98,7 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
         deployment["work_pool"] = {"name": "own"}
         deployment.pop("build", None), deployment.pop("push", None)
     yaml.dump(content, plan)
-    monkeypatch.setattr(register, "PLANNED", 0)
+    monkeypatch.setattr(register, "PLANNING_TIME", 0)
     sentences = register.deploy("process")
     assert next(sentences) == "Work pool own (process): created."
     with pytest.raises(ProjectError, match="the server planned no run of it"):
@@ -104,7 +112,7 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
     yaml.dump(content, plan)
     sentences = register.deploy("process")
     assert next(sentences) == "Work pool own (process): unchanged."
-    assert "monitoring: no longer in prefect.yaml" in "".join(sentences)
+    assert "monitoring: not in prefect.yaml" in "".join(sentences)
     with get_client(sync_client=True) as client:
         scheduled = {deployment.name for deployment in client.read_deployments() if deployment.schedules}
     assert scheduled == {"monitoring"}

@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from dotenv import dotenv_values
-from pydantic import (
-    AnyHttpUrl,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AnyHttpUrl, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -30,7 +21,7 @@ PACKAGE_DIR = Path(__file__).parents[1]
 
 # How the names of a cloud storage's variables begin.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
-# A key that make, prefect.yaml or compose.yaml uses, and this package does not.
+# A key that prefect.yaml or compose.yaml uses; it is not passed on with the other settings.
 ForDeployment = Annotated[str | None, Field(exclude=True)]
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -51,10 +42,8 @@ def state_dir() -> Path:
     return originals[0] if originals else here
 
 
-class Settings(BaseModel):
+class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper):
     """Where the project runs; the defaults need no server."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=str.upper)
 
     prefect_api_url: AnyHttpUrl | None = None
     prefect_api_key: str | None = None

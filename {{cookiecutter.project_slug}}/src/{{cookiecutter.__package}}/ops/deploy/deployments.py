@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from prefect.client.schemas.schedules import construct_schedule
 from prefect.exceptions import MissingFlowError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...errors import ProjectError
 from ..settings import load_yaml, parse, unknown_key, variables
@@ -31,31 +32,25 @@ class ConcurrencyLimit(ConcurrencyLimitConfig, extra="forbid"):
     """How many runs of a deployment may run at once, and what happens to the next one."""
 
 
-class ScheduleOptions(BaseModel):
-    """The keys that every kind of schedule has."""
+class Schedule(BaseModel, extra="forbid"):
+    """When a deployment runs: by one of `cron`, `interval` and `rrule`."""
 
+    cron: str | None = None
+    interval: timedelta | None = None
+    rrule: str | None = None
+    timezone: str | None = None
+    anchor_date: datetime | None = None
+    day_or: bool = True
     active: bool | str = True
     parameters: dict[str, Any] = {}
     slug: str | None = None
     replaces: str | None = None
 
-
-class Cron(CronSchedule, ScheduleOptions):
-    """A schedule with the key `cron`."""
-
-
-class Interval(IntervalSchedule, ScheduleOptions):
-    """A schedule with the key `interval`."""
-
-
-class RRule(RRuleSchedule, ScheduleOptions):
-    """A schedule with the key `rrule`."""
-
-
-Schedule = Annotated[
-    Annotated[Cron, Tag("(cron)")] | Annotated[Interval, Tag("(interval)")] | Annotated[RRule, Tag("(rrule)")],
-    Discriminator(lambda keys: next((f"({kind})" for kind in ("interval", "rrule") if kind in keys), "(cron)")),
-]
+    @model_validator(mode="after")
+    def is_valid(self) -> Self:
+        """Let Prefect check the values."""
+        construct_schedule(**self.model_dump(include={"cron", "interval", "rrule", "timezone", "anchor_date"}))
+        return self
 
 
 class Steps(BaseModel, extra="forbid"):

@@ -23,25 +23,23 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import StateType, WorkPool
+from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
-from ruamel.yaml import YAML
 
 from ...errors import ProjectError
-from ..settings import PACKAGE, project_root, read_settings
+from ..settings import PACKAGE, load_yaml, project_root, read_settings
 from . import deployments, secret_blocks
 from .deployments import Deployment
 
 # A run without a heartbeat for this many intervals was killed; two heartbeats may get lost.
-INTERVALS = 2.5
+SILENT_INTERVALS = 2.5
 # The scheduler of a server plans the runs of a new deployment within this many seconds.
-PLANNED = 30
+PLANNING_TIME = 30
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 KILLED = "Its heartbeats stopped: it was killed."
 # The message of Prefect's worker about a killed run begins like this.
@@ -66,7 +64,8 @@ def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
             "set it to an MLflow server in .env."
         )
     with get_client(sync_client=True) as client:
-        pool = _pool(client, name)
+        pools = client.read_work_pools(work_pool_filter=_named(name))
+        pool = pools[0] if pools else None
         if pool and pool.type != kind:
             raise ProjectError(
                 f"The work pool {name} is of type {pool.type}, not {kind}: give it another name in "
@@ -93,7 +92,7 @@ def base_job_template(kind: str, job: Path | None = None) -> dict[str, Any]:
         raise ProjectError(f"{os.environ['PREFECT_API_URL']} has no work pools of type {kind}: {hint}.")
     if job:
         manifest = template["job_configuration"]["job_manifest"]
-        template["job_configuration"]["job_manifest"] = overlaid(manifest, YAML(typ="safe").load(project_root() / job))
+        template["job_configuration"]["job_manifest"] = overlaid(manifest, load_yaml(str(job)))
     return template
 
 
@@ -107,11 +106,8 @@ def overlaid(below: Any, above: Any) -> Any:
     return above
 
 
-def _pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
-    try:
-        return client.read_work_pool(name)
-    except ObjectNotFound:
-        return None
+def _named(pool: str) -> WorkPoolFilter:
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
 
 
 def _give_secrets(client: SyncPrefectClient, pool: str, template: dict[str, Any]) -> None:
@@ -129,7 +125,7 @@ def _register() -> None:
 
 def _watch(client: SyncPrefectClient, plan: list[Deployment]) -> None:
     """Let the server mark runs that stop sending heartbeats as crashed, and report them to the channel."""
-    silence = INTERVALS * (get_current_settings().flows.heartbeat_frequency or 0)
+    silence = SILENT_INTERVALS * (get_current_settings().flows.heartbeat_frequency or 0)
     beat, pool = "prefect.flow-run.heartbeat", plan[0].work_pool.name
     automation = AutomationCore(
         name=f"{pool}: mark killed runs",
@@ -179,15 +175,16 @@ def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:
 def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
     """Say when each deployment runs next; the server plans the runs of a new one within seconds.
 
-    The server would go on with what prefect.yaml no longer has: schedules are removed, deployments are reported.
+    The server keeps what has left prefect.yaml: schedules are removed here, deployments are reported.
     """
-    pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[plan[0].work_pool.name]))
-    planned, end = {(each.name, each.entrypoint): each for each in plan}, time.monotonic() + PLANNED
-    for deployment in sorted(client.read_deployments(work_pool_filter=pool), key=lambda deployment: deployment.name):
-        if not (wanted := planned.get((deployment.name, str(deployment.entrypoint)))):
-            yield f"  {deployment.name}: no longer in {deployments.NAME}, but still on the server; delete it there"
+    planned, end = {(each.name, each.entrypoint): each for each in plan}, time.monotonic() + PLANNING_TIME
+    registered = client.read_deployments(work_pool_filter=_named(plan[0].work_pool.name))
+    for deployment in sorted(registered, key=lambda deployment: deployment.name):
+        source = planned.get((deployment.name, str(deployment.entrypoint)))
+        if not source:
+            yield f"  {deployment.name}: not in {deployments.NAME}, but on the server; delete it there to stop it"
             continue
-        if deployment.schedules and not wanted.schedules:
+        if deployment.schedules and not source.schedules:
             # `prefect deploy` replaces schedules, but removes none.
             client.update_deployment(deployment.id, DeploymentUpdate(schedules=[]))
             deployment.schedules = []
@@ -198,7 +195,7 @@ def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
             due = _next(client, deployment.id)
         if scheduled and not due:
             raise ProjectError(
-                f"{deployment.name} is deployed, but the server planned no run of it within {PLANNED} seconds: "
+                f"{deployment.name} is deployed, but the server planned no run of it within {PLANNING_TIME} seconds: "
                 "its scheduler seems to be dead; read its log."
             )
         when = f"next on {due.astimezone():%A, %Y-%m-%d at %H:%M %Z}" if due else "by hand"
