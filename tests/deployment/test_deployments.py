@@ -206,7 +206,7 @@ class TestProcessDeployments:
 
     @staticmethod
     def websocket(site: str, password: str, **headers: str) -> int | str:
-        """Open a websocket and send the password; return the status if it is refused, else what happens to it."""
+        """Open a websocket and send the password; return the status, or what happens to an open one."""
         host, _, port = site.removeprefix("http://").partition(":")
         said = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
         said |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
