@@ -121,17 +121,25 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
         next(register.deploy("docker"))
 
 
-def test_secrets_are_kept_in_blocks_and_named_by_reference(prefect_api, monkeypatch):
-    from prefect.blocks.system import Secret
+def test_runs_elsewhere_get_the_secrets_from_blocks(prefect_api, monkeypatch):
+    import asyncio
+
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.workers.process import ProcessJobConfiguration
 
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-the-team")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
-    given = secret_blocks.environment("own_pool")
-    assert {"MLFLOW_TRACKING_PASSWORD", "AWS_REGION"} <= set(given)
-    reference = given["MLFLOW_TRACKING_PASSWORD"]
-    assert "of-the-team" not in reference
-    name = re.search(r"prefect\.blocks\.secret\.([a-z0-9-]+)", reference)[1]
-    assert Secret.load(name).get() == "of-the-team"
+    template = register.base_job_template("process")
+    template["variables"]["properties"]["env"]["default"] = {"KEPT": "1"}
+    secret_blocks.add_to(template, "own_pool")
+    assert "of-the-team" not in str(template)
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="elsewhere", type="process", base_job_template=template))
+        stored = client.read_work_pool("elsewhere").base_job_template
+    job = asyncio.run(ProcessJobConfiguration.from_template_and_values(stored, {"env": {"OWN": "2"}}))
+    expected = {"MLFLOW_TRACKING_PASSWORD": "of-the-team", "AWS_REGION": "eu-central-1", "KEPT": "1", "OWN": "2"}
+    assert expected.items() <= job.env.items()
 
 
 def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan, monkeypatch):

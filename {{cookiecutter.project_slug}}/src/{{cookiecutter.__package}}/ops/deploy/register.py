@@ -73,10 +73,12 @@ def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
             )
         template = pool.base_job_template if pool else base_job_template(kind, job)
         deployments.check(plan, template)
+        if kind not in HAVE_SECRETS:
+            secret_blocks.add_to(template, name)
         if not pool:
             client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
-        if kind not in HAVE_SECRETS:
-            _give_secrets(client, name, template)
+        elif kind not in HAVE_SECRETS:
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
         yield f"Work pool {name} ({kind}): {'unchanged' if pool else 'created'}."
         _register()
         _watch(client, plan)
@@ -108,12 +110,6 @@ def overlaid(below: Any, above: Any) -> Any:
 
 def _named(pool: str) -> WorkPoolFilter:
     return WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
-
-
-def _give_secrets(client: SyncPrefectClient, pool: str, template: dict[str, Any]) -> None:
-    """Give each run of the work pool the secrets of .env as environment variables, besides those of prefect.yaml."""
-    template["job_configuration"]["env"] = secret_blocks.environment(pool)
-    client.update_work_pool(pool, WorkPoolUpdate(base_job_template=template))
 
 
 def _register() -> None:

@@ -1,7 +1,7 @@
 """Secrets of .env that a Prefect server keeps, encrypted: for flows that run without a .env, and for its messages."""
 
 import json
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.blocks.system import Secret
@@ -12,17 +12,22 @@ from ..notify import channel
 from ..notify.webhook import Message
 from ..settings import cloud_options, read_settings, variables
 
+# How references to Secret blocks begin.
+REFERENCE = "prefect.blocks.secret."
 # What flows read from .env, but prefect.yaml must not name: the server stores that as plain text.
 NAMES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "SOURCE_URL", "NOTIFY_WEBHOOK_URL", "NOTIFY_ON")
 
 
-def environment(pool: str) -> dict[str, str]:
-    """Save NAMES and the keys of the cloud's storage as blocks; return the environment for a worker to fill in."""
+def add_to(template: dict[str, Any], pool: str) -> None:
+    """Save NAMES and the keys of the cloud's storage as blocks; let a worker put them into the environment of runs."""
     values = variables()
     secrets = {name: values[name] for name in NAMES if name in values} | cloud_options()
     for name, value in secrets.items():
         Secret(value=value).save(_block(pool, name), overwrite=True)
-    return {name: _placeholder(f"prefect.blocks.secret.{_block(pool, name)}") for name in secrets}
+    # The server accepts references to blocks only here, as defaults of a variable.
+    env = template["variables"]["properties"]["env"]
+    others = {name: value for name, value in (env.get("default") or {}).items() if REFERENCE not in value}
+    env["default"] = others | {name: _placeholder(f"{REFERENCE}{_block(pool, name)}") for name in secrets}
 
 
 def webhook(pool: str) -> UUID | None:
