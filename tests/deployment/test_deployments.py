@@ -251,6 +251,13 @@ class TestProcessDeployments:
         # Sooner than the server would mark a run whose heartbeats have stopped.
         assert self.wait(deployed, held, "CRASHED", seconds=30)
 
+    @staticmethod
+    def runs_with_heartbeats(deployed: Running) -> set[str]:
+        """Return the ids of all runs whose heartbeats have reached the server."""
+        query = "SELECT resource_id FROM events WHERE event = 'prefect.flow-run.heartbeat'"
+        rows = deployed.rows(".prefect/prefect.db", query)
+        return {str(resource).removeprefix("prefect.flow-run.") for (resource,) in rows}
+
     def test_killed_run_is_marked_and_told_of_by_the_server(
         self, deployed: Running, told: tuple[str, list[str]]
     ) -> None:
@@ -259,13 +266,14 @@ class TestProcessDeployments:
         code = f"from {deployed.package}.ops.orchestration.session import use_server; use_server()\n"
         code += f"from prefect import tags\nfrom {deployed.package}.flows.waiting import waiting\n"
         code += f"with tags('{deployed.package}'): waiting()"
-        before = {run["id"] for run in deployed.flow_runs("RUNNING")}
+        before = self.runs_with_heartbeats(deployed)
         flow = deployed.start(str(deployed.environment / "bin/python"), "-c", code)
         try:
             end = time.monotonic() + 120
             new: set[str] = set()
+            # The server cannot miss the heartbeats of a run before it has got the first one.
             while not new and time.monotonic() < end:
-                new = {run["id"] for run in deployed.flow_runs("RUNNING")} - before
+                new = self.runs_with_heartbeats(deployed) - before
                 time.sleep(0.2)
             [run] = new
         finally:

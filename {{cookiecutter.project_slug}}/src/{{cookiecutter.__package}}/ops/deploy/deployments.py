@@ -54,7 +54,7 @@ class Schedule(BaseModel, extra="forbid"):
 
 
 class Steps(BaseModel, extra="forbid"):
-    """What `prefect deploy` does before it registers (build, push) and what a worker does before a run (pull)."""
+    """Steps before `prefect deploy` registers (build, push) and before a run (pull)."""
 
     build: Any = None
     push: Any = None
@@ -68,10 +68,10 @@ class Deployment(Steps):
     entrypoint: str
     work_pool: WorkPool
     description: str | None = None
-    tags: list[str] = []
+    tags: list[str] | None = None
     parameters: dict[str, Any] = {}
     enforce_parameter_schema: bool = True
-    schedules: list[Schedule] = []
+    schedules: list[Schedule] | None = None
     paused: bool | None = None
     concurrency_limit: Annotated[
         ConcurrencyLimit | None, BeforeValidator(lambda limit: {"limit": limit} if isinstance(limit, int) else limit)

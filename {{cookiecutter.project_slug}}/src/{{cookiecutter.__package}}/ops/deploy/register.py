@@ -180,8 +180,8 @@ def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
         if not source:
             yield f"  {deployment.name}: not in {deployments.NAME}, but on the server; delete it there to stop it"
             continue
-        if deployment.schedules and not source.schedules:
-            # `prefect deploy` replaces schedules, but removes none.
+        if deployment.schedules and not source.schedules and "schedules" in source.model_fields_set:
+            # `prefect deploy` replaces schedules, but an empty list changes nothing.
             client.update_deployment(deployment.id, DeploymentUpdate(schedules=[]))
             deployment.schedules = []
         scheduled = any(schedule.active for schedule in deployment.schedules) and not deployment.paused
