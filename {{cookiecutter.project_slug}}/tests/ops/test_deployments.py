@@ -42,7 +42,7 @@ def plan(monkeypatch) -> Path:
 def read():
     """Read prefect.yaml and check it for a work pool of the project."""
     plan = deployments.read()
-    deployments.check(plan, {"variables": {"properties": dict.fromkeys(plan[0].work_pool.job_variables, True)}})
+    deployments.check(plan, {"variables": {"properties": {name: {} for name in plan[0].work_pool.job_variables}}})
     return plan
 
 
