@@ -104,12 +104,12 @@ def test_every_key_of_the_example_is_one(edited, monkeypatch):
 
 def test_env_file_is_read_in_one_way(edited, monkeypatch):
     monkeypatch.delenv("IMAGE", raising=False)
-    assert settings.variables()["IMAGE"].endswith(":latest")
+    assert settings.image() == "penguin-model:latest"
     (edited / ".env").write_text('IMAGE="registry/own:1" # quoted\nMLFLOW_PORT=\n')
-    assert settings.variables()["IMAGE"] == settings.read_settings().image == "registry/own:1"
+    assert settings.image() == settings.variables()["IMAGE"] == settings.read_settings().image == "registry/own:1"
     monkeypatch.setenv("IMAGE", "")
-    assert settings.variables()["IMAGE"] == "registry/own:1"
+    assert settings.image() == "registry/own:1"
     monkeypatch.setenv("IMAGE", "registry/own:2")
-    assert settings.variables()["IMAGE"] == "registry/own:2"
+    assert settings.image() == "registry/own:2"
     assert "MLFLOW_PORT" not in settings.variables()
     assert "image" not in settings.read_settings().model_dump()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -100,10 +101,15 @@ def cloud_options() -> dict[str, str]:
     return {name: value for name, value in variables().items() if name.startswith(CLOUD)}
 
 
+def image() -> str:
+    """Return the name of the image that flows run in: IMAGE, by default the project's name."""
+    return variables().get("IMAGE") or f"{metadata(PACKAGE)['Name']}:latest"
+
+
 def variables() -> dict[str, str]:
     """Return the variables of .env and of the environment, which wins; an empty one counts as not set."""
     environment = {name: value for name, value in os.environ.items() if value}
-    return {"IMAGE": "penguin-model:latest"} | _env_file() | environment
+    return _env_file() | environment
 
 
 def _env_file() -> dict[str, str]:

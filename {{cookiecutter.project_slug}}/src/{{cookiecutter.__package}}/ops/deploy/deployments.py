@@ -15,7 +15,7 @@ from prefect.utilities.templating import PlaceholderType, apply_values, find_pla
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...errors import ProjectError
-from ..settings import load_yaml, parse, unknown_key, variables
+from ..settings import image, load_yaml, parse, unknown_key, variables
 
 NAME = "prefect.yaml"
 
@@ -94,7 +94,7 @@ class Plan(Steps):
 def read() -> list[Deployment]:
     """Return the deployments with their variables filled in; raise ProjectError naming file, key and what is right."""
     content = load_yaml(NAME)
-    os.environ |= variables()  # where Prefect looks for them
+    os.environ |= variables() | {"IMAGE": image()}  # where Prefect looks for them
     _refuse(_unset_variables(content))
     plan = parse(apply_values(content, dict(os.environ), remove_notset=False), NAME, Plan)
     return [

@@ -30,12 +30,13 @@ def deploy(
 def image() -> None:
     """Build the Docker image that flows run in; IMAGE in .env is its name."""
     from ...errors import ProjectError
-    from ..settings import project_root, variables
+    from .. import settings
     from ..versioning import git
 
     if not (docker := shutil.which("docker")):
         raise ProjectError("docker is not installed here, or not on the PATH.")
-    arguments = ["build", "--tag", variables()["IMAGE"], "--build-arg", f"REVISION={git.code()}", str(project_root())]
+    revision = f"REVISION={git.code()}"
+    arguments = ["build", "--tag", settings.image(), "--build-arg", revision, str(settings.project_root())]
     os.execv(docker, [docker, *arguments])  # noqa: S606
 
 
