@@ -98,7 +98,8 @@ def read() -> list[Deployment]:
     _refuse(_unset_variables(content))
     plan = parse(apply_values(content, dict(os.environ), remove_notset=False), NAME, Plan)
     return [
-        parse(section, _label(section.get("name", place)), Deployment) for place, section in enumerate(plan.deployments)
+        parse(section, f"{NAME}, deployment {section.get('name', place)}", Deployment)
+        for place, section in enumerate(plan.deployments)
     ]
 
 
@@ -119,7 +120,7 @@ def _unset_variables(content: Any) -> Iterator[str]:
 
 
 def _faults(deployment: Deployment, job_variables: dict[str, Any]) -> Iterator[str]:
-    where, pool = _label(deployment.name), deployment.work_pool
+    where, pool = f"{NAME}, deployment {deployment.name}", deployment.work_pool
     yield from _schema_faults(where, "work_pool.job_variables", pool.job_variables, job_variables)
     try:
         schema = parameter_schema(load_flow_from_entrypoint(deployment.entrypoint)).model_dump_for_openapi()
@@ -135,10 +136,6 @@ def _schema_faults(where: str, key: str, values: dict[str, Any], schema: dict[st
         yield unknown_key(where, f"{key}.{name}", schema["properties"])
     for fault in validate(values, schema):
         yield f"{where}: `{'.'.join([key, *map(str, fault.absolute_path)])}` is wrong; {fault.message}."
-
-
-def _label(deployment: str | int) -> str:
-    return f"{NAME}, deployment {deployment}"
 
 
 def _refuse(faults: Iterable[str]) -> None:

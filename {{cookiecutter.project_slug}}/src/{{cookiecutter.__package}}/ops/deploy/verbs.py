@@ -1,7 +1,6 @@
 """The verbs that deploy flows to a Prefect server and run them there."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,17 +26,11 @@ def deploy(
 
 
 @app.command()
-def image() -> None:
-    """Build the Docker image that flows run in; IMAGE in .env is its name."""
-    from ...errors import ProjectError
+def image_name() -> None:
+    """Print the name of the image that flows run in: IMAGE in .env, by default the project's name."""
     from .. import settings
-    from ..versioning import git
 
-    if not (docker := shutil.which("docker")):
-        raise ProjectError("docker is not installed here, or not on the PATH.")
-    revision = f"REVISION={git.code()}"
-    arguments = ["build", "--tag", settings.image(), "--build-arg", revision, str(settings.project_root())]
-    os.execv(docker, [docker, *arguments])  # noqa: S606
+    typer.echo(settings.image())
 
 
 @app.command()
