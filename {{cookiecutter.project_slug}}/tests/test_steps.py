@@ -50,7 +50,7 @@ def test_parquet_is_kept_as_it_is_unless_words_or_headings_mean_something_else(t
 
 
 def test_ingest_refuses_other_files(tmp_path):
-    with pytest.raises(ProjectError, match=r"docx' is not read.*give a \.csv"):
+    with pytest.raises(ProjectError, match=r"Unsupported file type '\.docx'.*use \.csv"):
         ingest.read_table(tmp_path / "t.docx")
 
 

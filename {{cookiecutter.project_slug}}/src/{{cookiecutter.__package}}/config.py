@@ -153,11 +153,13 @@ class Column(Strict):
     unique: bool = False
 
     @model_validator(mode="after")
-    def allowed_fits_type(self) -> Self:
-        """Want text allowed for text, and whole numbers for whole numbers."""
+    def rules_fit_type(self) -> Self:
+        """Refuse `allowed`, `min` and `max` where values cannot be compared with them."""
         kind = {"string": str, "integer": int}.get(self.type)
         if self.allowed is not None and not all(kind and isinstance(value, kind) for value in self.allowed):
             raise ValueError(f"a column of type {self.type} allows {self.allowed}; `allowed` is for texts and integers")
+        if self.type not in {"integer", "float"} and (self.min is not None or self.max is not None):
+            raise ValueError(f"a column of type {self.type} has `min` or `max`, which are for integers and floats")
         return self
 
 
