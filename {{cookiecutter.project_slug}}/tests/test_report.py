@@ -161,7 +161,7 @@ def test_tiny_holdout_is_said_to_be_one(rows, tmp_path):
         )
         said = draw(problem, part, tmp_path / problem)
         assert said.intervals == {}
-        assert said.notes[0].startswith(f"Only {rows} row(s) are kept back")
+        assert said.notes[0].startswith(f"The holdout has only {rows} row(s)")
         assert said.metrics
 
 
