@@ -135,7 +135,7 @@ class Params(Strict):
         """Refuse a metric that the problem does not have."""
         allowed = METRICS[self.data.problem]
         for name, metric in {"gate.metric": self.gate.metric, "search.metric": self.search.metric}.items():
-            if metric not in {*allowed, None} or (metric is None and name == "gate.metric"):
+            if metric not in {*allowed, None}:
                 raise ValueError(f"{name} is '{metric}'; {self.data.problem} has {', '.join(allowed)}")
         if self.split.by == "stratified" and self.data.problem == "regression":
             raise ValueError("split.by is 'stratified', which is for classification; use random, group or time")
@@ -148,8 +148,8 @@ class Column(Strict):
     type: Type
     nullable: bool = False
     allowed: list[str] | list[int] | None = None
-    min: float | None = None
-    max: float | None = None
+    min: Number | None = None
+    max: Number | None = None
     unique: bool = False
 
 

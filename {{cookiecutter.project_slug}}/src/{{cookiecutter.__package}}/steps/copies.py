@@ -45,11 +45,7 @@ def group(rows: pl.LazyFrame, seen: Sequence[str]) -> np.ndarray:
 
 def fingerprint(columns: Iterable[str]) -> pl.Expr:
     """Return a hash of a row's values: 64 bits, however wide the table is."""
-    return pl.sum_horizontal(_hash(name, seed) for seed, name in enumerate(columns))
-
-
-def _hash(name: str, seed: int) -> pl.Expr:
-    return pl.col(name).hash(seed)
+    return pl.sum_horizontal(pl.col(name).hash(seed) for seed, name in enumerate(columns))
 
 
 def _by_chance(
@@ -61,8 +57,8 @@ def _by_chance(
     that depend on each other, from the rows that differ from it in a single column.
     """
     parts = _parts(rows, height, seen, first)
-    whole = _sum(part.equal for part in parts)
-    sample = _sum(part.sample for part in parts)
+    whole = np.sum([part.equal for part in parts], axis=0)
+    sample = np.sum([part.sample for part in parts], axis=0)
     scale = height / len(sample)
     own = _count(whole, sample)
     independent = np.full(len(first), height - 1.0)
@@ -81,7 +77,7 @@ def _by_chance(
 def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarray) -> list[Part]:
     """Hash the columns in the given rows and in a sample; columns that map one-to-one are one part."""
     schema = rows.collect_schema()
-    hashed = rows.select(_hash(name, seed).alias(name) for seed, name in enumerate(seen))
+    hashed = rows.select(pl.col(name).hash(seed) for seed, name in enumerate(seen))
     wanted = np.zeros(height, dtype=bool)
     wanted[first] = True
     equal = _collect(hashed.filter(pl.Series(wanted)))[np.argsort(np.argsort(first)).tolist()]
@@ -112,11 +108,6 @@ def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
     hashes, counts = np.unique(among, return_counts=True)
     place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
     return np.where(hashes[place] == wanted, counts[place], 0)
-
-
-def _sum(hashes: Iterable[np.ndarray]) -> np.ndarray:
-    total: np.ndarray = np.add.reduce(list(hashes))
-    return total
 
 
 def _collect(frame: pl.LazyFrame) -> pl.DataFrame:

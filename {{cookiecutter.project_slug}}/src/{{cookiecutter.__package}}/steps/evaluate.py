@@ -112,9 +112,9 @@ def notes(problem: Problem, predictions: Predictions) -> list[str]:
     if problem == "classification" and predictions.classes is not None:
         present, known = set(predictions.truth), set(predictions.classes)
         if lacking := known - present:
-            sentences.append(f"The holdout lacks {_listed(lacking)}; roc_auc is undefined without them.")
+            sentences.append(f"The holdout lacks {len(lacking)} class(es), so roc_auc is undefined: {_listed(lacking)}.")
         if unseen := present - known:
-            sentences.append(f"The holdout has {_listed(unseen)} that the model has never seen.")
+            sentences.append(f"The holdout has {len(unseen)} class(es) that the model has never seen: {_listed(unseen)}.")
         if predictions.probabilities is None:
             sentences.append("The model gives no probabilities: there is no log_loss, no roc_auc and no curve.")
     return sentences
@@ -122,7 +122,7 @@ def notes(problem: Problem, predictions: Predictions) -> list[str]:
 
 def _listed(classes: set[object]) -> str:
     names = sorted(map(str, classes))
-    return f"{len(names)} class(es): {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"  # noqa: PLR2004
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004 - enough examples
 
 
 def _scorers(problem: Problem, predictions: Predictions) -> dict[str, Callable[[], float]]:

@@ -102,7 +102,7 @@ def _compare(gate: Gate, challenger: Evaluation, champion: Evaluation) -> Decisi
         return Decision("challenger", f"{metric} {new:.6g} is not better than the champion's {old:.6g}")
     better = f"{metric} {new:.6g} is better than the champion's {old:.6g} by {gain:.3g}"
     if gain < gate.improvement and not math.isclose(gain, gate.improvement):
-        return Decision("challenger", f"{better}, less than gate.improvement, {gate.improvement:g}")
+        return Decision("challenger", f"{better}, less than gate.improvement ({gate.improvement:g})")
     if worse := list(_worse_slices(metric, challenger.slices, champion.slices)):
         return Decision("challenger", f"{better}, but {_few(worse)}")
     return Decision("champion", better + _slices_compared(challenger.slices))

@@ -64,7 +64,10 @@ def check(table: pl.LazyFrame, contract: Contract) -> None:
     checked = [rule for rule in rules(schema, contract) if rule.hash is None or _repeats(table, rule.hash)]
     counted = table.select(pl.len(), *(rule.broken.sum().alias(str(i)) for i, rule in enumerate(checked)))
     height, *counts = counted.collect(engine="streaming").row(0)
-    errors = [f"rows.{error}" for error in _wrong_size(height, contract)]
+    limits = contract.rows
+    wrong_size = {"min": height < limits.min, "max": limits.max is not None and height > limits.max}
+    sizes = [key for key, wrong in wrong_size.items() if wrong]
+    errors = [f"rows.{key} is {getattr(limits, key)}; the table has {height} rows." for key in sizes]
     rows = pl.LazyFrame()
     if broken := [(rule, count) for rule, count in zip(checked, counts, strict=True) if count]:
         rows = _offending(table, [rule for rule, _ in broken])
@@ -98,13 +101,6 @@ def _repeats(table: pl.LazyFrame, hashes: pl.Expr) -> bool:
     """Tell whether two rows share a hash; collected, ten million hashes take a tenth of the memory of a set."""
     values = table.select(hashes).collect(engine="streaming").to_series()
     return values.n_unique() < len(values)
-
-
-def _wrong_size(height: int, contract: Contract) -> Iterator[str]:
-    if height < contract.rows.min:
-        yield f"min is {contract.rows.min}; the table has {height} rows."
-    if contract.rows.max is not None and height > contract.rows.max:
-        yield f"max is {contract.rows.max}; the table has {height} rows."
 
 
 def _shown(setting: Any) -> str:

@@ -89,15 +89,13 @@ def _guess_ending(file: Path) -> str:
 
 def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int]:
     """Return what counts as missing, what was decided, and the number of duplicate rows."""
-    text = ingest.read_table(snapshot)
-    null_values = profile.missing_words(text)
-    types = profile.types_of(profile.without(text, null_values))
-    known = {name: kind for name, kind in types.items() if kind}
+    null_values = profile.missing_words(ingest.read_table(snapshot))
+    table = ingest.read_table(snapshot, null_values)
+    types = {name: kind for name, kind in profile.types_of(table).items() if kind}
     # To read values with their types is much faster than to read text and cast it.
-    profiles = ingest.read(snapshot, null_values, known, profile.profile)
+    profiles = ingest.read(snapshot, null_values, types, profile.profile)
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
-    table = ingest.read_table(snapshot, null_values)
     return null_values, decision, profile.duplicates(table, list(decision.contract.columns))
 
 

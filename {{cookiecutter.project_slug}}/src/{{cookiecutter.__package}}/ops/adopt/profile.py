@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from ...config import Type
 from ...model.casting import cast
@@ -18,14 +19,14 @@ GUESSED = 10_000
 EXACT = 1_000_000
 # Different values are listed up to so many.
 LEVELS = 50
-DTYPES_OF: dict[Type, set[type[pl.DataType]]] = {
-    "boolean": {pl.Boolean},
-    "integer": {pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32},
-    # Times of day and durations become seconds; an integer that may be too big for 64 bits becomes a float.
-    "float": {pl.Float32, pl.Float64, pl.Decimal, pl.UInt64, pl.Int128, pl.Time, pl.Duration},
-    "date": {pl.Date},
-    "datetime": {pl.Datetime},
-    "string": {pl.String, pl.Categorical, pl.Enum},
+TYPES: dict[DataTypeClass, Type] = {
+    pl.Boolean: "boolean",
+    **dict.fromkeys([pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32], "integer"),
+    # An integer that may be too big for 64 bits becomes a float; times of day and durations become seconds.
+    **dict.fromkeys([pl.UInt64, pl.Int128, pl.Float32, pl.Float64, pl.Decimal, pl.Time, pl.Duration], "float"),
+    pl.Date: "date",
+    pl.Datetime: "datetime",
+    **dict.fromkeys([pl.String, pl.Categorical, pl.Enum], "string"),
 }
 KINDS: tuple[Type, ...] = ("boolean", "integer", "float", "date", "datetime")
 
@@ -97,7 +98,7 @@ def duplicates(table: pl.LazyFrame, names: Sequence[str]) -> int:
 def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
     """Return the contract's type of each column; text may hold numbers, dates or true/false."""
     schema = table.collect_schema()
-    types = {name: _type(dtype) for name, dtype in schema.items()}
+    types = {name: TYPES.get(dtype.base_type()) for name, dtype in schema.items()}
     candidates = {name: KINDS for name, dtype in schema.items() if dtype == pl.String}
     for part in (table.head(GUESSED), table):
         pairs = [(name, kind) for name, kinds in candidates.items() for kind in kinds]
@@ -111,13 +112,6 @@ def _looks_different(name: str, kind: str) -> pl.Expr:
     # 007 is a name, not a number; 7.0 belongs to numbers with fractions.
     patterns = {"integer": r"^\s*[-+]?0\d|[.eE]", "float": r"^\s*[-+]?0\d"}
     return pl.col(name).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
-
-
-def _type(dtype: pl.DataType) -> Type | None:
-    for kind, dtypes in DTYPES_OF.items():
-        if dtype.base_type() in dtypes:
-            return kind
-    return None
 
 
 def _counted(typed: pl.LazyFrame, types: Mapping[str, Type], rows: int) -> dict[str, dict[str, Any]]:
