@@ -111,10 +111,10 @@ def notes(problem: Problem, predictions: Predictions) -> list[str]:
         sentences.append(f"The holdout has only {rows} row(s): too few to trust a metric, or for confidence intervals.")
     if problem == "classification" and predictions.classes is not None:
         present, known = set(predictions.truth), set(predictions.classes)
-        if lacking := known - present:
-            sentences.append(f"The holdout lacks {len(lacking)} class(es), so roc_auc is undefined: {_listed(lacking)}.")
-        if unseen := present - known:
-            sentences.append(f"The holdout has {len(unseen)} class(es) that the model has never seen: {_listed(unseen)}.")
+        if absent := known - present:
+            sentences.append(f"The holdout lacks {len(absent)} class(es), so roc_auc is undefined: {_listed(absent)}.")
+        if new := present - known:
+            sentences.append(f"The holdout has {len(new)} class(es) that the model has never seen: {_listed(new)}.")
         if predictions.probabilities is None:
             sentences.append("The model gives no probabilities: there is no log_loss, no roc_auc and no curve.")
     return sentences
