@@ -45,7 +45,8 @@ def sides(table: pl.DataFrame, rules: Split) -> tuple[pl.DataFrame, pl.DataFrame
 
 
 def folds(table: pl.DataFrame, rules: Split, count: int) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    return [(table[fit], table[judge]) for fit, judge in split.folds(units(table, rules), rules, count)]
+    pairs = split.folds(units(table, rules), rules, count)
+    return [(table[training], table[validation]) for training, validation in pairs]
 
 
 @each_method
@@ -61,8 +62,8 @@ def test_share_is_held_out_and_the_same_for_a_seed(rules):
 @each_method
 def test_same_row_is_never_on_both_sides(rules):
     table = pl.concat([TABLE, TABLE.head(60), TABLE.tail(90)]).sample(fraction=1, shuffle=True, seed=1)
-    for fit, judge in [sides(table, rules), *folds(table, rules, 3)]:
-        assert fit.join(judge, on=table.columns, how="semi").is_empty()
+    for training, validation in [sides(table, rules), *folds(table, rules, 3)]:
+        assert training.join(validation, on=table.columns, how="semi").is_empty()
 
 
 def test_rows_that_differ_only_in_columns_that_the_model_does_not_see_are_the_same():
@@ -89,21 +90,21 @@ def test_classes_keep_their_shares_and_a_single_row_stays_in_training():
 
 
 def test_group_is_on_one_side_and_in_one_fold():
-    for fit, judge in [sides(TABLE, GROUP), *folds(TABLE, GROUP, 5)]:
-        assert not set(fit["person"]) & set(judge["person"])
+    for training, validation in [sides(TABLE, GROUP), *folds(TABLE, GROUP, 5)]:
+        assert not set(training["person"]) & set(validation["person"])
 
 
 def test_newest_rows_are_held_out_and_each_fold_is_newer_than_the_rows_it_is_fitted_on():
     table = TABLE.sample(fraction=1, shuffle=True, seed=3)
     pairs = [sides(table, TIME), *folds(table, TIME, 4)]
     assert len(pairs) == 5
-    for fit, judge in pairs:
-        assert fit["day"].max() < judge["day"].min()
+    for training, validation in pairs:
+        assert training["day"].max() < validation["day"].min()
 
 
 @each_method
 def test_every_row_is_in_one_fold(rules):
-    rows = np.concatenate([judge for _, judge in split.folds(units(TABLE, rules), rules, 4)])
+    rows = np.concatenate([validation for _, validation in split.folds(units(TABLE, rules), rules, 4)])
     assert len(rows) == len(set(rows))
     assert len(rows) == SIZE or rules is TIME
 
@@ -111,13 +112,13 @@ def test_every_row_is_in_one_fold(rules):
 def test_rare_classes_are_spread_over_the_folds():
     labels = ["common"] * 60 + [f"c{number}" for number in range(60)]
     found = units(pl.DataFrame({"size": range(120), "label": labels}), STRATIFIED, ["size"])
-    assert max(len(judge) for _, judge in split.folds(found, STRATIFIED, 3)) < 60
+    assert max(len(validation) for _, validation in split.folds(found, STRATIFIED, 3)) < 60
 
 
 def test_giant_unit_leaves_rows_on_either_side():
     found = units(pl.DataFrame({"size": [1] * 90 + [2, 3, 4], "label": ["x"] * 93}), RANDOM, ["size"])
     assert 0 < split.holdout(found, RANDOM).sum() < 93
-    assert all(len(judge) for _, judge in split.folds(found, RANDOM, 3))
+    assert all(len(validation) for _, validation in split.folds(found, RANDOM, 3))
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def keeps_its_contract() -> None:
 def test_odd_table_becomes_the_projects(end, project, tmp_path):
     table = tmp_path / f"Odd table.{end}"
     ODD.write_csv(table) if end == "csv" else ODD.write_parquet(table)
-    said = "\n".join(adopt(AdoptRequest(str(table), "answer")))
+    summary = "\n".join(adopt(AdoptRequest(str(table), "answer")))
     params, contract = read_params(), read_contract()
     assert params.data.source == f"data/raw/odd-table.{end}"
     assert (project / params.data.source).read_bytes() == table.read_bytes()
@@ -112,10 +112,10 @@ def test_odd_table_becomes_the_projects(end, project, tmp_path):
     assert contract.columns["answer"].allowed == ["no", "yes"]
     assert (contract.rows.min, contract.rows.max) == (30, 600)
     keeps_its_contract()
-    assert "classification, because it has 2 different values" in said
-    assert "(constant): 'constant'" in said
-    assert "(empty): 'nothing'" in said
-    assert "(identifier, different in every row): 'unnamed', 'uid'" in said
+    assert "classification, because it has 2 different values" in summary
+    assert "(constant): 'constant'" in summary
+    assert "(empty): 'nothing'" in summary
+    assert "(identifier, different in every row): 'unnamed', 'uid'" in summary
     assert f"/odd-table.{end}" in (project / "data/raw/.gitignore").read_text()
     assert "md5" in (project / f"{params.data.source}.dvc").read_text()
     assert "# WHAT the experiment is" in (project / "params.yaml").read_text()
@@ -136,14 +136,14 @@ def test_other_types_of_parquet_become_the_contracts(project, tmp_path):
         raw=pl.lit(b"x"),
     )
     table.write_parquet(tmp_path / "t.parquet")
-    said = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.parquet"), "answer")))
+    summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.parquet"), "answer")))
     types = read_contract().types
     assert types["zoned"] == "datetime"
     assert {types[name] for name in ("clock", "lasts", "money", "single")} == {"float"}
     assert {types[name] for name in ("category", "choice")} == {"string"}
     assert types["small"] == "integer"
     assert not {"nested", "record", "raw"} & set(types)
-    assert "(unsupported type List): 'nested'" in said
+    assert "(unsupported type List): 'nested'" in summary
     keeps_its_contract()
     rows = casting.conform(ingest.read_table(tmp_path / "t.parquet"), read_contract()).collect()
     assert rows["lasts"].to_list()[:2] == [0.0, 3600.0]
@@ -156,8 +156,8 @@ def test_missing_values_everywhere_are_counted_and_recognised(project, tmp_path)
         if name != "nothing"
     )
     holes.write_csv(tmp_path / "holes.csv")
-    said = "\n".join(adopt(AdoptRequest(str(tmp_path / "holes.csv"), "answer")))
-    assert "10 of 60 rows have no target" in said
+    summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "holes.csv"), "answer")))
+    assert "10 of 60 rows have no target" in summary
     # A dash is missing where all else is a number.
     assert set(read_params().data.null_values) == {"NA", "?", "N/A", "NaN", " ", "-"}
     assert not [name for name, column in read_contract().columns.items() if not column.nullable]
@@ -201,7 +201,7 @@ OWN = """
 # Ours.
 data:
   source: data/raw/old.csv
-  problem: classification # said
+  problem: classification # ours too
   target: species
 features:
   ratio: a / b # halves

@@ -29,7 +29,7 @@ def test_few_categories_and_noisy_labels_are_evaluated_without_bias(method, leve
         held_out = split.holdout(units, rules)
         holdout_scores.append(majority(table.filter(~held_out), table.filter(held_out)))
         folds = split.folds(units, rules, 5)
-        fold_scores.append(np.mean([majority(table[fit], table[judge]) for fit, judge in folds]))
+        fold_scores.append(np.mean([majority(table[training], table[validation]) for training, validation in folds]))
         best.append(np.maximum(chance, 1 - chance).mean())
     # The best score that any model can reach is known; the scores differ from it only by chance.
     for scores in (holdout_scores, fold_scores):
