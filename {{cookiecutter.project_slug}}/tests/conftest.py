@@ -15,26 +15,26 @@ import pytest
 from ruamel.yaml import YAML
 
 PROJECT = Path(__file__).parents[1]
-# Whoever imports a flow imports Prefect, which then reads its settings: the copy's, so it is made before all.
+# Made before anything imports a flow, and with it Prefect, which then reads the copy's settings.
 COPY = Path(tempfile.mkdtemp(prefix="project-")).resolve()
-# Learned from any table in no time.
+# Models that train on any table in no time.
 TREE = {"classification": "sklearn.tree.DecisionTreeClassifier", "regression": "sklearn.tree.DecisionTreeRegressor"}
 
 
 def pytest_configure() -> None:
-    """Make the copy, and let no setting of the machine's reach it."""
+    """Make the copy, without settings of the machine."""
     for name in ("params.yaml", "contract.yaml"):
         shutil.copy(PROJECT / name, COPY)
     shutil.copytree(PROJECT / "data/raw", COPY / "data/raw")
     for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
         del os.environ[name]
     os.environ["PROJECT_ROOT"] = str(COPY)
-    # What these tests ask of flows and registry is true of any model, also of one that has nothing to learn from.
+    # The tests of flows and registry work with any model, even if there is nothing to learn.
     change("gate", allow_worse_than_dummy=True)
-    # As session.py of ops sets it; OpenMP reads it when it is loaded, which is when the tests are collected.
+    # Like ops/orchestration/session.py; OpenMP reads it when the tests are collected.
     os.environ["OMP_WAIT_POLICY"] = "passive"
     if (own := PROJECT / ".prefect/prefect.db").exists():
-        # To create this database takes Prefect longer than most tests take together.
+        # Creating this database takes Prefect longer than most tests together.
         (COPY / ".prefect").mkdir()
         with closing(sqlite3.connect(own)) as database, closing(sqlite3.connect(COPY / ".prefect/prefect.db")) as copy:
             database.backup(copy)
@@ -46,7 +46,7 @@ def pytest_unconfigure() -> None:
 
 
 def change(section: str, **keys) -> None:
-    """Change keys of a section of the copy's params.yaml; for tests that ask for `edited`, which undoes it."""
+    """Change keys of a section of the copy's params.yaml; the fixture `edited` undoes it."""
     yaml, file = YAML(typ="safe"), COPY / "params.yaml"
     params = yaml.load(file)
     params[section] = params.get(section, {}) | keys
@@ -54,7 +54,7 @@ def change(section: str, **keys) -> None:
 
 
 def task_states(state, number: int) -> dict[str, list[str]]:
-    """Ask Prefect how this number of tasks of a flow run ended, by step; it records them a moment after the run."""
+    """Return the final states of so many tasks of a flow run, by step; Prefect records them a moment after the run."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
@@ -67,36 +67,36 @@ def task_states(state, number: int) -> dict[str, list[str]]:
         if len(tasks) == len(ended) >= number or time.monotonic() > end:
             break
         time.sleep(0.2)
-    found: dict[str, list[str]] = {}
-    for task in ended:
-        found.setdefault(re.match(r"\w+", task.name)[0], []).append(task.state_name)
-    return {step: sorted(states) for step, states in found.items()}
+    states: dict[str, list[str]] = {}
+    for task in sorted(ended, key=lambda task: task.state_name):
+        states.setdefault(re.match(r"\w+", task.name)[0], []).append(task.state_name)
+    return states
 
 
 @pytest.fixture
 def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the copy's folder to a test that edits params.yaml, contract.yaml or .env, and undo the edits."""
+    """Return the copy's folder to a test that edits params.yaml, contract.yaml or .env, and undo the edits."""
     for name in [name for name in os.environ if name.startswith(("PREFECT_LOGGING_LEVEL", "MLFLOW_"))]:
         monkeypatch.delenv(name)
-    kept = {name: (COPY / name).read_bytes() for name in ("params.yaml", "contract.yaml")}
+    before = {name: (COPY / name).read_bytes() for name in ("params.yaml", "contract.yaml")}
     yield COPY
-    for name, content in kept.items():
+    for name, content in before.items():
         (COPY / name).write_bytes(content)
     (COPY / ".env").unlink(missing_ok=True)
 
 
 @pytest.fixture
 def quick(trained, edited: Path, tmp_path: Path) -> Iterator[Path]:
-    """Let the trainings of a test be quick, as they show what holds for any model; put back what the own one made."""
+    """Make trainings quick, for tests that work with any model; restore the files of the project's own training."""
     from penguin_model.ops.settings import read_params
 
-    made = ("data/processed", "models", "reports")
-    for name in made:
+    outputs = ("data/processed", "models", "reports")
+    for name in outputs:
         shutil.copytree(COPY / name, tmp_path / name)
     change("model", estimator=TREE[read_params().data.problem], params={"max_depth": 2, "random_state": 0})
     change("search", params={})
     yield edited
-    for name in made:
+    for name in outputs:
         shutil.rmtree(COPY / name)
         shutil.copytree(tmp_path / name, COPY / name)
 
@@ -112,7 +112,7 @@ def prefect_api() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def trained(prefect_api):
-    """Train the project's own model once, end to end and without its search; return the flow's final state."""
+    """Train the project's own model once, end to end but without its search; return the final state of the flow."""
     from penguin_model.flows.training import training
 
     params = (COPY / "params.yaml").read_bytes()
@@ -124,7 +124,7 @@ def trained(prefect_api):
 
 @pytest.fixture(scope="session")
 def champion(trained):
-    """Load the champion as anybody would, from MLflow."""
+    """Load the champion from MLflow."""
     import mlflow
 
     from penguin_model.ops.settings import PACKAGE
@@ -137,5 +137,5 @@ def champion(trained):
 
 @pytest.fixture(scope="session")
 def holdout(trained) -> pl.DataFrame:
-    """Return the rows that were kept back, with their features and target."""
+    """Return the rows of the holdout, with features and target."""
     return pl.read_parquet(COPY / "data/processed/holdout.parquet")

@@ -161,7 +161,7 @@ def test_tiny_holdout_is_said_to_be_one(rows, tmp_path):
         )
         said = draw(problem, part, tmp_path / problem)
         assert said.intervals == {}
-        assert said.notes[0].startswith(f"Only {rows} row(s) are kept back")
+        assert said.notes[0].startswith(f"The holdout has only {rows} row(s)")
         assert said.metrics
 
 
@@ -173,13 +173,13 @@ def test_class_that_the_holdout_lacks_or_the_model_does_not_know_is_named(tmp_pa
         made.probabilities[made.truth != "z"],
     )
     said = draw("classification", lacking, tmp_path / "lacking")
-    assert "lack 1 class(es): z; roc_auc is undefined" in said.notes[0]
+    assert "lacks 1 class(es), so roc_auc is undefined: z" in said.notes[0]
     assert "roc_auc" not in said.metrics
-    with pytest.raises(ProjectError, match=r"The metric roc_auc is undefined.*Defined here: f1_macro"):
+    with pytest.raises(ProjectError, match=r"The metric roc_auc is undefined.*Defined are f1_macro"):
         evaluate.metric("classification", "roc_auc", lacking)
     new = made._replace(truth=np.where(np.arange(60) == 0, "new", made.truth))
     said = draw("classification", new, tmp_path / "new")
-    assert "have 1 class(es): new, which the model has never seen" in said.notes[0]
+    assert "has 1 class(es) that the model has never seen: new" in said.notes[0]
     assert set(said.metrics) == {"f1_macro", "accuracy", "balanced_accuracy"}
 
 

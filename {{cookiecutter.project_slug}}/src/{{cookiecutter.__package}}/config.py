@@ -1,4 +1,4 @@
-"""The keys of params.yaml (the experiment) and contract.yaml (the raw table), as types; nothing here reads a file."""
+"""The keys of params.yaml (the experiment) and contract.yaml (the raw table), as types; no file is read here."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +10,7 @@ METRICS: dict[Problem, tuple[str, ...]] = {
     "classification": ("f1_macro", "accuracy", "balanced_accuracy", "log_loss", "roc_auc"),
     "regression": ("rmse", "mae", "r2"),
 }
-# What the metrics of a dummy are called, behind this: it ignores all columns, and any model must beat it.
+# The prefix of the metrics of a dummy model, which ignores all columns: any model should beat it.
 DUMMY = "dummy."
 
 
@@ -21,7 +21,7 @@ class Strict(BaseModel):
 
 
 class Data(Strict):
-    """The table, and what is to be learned from it."""
+    """The table, and what to learn from it."""
 
     source: str
     origin: str | None = None
@@ -33,7 +33,7 @@ class Data(Strict):
 
 
 class Split(Strict):
-    """How rows are kept back to judge the model."""
+    """How rows are held out to evaluate the model."""
 
     by: Literal["random", "stratified", "group", "time"] = "random"
     column: str | None = None
@@ -42,23 +42,23 @@ class Split(Strict):
 
     @model_validator(mode="after")
     def column_fits(self) -> Self:
-        """Want a column where one is needed, and only there."""
+        """Require a column for group and time, and only for these."""
         if self.by in {"group", "time"} and self.column is None:
-            raise ValueError(f"split.by is '{self.by}', which needs split.column, the name of a column of the table")
+            raise ValueError(f"split.by is '{self.by}', which needs split.column, the name of a column")
         if self.by in {"random", "stratified"} and self.column is not None:
-            raise ValueError(f"split.column is '{self.column}', but split.by is '{self.by}', which looks at no column")
+            raise ValueError(f"split.column is '{self.column}', but split.by is '{self.by}', which uses no column")
         return self
 
 
 class Model(Strict):
-    """The estimator by its dotted path, and its parameters."""
+    """The estimator, by its import path, and its parameters."""
 
     estimator: str
     params: dict[str, Any] = {}
     trusted: list[str] = []
 
 
-# A finite number that stays whole if it is.
+# A finite number; an integer stays an integer.
 Number = Annotated[
     float,
     Field(allow_inf_nan=False),
@@ -67,7 +67,7 @@ Number = Annotated[
 
 
 class Distribution(Strict):
-    """Numbers to draw from; whole ones if both ends are whole."""
+    """A range to draw numbers from: integers, if both ends are."""
 
     low: Number
     high: Number
@@ -80,19 +80,19 @@ def _kind(values: object) -> str | None:
     return "(distribution)" if isinstance(values, dict | Distribution) else None
 
 
-# What to draw a parameter from. The tags keep pydantic's findings to the one that was meant; `explain` drops them.
+# The values of a parameter. The tags keep pydantic's errors to the kind that was meant; `explain` removes them.
 Values = Annotated[
     Annotated[list[Any], Tag("(list)"), Field(min_length=1)] | Annotated[Distribution, Tag("(distribution)")],
     Discriminator(
         _kind,
         custom_error_type="neither",
-        custom_error_message="Give a list like [1, 2, 5], or a distribution like {low: 0.01, high: 1.0, log: true}",
+        custom_error_message="Use a list like [1, 2, 5], or a distribution like {low: 0.01, high: 1.0, log: true}",
     ),
 ]
 
 
 class Search(Strict):
-    """Which parameters of the model to try; none by default."""
+    """The parameters of the model to tune; none by default."""
 
     params: dict[str, Values] = {}
     candidates: Annotated[int, Field(ge=1)] = 20
@@ -100,12 +100,12 @@ class Search(Strict):
     metric: str | None = None
 
     @model_validator(mode="after")
-    def ends_span_something(self) -> Self:
-        """Refuse distributions that have nothing to draw."""
+    def distributions_are_not_empty(self) -> Self:
+        """Refuse distributions without values."""
         for name, values in self.params.items():
             if isinstance(values, Distribution) and (values.low >= values.high or (values.log and values.low <= 0)):
                 above = "above 0 and " if values.log else ""
-                ends = f"search.params.{name} goes from low {values.low} to high {values.high}"
+                ends = f"search.params.{name} has low {values.low} and high {values.high}"
                 raise ValueError(f"{ends}; low must be {above}below high")
         return self
 
@@ -135,10 +135,10 @@ class Params(Strict):
         """Refuse a metric that the problem does not have."""
         allowed = METRICS[self.data.problem]
         for name, metric in {"gate.metric": self.gate.metric, "search.metric": self.search.metric}.items():
-            if metric not in {*allowed, None} or (metric is None and name == "gate.metric"):
+            if metric not in {*allowed, None}:
                 raise ValueError(f"{name} is '{metric}'; {self.data.problem} has {', '.join(allowed)}")
         if self.split.by == "stratified" and self.data.problem == "regression":
-            raise ValueError("split.by is 'stratified', which is for classes; regression has random, group and time")
+            raise ValueError("split.by is 'stratified', which is for classification; use random, group or time")
         return self
 
 
@@ -148,21 +148,13 @@ class Column(Strict):
     type: Type
     nullable: bool = False
     allowed: list[str] | list[int] | None = None
-    min: float | None = None
-    max: float | None = None
+    min: Number | None = None
+    max: Number | None = None
     unique: bool = False
-
-    @model_validator(mode="after")
-    def allowed_fits_type(self) -> Self:
-        """Want text allowed for text, and whole numbers for whole numbers."""
-        kind = {"string": str, "integer": int}.get(self.type)
-        if self.allowed is not None and not all(kind and isinstance(value, kind) for value in self.allowed):
-            raise ValueError(f"a column of type {self.type} allows {self.allowed}; `allowed` is for texts and integers")
-        return self
 
 
 class Rows(Strict):
-    """How many rows the raw table must have, and whether none may stand there twice."""
+    """How many rows the raw table must have, and whether they must be unique."""
 
     min: Annotated[int, Field(ge=0)] = 1
     max: int | None = None
@@ -174,6 +166,18 @@ class Contract(Strict):
 
     rows: Rows = Rows()
     columns: dict[str, Column]
+
+    @model_validator(mode="after")
+    def rules_fit_types(self) -> Self:
+        """Refuse `allowed`, `min` and `max` where values cannot be compared with them."""
+        for name, column in self.columns.items():
+            where = f"columns.{name} has type {column.type}"
+            kind = {"string": str, "integer": int}.get(column.type)
+            if column.allowed is not None and not all(kind and isinstance(value, kind) for value in column.allowed):
+                raise ValueError(f"{where} and allows {column.allowed}; `allowed` is for strings and integers")
+            if column.type not in {"integer", "float"} and (column.min is not None or column.max is not None):
+                raise ValueError(f"{where} and `min` or `max`, which are for integers and floats")
+        return self
 
     @property
     def types(self) -> dict[str, Type]:

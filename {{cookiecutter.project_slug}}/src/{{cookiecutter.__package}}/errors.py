@@ -1,5 +1,5 @@
-"""The one error whose message is meant for people."""
+"""The error whose message is meant for users."""
 
 
 class ProjectError(Exception):
-    """A fault that its reader can mend: one sentence that names what is wrong, where, and what would be right."""
+    """An error that its reader can fix: one sentence that names what is wrong, where, and what would be right."""

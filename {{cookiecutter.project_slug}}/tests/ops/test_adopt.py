@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import sqlalchemy
 from conftest import PROJECT
+from ruamel.yaml import YAML
 
 from penguin_model.errors import ProjectError
 from penguin_model.model import casting
@@ -100,7 +101,7 @@ def keeps_its_contract() -> None:
 def test_odd_table_becomes_the_projects(end, project, tmp_path):
     table = tmp_path / f"Odd table.{end}"
     ODD.write_csv(table) if end == "csv" else ODD.write_parquet(table)
-    said = "\n".join(adopt(AdoptRequest(str(table), "answer")))
+    summary = "\n".join(adopt(AdoptRequest(str(table), "answer")))
     params, contract = read_params(), read_contract()
     assert params.data.source == f"data/raw/odd-table.{end}"
     assert (project / params.data.source).read_bytes() == table.read_bytes()
@@ -111,10 +112,10 @@ def test_odd_table_becomes_the_projects(end, project, tmp_path):
     assert contract.columns["answer"].allowed == ["no", "yes"]
     assert (contract.rows.min, contract.rows.max) == (30, 600)
     keeps_its_contract()
-    assert "classification, because it has 2 different values" in said
-    assert "constant: 'constant'" in said
-    assert "empty: 'nothing'" in said
-    assert "identifier that each row has its own of: 'unnamed', 'uid'" in said
+    assert "classification, because it has 2 different values" in summary
+    assert "(constant): 'constant'" in summary
+    assert "(empty): 'nothing'" in summary
+    assert "(identifier, different in every row): 'unnamed', 'uid'" in summary
     assert f"/odd-table.{end}" in (project / "data/raw/.gitignore").read_text()
     assert "md5" in (project / f"{params.data.source}.dvc").read_text()
     assert "# WHAT the experiment is" in (project / "params.yaml").read_text()
@@ -135,14 +136,14 @@ def test_other_types_of_parquet_become_the_contracts(project, tmp_path):
         raw=pl.lit(b"x"),
     )
     table.write_parquet(tmp_path / "t.parquet")
-    said = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.parquet"), "answer")))
+    summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.parquet"), "answer")))
     types = read_contract().types
     assert types["zoned"] == "datetime"
     assert {types[name] for name in ("clock", "lasts", "money", "single")} == {"float"}
     assert {types[name] for name in ("category", "choice")} == {"string"}
     assert types["small"] == "integer"
     assert not {"nested", "record", "raw"} & set(types)
-    assert "nothing tabular (List): 'nested'" in said
+    assert "(unsupported type List): 'nested'" in summary
     keeps_its_contract()
     rows = casting.conform(ingest.read_table(tmp_path / "t.parquet"), read_contract()).collect()
     assert rows["lasts"].to_list()[:2] == [0.0, 3600.0]
@@ -155,8 +156,8 @@ def test_missing_values_everywhere_are_counted_and_recognised(project, tmp_path)
         if name != "nothing"
     )
     holes.write_csv(tmp_path / "holes.csv")
-    said = "\n".join(adopt(AdoptRequest(str(tmp_path / "holes.csv"), "answer")))
-    assert "10 of 60 rows have no target" in said
+    summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "holes.csv"), "answer")))
+    assert "10 of 60 rows have no target" in summary
     # A dash is missing where all else is a number.
     assert set(read_params().data.null_values) == {"NA", "?", "N/A", "NaN", " ", "-"}
     assert not [name for name, column in read_contract().columns.items() if not column.nullable]
@@ -196,6 +197,46 @@ def test_problem_is_what_the_target_says(values, problem):
     assert f"Target 'y': {problem}, because" in decision.reasons[0]
 
 
+OWN = """
+# Ours.
+data:
+  source: data/raw/old.csv
+  problem: classification # ours too
+  target: species
+features:
+  ratio: a / b # halves
+# About the split.
+split: {by: group, column: island, holdout: 0.3, seed: 1}
+model:
+  estimator: sklearn.svm.SVC
+  params:
+    C: 1
+  # Types.
+  trusted: [a.b]
+gate:
+  metric: accuracy # of all
+  minimum: 0.9 # at least
+  improvement: 0.1 # more
+  slices: [island] # ours
+"""
+
+
+@pytest.mark.parametrize("problem", ["classification", "regression"])
+def test_comments_and_what_the_table_does_not_decide_survive(problem, project, tmp_path):
+    (project / "params.yaml").write_text(OWN)
+    pl.DataFrame({"x": [0.5, 1.5] * 10, "y": [1, 2, 3, 4] * 5}).write_csv(tmp_path / "t.csv")
+    adopt(AdoptRequest(str(tmp_path / "t.csv"), "y", problem=problem))
+    written, before = (project / "params.yaml").read_text(), YAML(typ="safe").load(OWN)
+    assert [line.partition("#")[2] for line in written.splitlines() if "#" in line] == [
+        line.partition("#")[2] for line in OWN.splitlines() if "#" in line
+    ]
+    after = YAML(typ="safe").load(written)
+    assert after["gate"] | {"metric": "accuracy"} == before["gate"] | {"minimum": None, "slices": []}
+    assert after["model"]["trusted"] == ["a.b"]
+    assert (after["split"]["holdout"], after["split"]["seed"], after["features"]) == (0.3, 1, {})
+    assert (after["model"] == before["model"]) is (problem == "classification")
+
+
 def test_problem_may_be_said(project, tmp_path):
     pl.DataFrame({"x": [0.5, 1.5] * 10, "y": [1, 2, 3, 4] * 5}).write_csv(tmp_path / "t.csv")
     for problem, metric in (("regression", "rmse"), ("classification", "f1_macro")):
@@ -229,16 +270,16 @@ def test_adopting_again_changes_nothing(project, tmp_path):
     ("content", "target", "sentence"),
     [
         (b"a,b\n1,x\n2,y\n", "c", r"The table has no column 'c'; it has 'a', 'b'\."),
-        (b"a,b\n1,x\n2,x\n", "b", r"'b' has one value only"),
-        (b"a,b\n1,x\n2,\n", "b", r"'b' is known in 1 of 2 rows"),
-        (b"a,b\n", "b", r"'b' is known in 0 of 0 rows"),
-        (b"a,b\n1,2020-01-01\n2,2020-01-02\n", "b", r"'b' is date; a model learns"),
+        (b"a,b\n1,x\n2,x\n", "b", r"'b' has only one value"),
+        (b"a,b\n1,x\n2,\n", "b", r"'b' has a value in 1 of 2 rows"),
+        (b"a,b\n", "b", r"'b' has a value in 0 of 0 rows"),
+        (b"a,b\n1,2020-01-01\n2,2020-01-02\n", "b", r"'b' has type date; it must be"),
         (b"a,b\n1,x\n1,y\n", "b", r"No column is left to learn from"),
-        (b"", "b", r"t' cannot be read as a table: empty CSV"),
-        (b"a,b\n1,\xe9\n", "b", r"t' cannot be read as a table: invalid UTF-8"),
-        (b"a,b\n1,2,3\n", "b", r"t' cannot be read as a table: found more fields"),
-        (b"PAR1 nonsense", "b", r"t' cannot be read as a table: parquet"),
-        (None, "b", r"There is no '.*t'\."),
+        (b"", "b", r"Cannot read '.*t' as a table: empty CSV"),
+        (b"a,b\n1,\xe9\n", "b", r"Cannot read '.*t' as a table: invalid UTF-8"),
+        (b"a,b\n1,2,3\n", "b", r"Cannot read '.*t' as a table: found more fields"),
+        (b"PAR1 nonsense", "b", r"Cannot read '.*t' as a table: parquet"),
+        (None, "b", r"File not found: .*t\."),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_nothing_changes(content, target, sentence, project, tmp_path):
@@ -342,7 +383,9 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
     for query, sentence in (("select * from u", "no such table: u"), ("select * from t where number > 9", "no rows")):
         with pytest.raises(ProjectError, match=sentence):
             adopt(AdoptRequest(url, "answer", query=query))
-    with pytest.raises(ProjectError, match="is no address of a database"):
+    with pytest.raises(ProjectError, match="column 'answer' appears more than once"):
+        adopt(AdoptRequest(url, "answer", query="select a.answer, b.answer from t a, t b"))
+    with pytest.raises(ProjectError, match="Unsupported database address 'nonsense://x'"):
         adopt(AdoptRequest("nonsense://x", "answer", query="select 1"))
 
 

@@ -309,7 +309,7 @@ def test_damaged_source_is_named_as_params_yaml_has_it(quick, damaged):
     (project_root() / path).write_bytes(b'PAR1 is all there is, and "no end\xff')
     change("data", source=str(path))
     try:
-        with pytest.raises(ProjectError, match=rf"^'{path}' cannot be read as a table: "):
+        with pytest.raises(ProjectError, match=rf"^Cannot read '{path}' as a table: "):
             training()
     finally:
         (project_root() / path).unlink()

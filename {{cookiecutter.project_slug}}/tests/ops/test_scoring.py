@@ -44,7 +44,7 @@ def test_predictions_of_other_rows_replace_the_earlier(champion, raw, tmp_path):
 def test_failed_scoring_leaves_the_earlier_predictions(champion, tmp_path):
     scoring()
     before = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
-    with pytest.raises(ProjectError, match="There is no"):
+    with pytest.raises(ProjectError, match="File not found"):
         scoring(source=str(tmp_path / "gone.parquet"))
     assert pl.read_parquet(COPY / PREDICTIONS / "*.parquet").equals(before)
 

@@ -44,7 +44,7 @@ def test_wrong_contract_is_named(edited):
 def test_allowed_values_of_another_type_are_named(edited):
     (edited / "contract.yaml").write_text("columns: {x: {type: string, allowed: [1, 2]}}")
     with pytest.raises(
-        ProjectError, match=r"contract\.yaml: a column of type string allows \[1, 2\]; `allowed` is for"
+        ProjectError, match=r"contract\.yaml: columns\.x has type string and allows \[1, 2\]; `allowed` is for"
     ):
         settings.read_contract()
 

@@ -17,12 +17,24 @@ from ..ops.versioning import dvc
 from ..steps import ingest, validate
 
 
+@flow(name="fetching", **NOTIFIED)
+def fetching() -> None:
+    """Read the table again from its origin; a snapshot that breaks the contract does not replace the present one."""
+    data, contract = read_params().data, read_contract()
+    snapshot = read_origin(data)
+    try:
+        validate_snapshot(snapshot, data, contract)
+        track(snapshot, Path(data.source))
+    finally:
+        snapshot.unlink(missing_ok=True)
+
+
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_origin(data: Data) -> Path:
-    """Take a new snapshot, beside the present one."""
+    """Take a new snapshot, next to the present one."""
     if data.origin is None:
         raise ProjectError(
-            f"params.yaml: data.origin is not set, so there is nothing to read again; {data.source} stays."
+            f"params.yaml: data.origin is not set, so there is nothing to fetch; {data.source} is unchanged."
         )
     unfinished = project_root() / Path(data.source).with_name(f".fetched-{Path(data.source).name}")
     sources.take(sources.address(data.origin), data.query, unfinished)
@@ -32,26 +44,14 @@ def read_origin(data: Data) -> Path:
 
 @task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def validate_snapshot(snapshot: Path, data: Data, contract: Contract) -> None:
-    """Stop here if the new snapshot is not what the contract says: the present one stays."""
+    """Stop if the new snapshot breaks the contract: the present one stays."""
     with violations_kept(), ingest.readable(str(data.origin)):
         ingest.read(snapshot, data.null_values, contract.types, partial(validate.check, contract=contract))
 
 
 @task(name="track", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def track(snapshot: Path, source: Path) -> None:
-    """Put the new snapshot in the place of the present one, for DVC to version."""
+    """Replace the present snapshot with the new one, and version it with DVC."""
     snapshot.replace(project_root() / source)
     dvc.track(source)
     get_run_logger().info("%s is new; `make train` trains on it", source)
-
-
-@flow(name="fetching", **NOTIFIED)
-def fetching() -> None:
-    """Read the table's origin again; a snapshot that breaks the contract never takes the place of one that keeps it."""
-    data, contract = read_params().data, read_contract()
-    snapshot = read_origin(data)
-    try:
-        validate_snapshot(snapshot, data, contract)
-        track(snapshot, Path(data.source))
-    finally:
-        snapshot.unlink(missing_ok=True)

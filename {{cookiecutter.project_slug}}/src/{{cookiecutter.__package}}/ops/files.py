@@ -1,4 +1,4 @@
-"""Files of the project: known by their content, and written as a whole or not at all."""
+"""Files of the project: identified by their content, and written completely or not at all."""
 
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,19 +14,19 @@ from .versioning.content import md5
 
 
 class File(BaseModel):
-    """A file as it was: its path below the project's root, and the MD5 of its content."""
+    """A file at some point in time: its path below the project's root, and the MD5 of its content."""
 
     path: Path
     md5: str
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Take the file as it is now; raise FileNotFoundError if it is not there."""
+        """Record the file as it is now; raise FileNotFoundError if it does not exist."""
         return cls(path=path, md5=md5(project_root() / path))
 
     @classmethod
     def all_at(cls, paths: Iterable[Path]) -> list[Self]:
-        """Take several at once: hashing releases the GIL."""
+        """Record several files in parallel: hashing releases the GIL."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(cls.at, paths))
 
@@ -36,12 +36,12 @@ class File(BaseModel):
         return project_root() / self.path
 
     def intact(self) -> bool:
-        """Tell whether the file is still as it was."""
+        """Tell whether the file is unchanged."""
         return self.full.is_file() and md5(self.full) == self.md5
 
 
 def write_parquet(frames: Mapping[Path, pl.LazyFrame]) -> None:
-    """Write Parquet files without holding the tables in memory: one by one, for two at once hold back twice as much."""
+    """Write Parquet files without holding the tables in memory, one by one: two at once need twice the memory."""
     unfinished = {path: _unfinished(path) for path in frames}
     for path, file in unfinished.items():
         frames[path].sink_parquet(file, mkdir=True, engine="streaming")

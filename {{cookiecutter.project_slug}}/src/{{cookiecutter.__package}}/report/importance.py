@@ -32,7 +32,7 @@ def importance(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series, param
         drawn = np.sort(random.choice(rows.height, MOST_ROWS, replace=False))
         rows, truth = rows[drawn], truth[drawn]
     worse = -1 if metric in LOWER_IS_BETTER else 1
-    base = evaluate.one(problem, metric, evaluate.predict(model, rows, truth))
+    base = evaluate.metric_or_none(problem, metric, evaluate.predict(model, rows, truth))
     if base is None:
         return []
     orders = [random.permutation(rows.height) for _ in range(REPEATS)]

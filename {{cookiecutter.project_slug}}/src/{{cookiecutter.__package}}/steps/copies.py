@@ -1,8 +1,8 @@
-"""Find rows that are copies of one observation, and tell them from rows that are equal by chance.
+"""Tell rows that are copies of one observation from rows that are equal by chance.
 
-Copies must stay on one side of a split, or the model is judged on what it has seen. Where a table has few different
-values, though, equal rows are different observations, and to keep them together would judge the model on combinations
-that it never saw. The target plays no part in this: if it did, a label would decide on which side its row ends up.
+Copies must stay on one side of a split, or the model is evaluated on rows that it has seen. But in a table with few
+different values equal rows are different observations: kept together, they would have the model evaluated on
+combinations that it has never seen. The target plays no part, or a label would decide the side of its row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-# Equal rows are copies if there are this many times more of them than chance would make.
+# Equal rows are copies if there are so many times more of them than expected by chance.
 FACTOR = 20
-# Rows per different value from which on a column holds categories, not measurements; floats are always measurements.
+# A column with so many rows per different value holds categories; with fewer, or floats, measurements.
 REPEATS = 5
-# Rows that are looked at to estimate what chance makes.
+# How many rows are used to estimate chance.
 SAMPLE = 200_000
 
 
 class Part(NamedTuple):
-    """A column, or several that map one-to-one: the hashes of the equal rows' values, and of the sample's."""
+    """A column, or several that map one-to-one: the hashes of their values in the equal rows and in the sample."""
 
     equal: np.ndarray
     sample: np.ndarray
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 
 def group(rows: pl.LazyFrame, seen: Sequence[str]) -> np.ndarray:
-    """Give each row a number, from 0 as they come; rows that `seen` shows to be copies share theirs."""
+    """Return the number of each row, from 0; copies, by the columns `seen`, share a number."""
     hashes = _collect(rows.select(fingerprint(seen).alias("hash")))["hash"]
     number = np.arange(len(hashes), dtype=np.uint32)
     if hashes.n_unique() == len(hashes):
@@ -44,32 +44,28 @@ def group(rows: pl.LazyFrame, seen: Sequence[str]) -> np.ndarray:
 
 
 def fingerprint(columns: Iterable[str]) -> pl.Expr:
-    """Return the number that stands for a row's values: 64 bits, however wide the table is."""
-    return pl.sum_horizontal(_hash(name, seed) for seed, name in enumerate(columns))
-
-
-def _hash(name: str, seed: int) -> pl.Expr:
-    return pl.col(name).hash(seed)
+    """Return a hash of a row's values: 64 bits, however wide the table is."""
+    return pl.sum_horizontal(pl.col(name).hash(seed) for seed, name in enumerate(columns))
 
 
 def _by_chance(
     rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarray, sizes: np.ndarray
 ) -> np.ndarray:
-    """Tell for each group of equal rows, of which `first` is one and `sizes` their count, if chance would make it.
+    """Tell for each group of equal rows, by its first row and its size, whether chance explains it.
 
-    Two estimates of how many rows chance makes equal to one: as if all columns were independent, and, for columns that
-    depend on each other, from the rows that differ from it in a single column.
+    Two estimates of how many rows are equal to a row by chance: as if all columns were independent and, for columns
+    that depend on each other, from the rows that differ from it in a single column.
     """
     parts = _parts(rows, height, seen, first)
-    whole = _sum(part.equal for part in parts)
-    sample = _sum(part.sample for part in parts)
+    whole = np.sum([part.equal for part in parts], axis=0)
+    sample = np.sum([part.sample for part in parts], axis=0)
     scale = height / len(sample)
     own = _count(whole, sample)
     independent = np.full(len(first), height - 1.0)
     dependent = np.zeros(len(first))
     for part in parts:
         agreeing = _count(part.equal, part.sample)
-        # Of a measured column, where a value hardly ever repeats, the copies themselves do not count.
+        # The values of a measurement hardly ever repeat: the copies themselves do not count.
         share = (agreeing - own if part.categories is None else np.maximum(agreeing, 1)) / len(sample)
         independent *= share
         neighbours = (_count(whole - part.equal, sample - part.sample) - own) * scale
@@ -79,9 +75,9 @@ def _by_chance(
 
 
 def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarray) -> list[Part]:
-    """Hash the columns for the given rows and for a sample; columns that map one-to-one to another are one part."""
+    """Hash the columns in the given rows and in a sample; columns that map one-to-one are one part."""
     schema = rows.collect_schema()
-    hashed = rows.select(_hash(name, seed).alias(name) for seed, name in enumerate(seen))
+    hashed = rows.select(pl.col(name).hash(seed) for seed, name in enumerate(seen))
     wanted = np.zeros(height, dtype=bool)
     wanted[first] = True
     equal = _collect(hashed.filter(pl.Series(wanted)))[np.argsort(np.argsort(first)).tolist()]
@@ -103,20 +99,15 @@ def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarr
     return parts
 
 
-def _one_to_one(one: np.ndarray, other: np.ndarray, count: int) -> bool:
-    return other.max() == count and len(np.unique(one * (count + 1) + other)) == count
+def _one_to_one(left: np.ndarray, right: np.ndarray, count: int) -> bool:
+    return right.max() == count and len(np.unique(left * (count + 1) + right)) == count
 
 
 def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return how often each of the wanted hashes is among the others."""
-    found, counts = np.unique(among, return_counts=True)
-    place = np.minimum(np.searchsorted(found, wanted), len(found) - 1)
-    return np.where(found[place] == wanted, counts[place], 0)
-
-
-def _sum(hashes: Iterable[np.ndarray]) -> np.ndarray:
-    total: np.ndarray = np.add.reduce(list(hashes))
-    return total
+    """Count each of the wanted hashes among the others."""
+    hashes, counts = np.unique(among, return_counts=True)
+    place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
+    return np.where(hashes[place] == wanted, counts[place], 0)
 
 
 def _collect(frame: pl.LazyFrame) -> pl.DataFrame:

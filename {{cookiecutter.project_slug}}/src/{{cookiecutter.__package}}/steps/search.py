@@ -1,4 +1,4 @@
-"""The candidates of a search, and the score of one."""
+"""Search: draw candidates, score each on folds, and choose the best."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from .evaluate import LOWER_IS_BETTER
 
 
 class Candidate(NamedTuple):
-    """A candidate and what became of it: a score per fold, or the reason of its failure."""
+    """Parameters, and their score per fold, or why they failed."""
 
     params: dict[str, Any]
     scores: list[float]
@@ -31,42 +31,42 @@ class Candidate(NamedTuple):
 
     @property
     def std(self) -> float:
-        """How much the folds differ."""
+        """How much the scores differ between folds."""
         return float(np.std(self.scores))
 
     def __str__(self) -> str:
-        """Say it in a log."""
+        """Show the result in a log."""
         return self.failure or f"{self.mean:.4g} ± {self.std:.2g}"
 
 
 def draw_candidates(search: Search, seed: int) -> list[dict[str, Any]]:
-    """Draw the candidates, each other than the rest: all that lists combine to if they are few, else at random."""
+    """Draw different candidates: all combinations of lists if they are few enough, else at random."""
     lists = {name: values for name, values in search.params.items() if isinstance(values, list)}
     if len(lists) == len(search.params) and len(grid := ParameterGrid(lists)) <= search.candidates:
         return list(grid)
-    drawn = {
-        name: _Drawn(values) if isinstance(values, Distribution) else values for name, values in search.params.items()
+    values = {
+        name: _Sampler(value) if isinstance(value, Distribution) else value for name, value in search.params.items()
     }
-    found = ParameterSampler(drawn, search.candidates, random_state=seed)
-    return list({repr(candidate): candidate for candidate in found}.values())
+    sampled = ParameterSampler(values, search.candidates, random_state=seed)
+    return list({repr(candidate): candidate for candidate in sampled}.values())
 
 
-class _Drawn:
-    """A distribution as scikit-learn asks it for values; they are Python's, for JSON."""
+class _Sampler:
+    """A distribution for scikit-learn to draw from; values are Python's own numbers, for JSON."""
 
     def __init__(self, values: Distribution) -> None:
         self.whole = isinstance(values.low, int) and isinstance(values.high, int)
         self.low, self.high = values.low, values.high
         low, high = values.low, values.high + self.whole
         if values.log:
-            self.drawn = loguniform(low, high)
+            self.distribution = loguniform(low, high)
         else:
-            self.drawn = randint(low, high) if self.whole else uniform(low, high - low)
+            self.distribution = randint(low, high) if self.whole else uniform(low, high - low)
 
     def rvs(self, random_state: np.random.RandomState) -> float:
         """Draw one value."""
-        value = self.drawn.rvs(random_state=random_state)
-        # Four digits say enough, and can be read.
+        value = self.distribution.rvs(random_state=random_state)
+        # Four digits are precise enough, and easy to read.
         return int(value) if self.whole else min(max(float(f"{value:.4g}"), self.low), self.high)
 
 
@@ -77,7 +77,7 @@ def score(
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     judge: Callable[[evaluate.Predictions], float],
 ) -> list[float]:
-    """Fit the unfitted pipeline on each fold's rows, and judge it on those left out."""
+    """Fit the pipeline on the rows of each fold, and score it on the others."""
     scores = []
     for training, validation in folds:
         fitted = train.fit(clone(pipeline), rows[training], target[training])
@@ -95,19 +95,19 @@ def best(candidates: Sequence[Candidate], metric: str) -> Candidate:
 
 
 def outcome(candidates: Sequence[Candidate]) -> dict[str, float]:
-    """Sum a search up in metrics; none if nothing was searched."""
-    sums = {
-        f"search.{name}": value
-        for candidate in candidates
-        if candidate.chosen
-        for name, value in (("score", candidate.mean), ("std", candidate.std))
-    }
+    """Return the metrics of a search; none if nothing was searched."""
+    if not candidates:
+        return {}
     failed = sum(candidate.failure is not None for candidate in candidates)
-    return sums | {"search.candidates": len(candidates), "search.failed": failed} if candidates else {}
+    metrics = {"search.candidates": float(len(candidates)), "search.failed": float(failed)}
+    for candidate in candidates:
+        if candidate.chosen:
+            metrics |= {"search.score": candidate.mean, "search.std": candidate.std}
+    return metrics
 
 
 def check_names(pipeline: Pipeline, search: Search) -> None:
-    """Raise ProjectError for a parameter that the pipeline does not have, or that is named twice."""
+    """Raise ProjectError for a parameter that the pipeline does not have, or that occurs twice."""
     full = [train.full_name(pipeline, name, "search.params") for name in search.params]
     if twice := [name for name, path in zip(search.params, full, strict=True) if full.count(path) > 1]:
         raise ProjectError(f"params.yaml: search.params names one parameter twice: {', '.join(twice)}.")

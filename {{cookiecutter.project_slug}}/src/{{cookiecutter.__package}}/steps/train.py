@@ -13,47 +13,46 @@ from threadpoolctl import threadpool_limits
 from ..config import Problem
 from ..errors import ProjectError
 
-# Rows up to which one thread of OpenMP fits faster than several, which wait for each other more than they work.
+# Up to so many rows one thread of OpenMP is faster than several.
 SINGLE_THREAD_ROWS = 10_000
 
 
 def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any], seed: int | None = None) -> Pipeline:
-    """Return an unfitted pipeline around the estimator that copes with categories, dates and missing values.
+    """Return an unfitted pipeline around the estimator that handles categories, dates and missing values.
 
-    Parameters are the estimator's; with a dot or two underscores (`tablevectorizer.cardinality_threshold`) those of any
-    step. What draws at random and has no `random_state` gets the seed, so that the same data make the same model.
+    Parameters are the estimator's or, with a dot or two underscores (`tablevectorizer.cardinality_threshold`), those of
+    another step. Every `random_state` that is not set gets the seed, so that the same data make the same model.
     """
     where = f"params.yaml: model.estimator is '{estimator}'"
     module, _, name = estimator.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
+        estimator_class = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
-        raise ProjectError(f"{where}, which cannot be imported; give a path like sklearn.svm.SVC.") from None
+        raise ProjectError(f"{where}, which cannot be imported; use a path like sklearn.svm.SVC.") from None
     try:
-        made = found(**{name: value for name, value in params.items() if "__" not in _path(name)})
+        model = estimator_class(**{name: value for name, value in params.items() if "__" not in _path(name)})
     except TypeError as error:
         raise ProjectError(f"params.yaml: model.params do not fit {estimator}: {error}.") from None
-    if not isinstance(made, BaseEstimator) or not (is_classifier if problem == "classification" else is_regressor)(
-        made
-    ):
+    fits_problem = is_classifier if problem == "classification" else is_regressor
+    if not isinstance(model, BaseEstimator) or not fits_problem(model):
         raise ProjectError(f"{where}, which does not do {problem} (data.problem).")
-    pipeline: Pipeline = tabular_pipeline(made)
-    deeper = {name: value for name, value in params.items() if "__" in _path(name)}
-    pipeline.set_params(**{full_name(pipeline, name, "model.params"): value for name, value in deeper.items()})
-    drawing = [name for name, value in pipeline.get_params().items() if name.endswith("random_state") and value is None]
-    return pipeline.set_params(**dict.fromkeys(drawing, seed))
+    pipeline: Pipeline = tabular_pipeline(model)
+    nested = {name: value for name, value in params.items() if "__" in _path(name)}
+    pipeline.set_params(**{full_name(pipeline, name, "model.params"): value for name, value in nested.items()})
+    unseeded = [key for key, value in pipeline.get_params().items() if key.endswith("random_state") and value is None]
+    return pipeline.set_params(**dict.fromkeys(unseeded, seed))
 
 
 def full_name(pipeline: Pipeline, name: str, key: str) -> str:
-    """Return a parameter's name as the pipeline has it; raise ProjectError, naming the key, if it has none."""
+    """Return the name of a parameter in the pipeline; raise ProjectError, naming the key, if there is none."""
     last, estimator = pipeline.steps[-1]
     path = _path(name)
     full = path if path.partition("__")[0] in pipeline.named_steps else f"{last}__{path}"
     if full not in pipeline.get_params():
         before = ", ".join(f"{step}.…" for step in list(pipeline.named_steps)[:-1])
         raise ProjectError(
-            f"params.yaml: {key} names '{name}', which is no parameter here; {type(estimator).__name__} has "
-            f"{', '.join(estimator.get_params(deep=False))}; the steps before it have their own ({before})."
+            f"params.yaml: {key} names '{name}', which is not a parameter; {type(estimator).__name__} has "
+            f"{', '.join(estimator.get_params(deep=False))}; other steps have more ({before})."
         )
     return full
 
@@ -68,6 +67,5 @@ def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
         with threadpool_limits(1 if rows.height <= SINGLE_THREAD_ROWS else None, user_api="openmp"):
             fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
     except ValueError as error:
-        message = f"The model of params.yaml could not be fitted: {error}"
-        raise ProjectError(message) from error
+        raise ProjectError(f"The model of params.yaml could not be fitted: {error}") from error
     return fitted

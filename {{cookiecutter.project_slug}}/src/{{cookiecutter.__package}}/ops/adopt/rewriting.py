@@ -1,18 +1,16 @@
-"""Write params.yaml and contract.yaml for a new table; comments, and what does not depend on the table, stay."""
+"""Write params.yaml and contract.yaml for a new table. Comments, and values that do not depend on the table, stay."""
 
 import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from ...config import METRICS, Column, Contract, Params, Problem
-from ...errors import ProjectError
-from ..settings import explain, project_root, read_params
+from ...config import METRICS, Contract, Problem
+from ..settings import project_root, read_params
 from .infer import Decision
 
 ESTIMATORS: dict[Problem, str] = {
@@ -23,106 +21,78 @@ SPLITS: dict[Problem, str] = {"classification": "stratified", "regression": "ran
 HEADER = """\
 # What the raw table must be. A row that breaks a rule stops the run before anything is trained.
 # Per column: type (string, integer, float, boolean, date, datetime), nullable, allowed, min, max, unique.
-# Of all rows: min, max, and unique if none may stand there twice.
+# For the table: min and max rows, and unique if no row may occur twice.
 """
+# Text that needs no quotes in YAML, whoever reads it.
+PLAIN = re.compile(r"[\w./-]+( [\w./-]+)*")
 
 
-def params(data: Mapping[str, Any], by: tuple[str, str] | None, decision: Decision) -> str:
-    """Return params.yaml for the table of `data`; `by` is how and by which column it is split, if not by chance."""
-    before, yaml = read_params(), _yaml()
-    file: CommentedMap = yaml.load((project_root() / "params.yaml").read_text(encoding="utf-8"))
-    chosen = {"problem": decision.problem, "drop": decision.drop} | {name: _quoted(text) for name, text in data.items()}
-    lists = {key: _flow(value) for key, value in chosen.items() if isinstance(value, list)}
-    _set(file["data"], chosen | lists)
+def params(data: Mapping[str, Any], split: Mapping[str, str] | None, decision: Decision) -> str:
+    """Return params.yaml with these values for `data` and `split` (None: split by chance)."""
+    before = read_params()
+    file: CommentedMap = YAML().load((project_root() / "params.yaml").read_text(encoding="utf-8"))
+    _set(file["data"], {**data, "problem": decision.problem, "drop": decision.drop})
     _empty(file, "features")
-    if by:
-        _set(file["split"], {"by": by[0], "column": _quoted(by[1])})
-    elif before.split.column is not None or decision.problem != before.data.problem:
-        _set(file["split"], {"by": SPLITS[decision.problem], "column": None})
-    if decision.problem != before.data.problem:
+    new_problem = decision.problem != before.data.problem
+    if split or new_problem or before.split.column is not None:
+        _set(file["split"], split or {"by": SPLITS[decision.problem], "column": None})
+    if new_problem:
+        metric = METRICS[decision.problem][0]
         file["model"]["estimator"] = ESTIMATORS[decision.problem]
         if before.model.estimator not in ESTIMATORS.values():
             _empty(file["model"], "params")
-        file["gate"]["metric"] = METRICS[decision.problem][0]
-        if "search" in file and before.search.metric:
-            file["search"]["metric"] = METRICS[decision.problem][0]
-    # What a model of another table reached says nothing of this one.
-    _set(file["gate"], {"minimum": None, "slices": None})
-    written = io.StringIO()
-    yaml.dump(file, written)
-    try:
-        Params.model_validate(YAML(typ="safe").load(written.getvalue()))
-    except ValidationError as error:
-        raise ProjectError(explain(error, "params.yaml", Params)) from None
-    return written.getvalue()
+        file["gate"]["metric"] = metric
+        if before.search.metric:
+            file["search"]["metric"] = metric
+    # These were chosen for another table.
+    _set(file["gate"], {"minimum": None, "slices": []})
+    return _dumped(file)
+
+
+def contract(contract: Contract) -> str:
+    """Return contract.yaml, one line per column, without the rules that are the default."""
+    rules = contract.model_dump(exclude_defaults=True)
+    columns = {_styled(name): _styled(rules["columns"][name]) for name in contract.columns}
+    return HEADER + _dumped({"rows": rules["rows"], "columns": columns})
 
 
 def _set(section: CommentedMap, values: Mapping[str, Any]) -> None:
-    """Set keys in place, so that comments stay; None removes a key, and new ones come second."""
+    """Set keys in place, so that comments stay; a new key comes second, as a comment may follow the last."""
     for key, value in values.items():
-        if value is None:
-            if key in section:
-                _move_comment(section, key)
-                del section[key]
-        elif key in section:
-            section[key] = value
-        else:
-            section.insert(min(1, len(section)), key, value)
-
-
-def _move_comment(section: CommentedMap, key: str) -> None:
-    """Give what follows the last key of a section (a blank line, the next heading) to the one before."""
-    keys = list(section)
-    if key == keys[-1] and len(keys) > 1 and key in section.ca.items:
-        section.ca.items.setdefault(keys[-2], section.ca.items.pop(key))
+        if key in section:
+            section[key] = _styled(value)
+        elif value:
+            section.insert(min(1, len(section)), key, _styled(value))
 
 
 def _empty(section: CommentedMap, key: str) -> None:
-    """Empty a mapping, and keep what follows it."""
-    old = section.get(key)
-    section[key] = _flow({})
-    if old and (last := old.ca.items.get(list(old)[-1])):
-        section.ca.items[key] = last
+    """Empty a mapping, and keep the comment behind its last key: it is often the heading of what follows."""
+    if old := section.get(key):
+        section[key] = _styled({})
+        if comment := old.ca.items.get(list(old)[-1]):
+            section.ca.items[key] = comment
 
 
-def _flow(content: Any) -> Any:
-    made: CommentedMap | CommentedSeq
-    made = CommentedMap(content) if isinstance(content, Mapping) else CommentedSeq(map(_quoted, content))
-    made.fa.set_flow_style()
-    return made
+def _styled(value: Any) -> Any:
+    """Write lists and mappings in one line, whole floats as integers, and quote text where a reader may need it."""
+    styled: CommentedMap | CommentedSeq
+    match value:
+        case dict():
+            styled = CommentedMap((_styled(key), _styled(inner)) for key, inner in value.items())
+        case list():
+            styled = CommentedSeq(map(_styled, value))
+        case str() if not PLAIN.fullmatch(value):
+            return DoubleQuotedScalarString(value)
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+    styled.fa.set_flow_style()
+    return styled
 
 
-def contract(found: Contract) -> str:
-    """Return contract.yaml: a line a column, and only what is not the default."""
-    content = {
-        "rows": found.rows.model_dump(exclude_defaults=True),
-        "columns": {_quoted(name): _rules(column) for name, column in found.columns.items()},
-    }
-    written = io.StringIO()
-    _yaml().dump(content, written)
-    return HEADER + written.getvalue()
-
-
-def _rules(column: Column) -> CommentedMap:
-    rules = column.model_dump(exclude_defaults=True)
-    for key, value in rules.items():
-        if isinstance(value, list):
-            rules[key] = _flow(value)
-        elif isinstance(value, float) and value.is_integer():
-            rules[key] = int(value)
-    made: CommentedMap = _flow(rules)
-    return made
-
-
-def _quoted(text: Any) -> Any:
-    """Quote what is more than words: the writer leaves plain what not every reader takes, such as 12:30 in a list."""
-    if not isinstance(text, str) or re.fullmatch(r"[\w./-]+( [\w./-]+)*", text):
-        return text
-    return SingleQuotedScalarString(text) if text.isprintable() else DoubleQuotedScalarString(text)
-
-
-def _yaml() -> YAML:
-    yaml = YAML()
+def _dumped(content: Mapping[str, Any]) -> str:
+    yaml, text = YAML(), io.StringIO()
     yaml.width = 1_000_000
-    yaml.allow_unicode = True
-    return yaml
+    yaml.dump(content, text)
+    return text.getvalue()
