@@ -208,7 +208,7 @@ class TestExperiments:
             assert json.loads(project.uv("run", "dvc", "status", "--cloud", "--json")) == {}
         project.git("add", ".")
         project.git("commit", "--quiet", "--message", "Keep what the retraining made")
-        assert project.uv("run", project.path.name, "check-lock") == "dvc.lock is true.\n"
+        assert project.uv("run", project.path.name, "check-lock") == "dvc.lock is up to date.\n"
 
     def test_champion_predicts_raw_rows_without_the_project(self, project: Running, tmp_path: Path) -> None:
         requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))

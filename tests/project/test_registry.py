@@ -203,7 +203,7 @@ class TestRegistry:
     def test_lock_is_held_true_in_a_clone_without_data(self, project: Running) -> None:
         clone = project._replace(path=project.path.parent / "clone" / project.path.name)
         project.git("clone", "--quiet", str(project.path), str(clone.path))
-        assert "dvc.lock is true." in clone.make("check")
+        assert "dvc.lock is up to date." in clone.make("check")
         assert not (clone.path / "data/raw/penguins.csv").exists()
         lock = clone.path / "dvc.lock"
         true = lock.read_text(encoding="utf-8")
@@ -225,11 +225,11 @@ class TestRegistry:
         step.write_text(f"{step.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
         said = refused(clone, "check-lock")
         assert (
-            f"- src/{clone.package}/steps is not what dvc.lock says that the training read (modified)\n"
+            f"- src/{clone.package}/steps, which the training reads, does not match dvc.lock (modified)\n"
             in said
         )
         clone.git("checkout", "--quiet", ".")
-        assert "dvc.lock is true." in say(clone, "check-lock")
+        assert "dvc.lock is up to date." in say(clone, "check-lock")
 
 
 class Asked:

@@ -73,9 +73,9 @@ def test_features_are_computed_and_infinities_become_missing():
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("label || 'x'", "looks at the target"),
-        ("size +", "no Polars SQL"),
-        ("weight * 2", "looks at weight; the table has"),
+        ("label || 'x'", "uses the target"),
+        ("size +", "not a Polars SQL"),
+        ("weight * 2", "uses weight, which the table does not have; it has"),
     ],
 )
 def test_bad_feature_is_refused(sql, message):
@@ -84,9 +84,9 @@ def test_bad_feature_is_refused(sql, message):
 
 
 @pytest.mark.parametrize("sql", ["size - AVG(size)", "SUM(size) OVER (PARTITION BY kind)", "ROW_NUMBER() OVER ()"])
-def test_feature_that_looks_at_other_rows_is_refused(sql):
+def test_feature_that_uses_other_rows_is_refused(sql):
     features.check_alone(TABLE.head(5), {"good": "size * 2"}, hidden="label")
-    with pytest.raises(ProjectError, match="new looks at other rows"):
+    with pytest.raises(ProjectError, match="new uses other rows"):
         features.check_alone(TABLE.head(5), {"good": "size * 2", "new": sql}, hidden="label")
 
 

@@ -296,7 +296,7 @@ def test_nothing_changes_if_dvc_cannot_track(project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
     shutil.rmtree(project / ".dvc")
     before = files(project)
-    with pytest.raises(ProjectError, match=r"DVC says: you are not inside of a DVC repository"):
+    with pytest.raises(ProjectError, match=r"DVC: you are not inside of a DVC repository"):
         adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     assert files(project) == before
 

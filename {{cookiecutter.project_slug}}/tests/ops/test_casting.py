@@ -39,4 +39,4 @@ def test_values_of_another_type_are_refused(kind, given):
     contract = Contract.model_validate({"columns": {"x": {"type": kind}}})
     with pytest.raises(pl.exceptions.InvalidOperationError) as refused:
         casting.conform(pl.LazyFrame({"x": [given]}), contract).collect()
-    assert casting.refusal(refused.value) == f"column 'x' wants type {kind}, not {given}"
+    assert casting.refusal(refused.value) == f"column 'x' must be of type {kind}, not '{given}'"

@@ -112,7 +112,10 @@ def test_champion_of_another_target_is_replaced(holdout):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({}, r"The rows lack the column\(s\) \['gone'\]"), ({"gone": pl.lit("text")}, "column 'gone' wants type integer")],
+    [
+        ({}, r"The rows lack the column\(s\) \['gone'\]"),
+        ({"gone": pl.lit("text")}, "column 'gone' must be of type integer"),
+    ],
 )
 def test_champion_whose_columns_are_gone_or_of_other_types_is_replaced(champion_files, holdout, change, reason):
     file = champion_files / "data/models/recipe.json"

@@ -1,4 +1,4 @@
-"""Lineage and rebuilding: what is kept of the code, whether dvc.lock is true, and what a comparison says."""
+"""Lineage and rebuilding: what is kept of the code, whether dvc.lock is up to date, and what a comparison says."""
 
 import json
 import shutil
@@ -85,15 +85,23 @@ def test_version_without_a_commit_cannot_be_rebuilt(trained):
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory) -> Path:
-    """Make a DVC project whose dvc.lock is true, with data in the cache and in a remote."""
+    """Make a DVC project whose dvc.lock is up to date, with data in the cache and in a remote."""
     from dvc.repo import Repo
 
     project = tmp_path_factory.mktemp("locked") / "project"
-    for name in ("data/raw", "src", "models", "reports"):
+    for name in ("data/raw", "data/folder/of", "src", "models", "reports"):
         (project / name).mkdir(parents=True)
     for name in ("params.yaml", "contract.yaml"):
         shutil.copy(PROJECT / name, project)
-    for name in ("data/raw/table.csv", "src/code.py", "models/model", "reports/metrics.json"):
+    files = (
+        "data/raw/table.csv",
+        "data/folder/1",
+        "data/folder/of/2",
+        "src/code.py",
+        "models/model",
+        "reports/metrics.json",
+    )
+    for name in files:
         (project / name).write_text(f"{name}\n")
     stage = {
         "cmd": "true",
@@ -116,10 +124,11 @@ def locked(tmp_path_factory) -> Path:
         with repo.config.edit() as config:
             config["remote"]["storage"] = {"url": str(project.parent / "storage")}
             config["core"]["remote"] = "storage"
-        repo.add("data/raw/table.csv")
+        repo.add(["data/raw/table.csv", "data/folder"])
         repo.commit(force=True)
         repo.push()
     shutil.rmtree(project / "models")
+    shutil.move(project / "data/folder", project.parent)
     (project / "data/raw/table.csv").unlink()
     return project
 
@@ -127,19 +136,19 @@ def locked(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [
-        ("src/code.py", ("code", "edited"), "src is not what dvc.lock says that the training read"),
-        ("contract.yaml", ("rows", "# rows"), "contract.yaml is not what dvc.lock says that the training read"),
+        ("src/code.py", ("code", "edited"), "src, which the training reads, does not match dvc.lock"),
+        ("contract.yaml", ("rows", "# rows"), "contract.yaml, which the training reads, does not match"),
         ("params.yaml", ("  seed: ", "  seed: 1"), "params.yaml has changed since the training: split"),
-        ("reports/metrics.json", ("r", "s"), "reports/metrics.json is not what dvc.lock says it is"),
-        ("dvc.yaml", ('"cmd": "true"', '"cmd": "false"'), "the stage 'training' itself has changed"),
+        ("reports/metrics.json", ("r", "s"), "reports/metrics.json does not match dvc.lock"),
+        ("dvc.yaml", ('"cmd": "true"', '"cmd": "false"'), "the stage 'training' has changed"),
         ("dvc.yaml", ('"models/model"', '"models/new", "models/model"'), "models/new is in dvc.yaml, but not in"),
         ("dvc.lock", ("<data/raw/table.csv>", "a" * 32), "data/raw/table.csv was read with MD5 aaaa"),
         ("data/raw/table.csv.dvc", ("<data/raw/table.csv>", "a" * 32), "table.csv.dvc has aaaa"),
         ("dvc.lock", ("<models/model>", "a" * 32), "models/model has MD5 aaaa.* in dvc.lock, but"),
-        ("dvc.lock", ("<contract.yaml>", "a" * 32), "contract.yaml is not what dvc.lock says"),
-        ("dvc.lock", ("schema:", "] schema:"), "DVC says: .*dvc.lock"),
-        (str(RECORD), ('"seed": ', '"seed": 9'), "the parameters in dvc.lock are not those in"),
-        (str(RECORD), ('"code": "', '"code": "0'), "the code that dvc.yaml lists is not that"),
+        ("dvc.lock", ("<contract.yaml>", "a" * 32), "contract.yaml, which the training reads, does not match"),
+        ("dvc.lock", ("schema:", "] schema:"), "DVC: .*dvc.lock"),
+        (str(RECORD), ('"seed": ', '"seed": 9'), "the parameters in dvc.lock differ from those in"),
+        (str(RECORD), ('"code": "', '"code": "0'), "the code that dvc.yaml lists has changed"),
         (str(RECORD), ("{", ""), "missing or unreadable"),
     ],
 )
@@ -149,7 +158,7 @@ def test_untrue_lock_is_told_without_data(file, change, said, locked, monkeypatc
     digests = json.loads((locked / RECORD).read_text())
     for name, digest in {**digests["deps"], **digests["outs"]}.items():
         old = old.replace(f"<{name}>", digest)
-    assert lock_check.check() == "dvc.lock is true."
+    assert lock_check.check() == "dvc.lock is up to date."
     text = (locked / file).read_text()
     assert old in text
     (locked / file).write_text(text.replace(old, new, 1))
@@ -170,14 +179,21 @@ def test_data_is_found_by_its_md5_and_fetched(locked, tmp_path, monkeypatch):
     name = "data/raw/table.csv"
     digest = json.loads((locked / RECORD).read_text())["deps"][name]
     assert [place.split()[0] for place in dvc.places(digest)] == ["cache", "remote"]
+    folder = content.md5(locked.parent / "folder")
     dvc.fetch(digest, name, tmp_path / "from/cache")
+    dvc.fetch(folder, "data/folder", tmp_path / "folders/cache")
     shutil.rmtree(locked / ".dvc/cache")
-    assert [place.split()[0] for place in dvc.places(digest)] == ["remote"]
+    unreachable = locked / ".dvc/config.local"
+    unreachable.write_text(f"['remote \"away\"']\n    url = {locked / 'params.yaml'}\n")
+    assert [place.split()[0] for place in dvc.places(digest)] == ["remote", "perhaps"]
     dvc.fetch(digest, name, tmp_path / "from/remote")
+    dvc.fetch(folder, "data/folder", tmp_path / "folders/remote")
     for copy in (tmp_path / "from").iterdir():
         assert copy.read_text() == f"{name}\n"
-    with pytest.raises(ProjectError, match=f"{name} with MD5 a+ is neither in DVC's cache nor in the remotes"):
+    assert [content.md5(copy) for copy in (tmp_path / "folders").iterdir()] == [folder] * 2
+    with pytest.raises(ProjectError, match=f"{name} with MD5 a+ is neither in DVC's cache nor in a remote"):
         dvc.fetch("a" * 32, name, tmp_path / "from/nowhere")
+    unreachable.unlink()
 
 
 def test_lineage_names_every_link(trained, locked, monkeypatch):

@@ -1,4 +1,4 @@
-"""The flows around the training: scoring, monitoring and retraining."""
+"""Scoring and monitoring: predictions are complete or not replaced, and drift is found."""
 
 import json
 
@@ -22,23 +22,22 @@ def test_champion_predicts_every_row_part_by_part(champion, raw):
     half = -(-raw.height // 2)
     state = scoring(partition=half, return_state=True)
     assert state.is_completed(), state.message
-    assert state.result().rows == raw.height
-    made = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
-    assert made["model_version"].unique().to_list() == [reader.champion().champion]
+    assert state.result() == raw.height
+    predictions = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
+    assert predictions["model_version"].unique().to_list() == [reader.champion().champion]
     expected = pl.Series(champion.predict(raw.to_pandas()))
-    assert (made["prediction"] == expected).all()
+    assert (predictions["prediction"] == expected).all()
     assert task_states(state, 3) == {"predict": ["Completed"] * 2, "read": ["Completed"]}
 
 
 def test_predictions_of_other_rows_replace_the_earlier(champion, raw, tmp_path):
-    raw.head(3).drop(read_params().data.target).with_columns(prediction=pl.lit("own")).write_parquet(
-        tmp_path / "new.parquet"
-    )
-    scored = scoring(source=str(tmp_path / "new.parquet"))
-    made = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
-    assert made.height == scored.rows == 3
-    assert made["prediction"].unique().to_list() == ["own"]
-    assert "_prediction" in made.columns
+    rows = raw.head(3).drop(read_params().data.target).with_columns(prediction=pl.lit("own"))
+    rows.write_parquet(tmp_path / "new.parquet")
+    predicted = scoring(source=str(tmp_path / "new.parquet"))
+    predictions = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
+    assert predictions.height == predicted == 3
+    assert predictions["prediction"].unique().to_list() == ["own"]
+    assert "_prediction" in predictions.columns
 
 
 def test_failed_scoring_leaves_the_earlier_predictions(champion, tmp_path):
@@ -49,16 +48,16 @@ def test_failed_scoring_leaves_the_earlier_predictions(champion, tmp_path):
     assert pl.read_parquet(COPY / PREDICTIONS / "*.parquet").equals(before)
 
 
-def test_what_the_champion_has_learned_from_has_not_drifted(champion):
+def test_training_data_has_not_drifted(champion):
     state = monitoring(source=str(COPY / "data/processed/training.parquet"), return_state=True)
     assert state.is_completed(), state.message
     assert state.result() == {}
 
 
-def test_drift_is_told(champion, raw, tmp_path):
+def test_drift_is_reported(champion, raw, tmp_path):
     pl.concat([raw.head(1)] * 1000).write_parquet(tmp_path / "moved.parquet")
-    found = monitoring(source=str(tmp_path / "moved.parquet"))
-    written = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
-    assert written["drifted"] == list(found)
-    # In a handful of rows nothing can be told from chance.
-    assert found or raw.height < 50
+    drifted = monitoring(source=str(tmp_path / "moved.parquet"))
+    report = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
+    assert report["drifted"] == list(drifted)
+    # A handful of rows is not enough to rule out chance.
+    assert drifted or raw.height < 50

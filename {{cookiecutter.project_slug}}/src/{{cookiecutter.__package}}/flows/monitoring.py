@@ -1,4 +1,4 @@
-"""The monitoring flow: rows → features → compared with the champion's training data."""
+"""The monitoring flow: compares the rows to predict with the champion's training data."""
 
 import json
 
@@ -17,40 +17,42 @@ from ..ops.settings import project_root
 from ..ops.tracking import registry
 from ..steps import drift
 from ..steps.drift import ColumnDrift, Profile
-from .scoring import champion_version, rows_of
+from .scoring import champion_version, rows_to_predict
+
+
+@flow(name="monitoring", **NOTIFIED)
+def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dict[str, float]:
+    """Return the columns that have drifted from the training data, with their population stability index.
+
+    A column has drifted if its index is above `threshold` and more than chance explains. `source` is as for scoring.
+    """
+    version = champion_version()
+    drifts = compare_rows(rows_to_predict(source), version, threshold)
+    drifted = drift.worst(drifts)
+    report = {"version": version, "columns": {column.column: column.psi for column in drifts}, "drifted": list(drifted)}
+    (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
+    (project_root() / DRIFT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    title = f"Drift against version {version}'s training data"
+    table = [{**column._asdict(), "psi": round(column.psi, 4)} for column in drifts]
+    create_table_artifact(table, key="drift", description=title)
+    if drifted:
+        get_run_logger().warning("%s: %s", title, ", ".join(f"{name} ({psi:.2f})" for name, psi in drifted.items()))
+    else:
+        get_run_logger().info("No drift against version %d's training data", version)
+    return drifted
 
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def compare_rows(rows: File, version: int, threshold: float) -> list[ColumnDrift]:
-    """Compare what the champion would see of the rows with its training data."""
+    """Compare the model's columns of the rows with their profile in the training data."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
-            raise ProjectError(f"Version {version} has no {PROFILE}; versions that are trained from now on have it.")
+            raise ProjectError(
+                f"Version {version} has no {PROFILE} of its training data; newly trained versions have it."
+            )
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
             recipe = predictor.recipe
             seen = recipe.build_features(pl.scan_parquet(rows.full)).select(recipe.columns)
             return drift.compare(seen, profile, threshold)
-
-
-@flow(name="monitoring", **NOTIFIED)
-def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dict[str, float]:
-    """Tell which columns of the rows to predict have drifted from the training data, and how far.
-
-    A column has drifted if its population stability index is above `threshold`; the rows are those of `scoring`.
-    """
-    version = champion_version()
-    drifts = compare_rows(rows_of(source), version, threshold)
-    drifted = drift.worst(drifts)
-    content = {"version": version, "columns": {one.column: one.psi for one in drifts}, "drifted": list(drifted)}
-    (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
-    (project_root() / DRIFT).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    shown = [{"column": one.column, "psi": round(one.psi, 4), "drifted": one.drifted} for one in drifts]
-    create_table_artifact(shown, key="drift", description=f"Drift against version {version}'s training data")
-    if drifted:
-        listed = ", ".join(f"{name} ({index:.2f})" for name, index in drifted.items())
-        get_run_logger().warning("Drift against version %d's training data: %s", version, listed)
-    else:
-        get_run_logger().info("No drift against version %d's training data", version)
-    return drifted

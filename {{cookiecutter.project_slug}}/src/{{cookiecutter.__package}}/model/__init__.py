@@ -1,4 +1,4 @@
-"""What travels with every registered model. Nothing of Prefect, MLflow or DVC here."""
+"""What is packed with every registered model. No Prefect, MLflow or DVC."""
 
 # The files of a saved model.
 PIPELINE, RECIPE = "pipeline.skops", "recipe.json"

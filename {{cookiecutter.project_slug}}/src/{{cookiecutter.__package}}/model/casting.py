@@ -1,4 +1,4 @@
-"""Give values the types of the contract: the same way in training, scoring and serving."""
+"""Cast values to the types of the contract, in the same way for training, scoring and serving."""
 
 from typing import NamedTuple
 
@@ -15,19 +15,19 @@ DTYPES: dict[str, pl.DataType] = {
     "date": pl.Date(),
     "datetime": pl.Datetime("us"),
 }
-# ISO 8601 with a blank for the T; what names a zone comes out in UTC.
+# ISO 8601 with a space for the T; times with a zone become UTC.
 DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
 
 
 class Cast(NamedTuple):
-    """A column on its way to a type: its values, null where they are not of it, and whether that is so."""
+    """A column cast to a type, null where a value is not of this type, and whether a value was lost so."""
 
     value: pl.Expr
     lost: pl.Expr
 
 
 def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
-    """Cast a column to a type of the contract. What is not finite is missing; a fraction is no integer."""
+    """Cast a column to a type of the contract. NaN and infinity become null; a fraction is not an integer."""
     raw = pl.col(name)
     value = raw if dtype == DTYPES[kind] else _parse(raw, kind) if dtype == pl.String else _convert(raw, dtype, kind)
     lost = pl.lit(False) if value is raw else value.is_null() & raw.is_not_null()  # noqa: FBT003 - a literal
@@ -39,20 +39,21 @@ def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
 
 
 def strictly(name: str, dtype: pl.DataType, kind: str) -> pl.Expr:
-    """Cast a column to a type of the contract; on collection raise InvalidOperationError for a value not of it."""
+    """Cast a column to a type of the contract; collecting it raises InvalidOperationError for any other value."""
     value, lost = cast(name, dtype, kind)
     if dtype == DTYPES[kind]:
         return value
     # Polars has no expression that raises; a cast that cannot succeed does, and its message shows the text.
-    shown = pl.concat_str(pl.lit(f"column '{name}' wants type {kind}, not "), pl.col(name).cast(pl.String))
-    refused = pl.when(lost).then(shown).cast(pl.Int64).cast(DTYPES[kind])
+    start = pl.lit(f"column '{name}' must be of type {kind}, not '")
+    message = pl.concat_str(start, pl.col(name).cast(pl.String), pl.lit("'"))
+    refused = pl.when(lost).then(message).cast(pl.Int64).cast(DTYPES[kind])
     return pl.coalesce(value, refused).alias(name)
 
 
 def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
-    """Return the contract's columns in its order and types; those that may be missing and are become nulls.
+    """Return the contract's columns in its order and types; nullable ones that are missing become nulls.
 
-    Raises ProjectError for a column that is missing and may not be.
+    Raises ProjectError for any other missing column.
     """
     present = table.collect_schema()
     if absent := [name for name, column in contract.columns.items() if name not in present and not column.nullable]:
@@ -66,7 +67,7 @@ def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
 
 
 def refusal(error: pl.exceptions.InvalidOperationError) -> str:
-    """Say what `strictly` refused."""
+    """Return the message of `strictly`."""
     first = str(error).splitlines()[0]
     return first.partition('["')[2].partition('"')[0] or first
 
@@ -75,16 +76,16 @@ def _parse(text: pl.Expr, kind: str) -> pl.Expr:
     text = text.str.strip_chars()
     match kind:
         case "boolean":
-            known = text.str.to_lowercase()
-            return pl.when(known.is_in(["true", "false"])).then(known == "true")
+            lower = text.str.to_lowercase()
+            return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
         case "date":
             return text.str.to_date("%F", strict=False)
         case "datetime":
             text = text.str.replace("T", " ", literal=True)
-            tried = [text.str.to_datetime(form, time_unit="us", strict=False) for form in DATETIMES]
-            return pl.coalesce(one.cast(DTYPES["datetime"]) for one in tried)
+            parsed = [text.str.to_datetime(form, time_unit="us", strict=False) for form in DATETIMES]
+            return pl.coalesce(value.cast(DTYPES["datetime"]) for value in parsed)
         case "integer":
-            # 1e3 and 7.0 are whole, too.
+            # 1e3 and 7.0 are integers, too.
             number = text.cast(pl.Float64, strict=False)
             return pl.coalesce(text.cast(pl.Int64, strict=False), _whole(number))
         case _:

@@ -1,4 +1,4 @@
-"""Write a fitted pipeline as skops, and read it: without pickle, and with none but trusted types."""
+"""Write and read a fitted pipeline as skops: without pickle, and only with trusted types."""
 
 import zipfile
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from ..errors import ProjectError
 
-# What a saved model may contain, besides what skops trusts. A name here may be constructed when a model is loaded,
-# so the list is explicit and short: scikit-learn's trees, forests and boosting, and what skrub's pipeline is made of.
+# The types that a saved model may contain, besides those that skops trusts. Loading a model may construct them, so the
+# list is explicit and short: scikit-learn's trees, forests and boosting, and the parts of skrub's pipeline.
 TRUSTED = (
     "functools.partial",
     "numpy.dtype",
@@ -54,11 +54,11 @@ TRUSTED = (
     "skrub.selectors._base.Sub",
     "skrub.selectors._selectors._cardinality_below",
 )
-REMEDY = "If they should be trusted, list them in params.yaml under model.trusted."
+REMEDY = "To trust them, list them in params.yaml under model.trusted."
 
 
 def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
-    """Write the fitted pipeline as skops, without pickle; refuse one that could not be loaded again."""
+    """Write the fitted pipeline as skops; raise ProjectError for one that could not be loaded again."""
     content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
     if unknown := set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *trusted}:
         raise ProjectError(f"The model contains types that are not trusted: {', '.join(sorted(unknown))}. {REMEDY}")
@@ -66,7 +66,7 @@ def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
 
 
 def load(path: Path, trusted: Sequence[str] = ()) -> Pipeline:
-    """Read a fitted pipeline; refuse types outside the allow-list."""
+    """Read a fitted pipeline; raise ProjectError for types that are not trusted."""
     try:
         pipeline: Pipeline = skops.io.load(path, trusted=[*TRUSTED, *trusted])
     except UntrustedTypesFoundException as error:

@@ -1,4 +1,4 @@
-"""The model as it is used: raw rows in, predictions out. MLflow loads it by `_load_pyfunc`, without this project."""
+"""The model in use: raw rows in, predictions out. MLflow loads it with `_load_pyfunc`, without this project."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ from . import PIPELINE, RECIPE, casting, features, persistence
 
 
 class Recipe(BaseModel):
-    """What stands between raw rows and the pipeline."""
+    """What turns raw rows into the columns of the pipeline."""
 
     data: Data
     features: dict[str, str]
@@ -25,29 +25,29 @@ class Recipe(BaseModel):
 
     @classmethod
     def of(cls, params: Params, contract: Contract) -> Self:
-        """Take from the experiment what a prediction needs; raise ProjectError if it does not fit the contract."""
+        """Return what a prediction needs of the parameters; raise ProjectError if they do not fit the contract."""
         named = {"data.target": [params.data.target], "data.drop": params.data.drop, "gate.slices": params.gate.slices}
         for key, names in named.items():
             for name in names:
                 if name not in contract.columns:
                     columns = ", ".join(contract.columns)
-                    raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has only {columns}.")
+                    raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has {columns}.")
         return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
 
     @property
     def inputs(self) -> Contract:
-        """The raw columns that a prediction takes: those that the model sees, or that a feature looks at."""
+        """The raw columns that a prediction needs: those of the model, and those that a feature uses."""
         unseen = {self.data.target, *self.data.drop} - features.needed(self.features)
         return Contract(columns={name: column for name, column in self.contract.columns.items() if name not in unseen})
 
     @property
     def columns(self) -> list[str]:
-        """What the pipeline sees, in this order: raw columns, then features."""
+        """The columns of the pipeline, in order: raw columns, then features."""
         seen = [name for name in self.inputs.columns if name not in self.data.drop]
         return [*seen, *features.read(self.features)]
 
     def build_features(self, rows: pl.LazyFrame, *, labelled: bool = False) -> pl.LazyFrame:
-        """Add the features to raw rows; the one definition for training, scoring and serving.
+        """Cast raw rows and add the features, in the same way for training, scoring and serving.
 
         Labelled rows have the target and keep all columns of the contract; others need only the inputs.
         """
@@ -55,7 +55,7 @@ class Recipe(BaseModel):
         return features.build(casting.conform(rows, kept), self.features, hidden=self.data.target)
 
     def check_features(self, rows: pl.LazyFrame) -> None:
-        """Raise ProjectError for a feature that looks at other rows than its own; a handful of labelled rows tells."""
+        """Raise ProjectError for a feature that uses other rows than its own; a handful of labelled rows is enough."""
         some = casting.conform(rows, self.contract).collect()
         features.check_alone(some, self.features, hidden=self.data.target)
 
@@ -64,13 +64,13 @@ class Predictor:
     """A fitted pipeline and its recipe."""
 
     def __init__(self, pipeline: Pipeline, recipe: Recipe) -> None:
-        """Join the two; `load` reads them from a folder."""
+        """Combine the two; `load` reads them from a folder."""
         self.pipeline = pipeline
         self.recipe = recipe
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+        """Read the files that `save` wrote."""
         recipe = Recipe.model_validate_json((folder / RECIPE).read_text(encoding="utf-8"))
         return cls(persistence.load(folder / PIPELINE, recipe.trusted), recipe)
 
@@ -93,7 +93,7 @@ class Predictor:
         return np.asarray(self.pipeline.predict(columns))
 
     def columns(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return what the pipeline sees of raw rows; raise ProjectError if they are not what the contract says."""
+        """Return the columns of the pipeline for raw rows; raise ProjectError if these do not match the contract."""
         try:
             return self.recipe.build_features(rows.lazy()).select(self.recipe.columns).collect()
         except pl.exceptions.InvalidOperationError as error:

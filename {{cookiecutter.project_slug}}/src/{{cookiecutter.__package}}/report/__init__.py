@@ -1,1 +1,1 @@
-"""What the report shows, as pure functions; editing it does not retrain. No Prefect, MLflow or DVC here."""
+"""What the report shows, as pure functions; an edit here does not retrain. No Prefect, MLflow or DVC."""

@@ -1,4 +1,4 @@
-"""Which columns the model lives on: how much worse it judges rows in which one column is shuffled."""
+"""How much each column matters: how much worse the model gets when the column is shuffled."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from ..config import Params
 from ..steps import evaluate
 from ..steps.evaluate import LOWER_IS_BETTER
 
-REPEATS, MOST_ROWS, AT_ONCE = 5, 1000, 100_000
+SHUFFLES, MAX_ROWS, ROWS_AT_ONCE = 5, 1000, 100_000
 
 
 class Importance(NamedTuple):
-    """How much worse the metric becomes without a column: mean and spread over the shuffles."""
+    """How much worse the metric gets without a column: mean and standard deviation over the shuffles."""
 
     column: str
     mean: float
@@ -22,30 +22,31 @@ class Importance(NamedTuple):
 
 
 def importance(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series, params: Params) -> list[Importance]:
-    """Return the importance of every column by the metric of the gate, the greatest first; none if it is undefined.
+    """Return the importance of each column by the gate's metric, the greatest first; none if the metric is undefined.
 
-    Unlike scikit-learn's, it takes Polars frames, and predicts shuffled copies together, which is many times faster.
+    Unlike scikit-learn's, it takes Polars frames and predicts many shuffled copies at once, which is much faster.
     """
     problem, metric, seed = params.data.problem, params.gate.metric, params.split.seed
     random = np.random.default_rng(seed)
-    if rows.height > MOST_ROWS:
-        drawn = np.sort(random.choice(rows.height, MOST_ROWS, replace=False))
-        rows, truth = rows[drawn], truth[drawn]
-    worse = -1 if metric in LOWER_IS_BETTER else 1
+    if rows.height > MAX_ROWS:
+        sample = np.sort(random.choice(rows.height, MAX_ROWS, replace=False))
+        rows, truth = rows[sample], truth[sample]
     base = evaluate.metric_or_none(problem, metric, evaluate.predict(model, rows, truth))
     if base is None:
         return []
-    orders = [random.permutation(rows.height) for _ in range(REPEATS)]
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    orders = [random.permutation(rows.height) for _ in range(SHUFFLES)]
     shuffled = [(name, rows.with_columns(rows[name][order])) for name in rows.columns for order in orders]
     drops: dict[str, list[float]] = {name: [] for name in rows.columns}
-    together = max(1, AT_ONCE // rows.height)
-    for begin in range(0, len(shuffled), together):
-        batch = shuffled[begin : begin + together]
-        made = evaluate.predict(model, pl.concat(frame for _, frame in batch), pl.concat([truth] * len(batch)))
+    size = max(1, ROWS_AT_ONCE // rows.height)
+    for begin in range(0, len(shuffled), size):
+        batch = shuffled[begin : begin + size]
+        shuffled_rows, same_truth = pl.concat(copy for _, copy in batch), pl.concat([truth] * len(batch))
+        actual, predicted, classes, probabilities = evaluate.predict(model, shuffled_rows, same_truth)
         for number, (name, _) in enumerate(batch):
             here = slice(number * rows.height, (number + 1) * rows.height)
-            probabilities = None if made.probabilities is None else made.probabilities[here]
-            part = evaluate.Predictions(made.truth[here], made.predicted[here], made.classes, probabilities)
-            drops[name].append(worse * (base - evaluate.metric(problem, metric, part)))
-    found = [Importance(name, float(np.mean(values)), float(np.std(values))) for name, values in drops.items()]
-    return sorted(found, key=lambda one: -one.mean)
+            given = None if probabilities is None else probabilities[here]
+            part = evaluate.Predictions(actual[here], predicted[here], classes, given)
+            drops[name].append(sign * (base - evaluate.metric(problem, metric, part)))
+    importances = [Importance(name, float(np.mean(values)), float(np.std(values))) for name, values in drops.items()]
+    return sorted(importances, key=lambda importance: -importance.mean)

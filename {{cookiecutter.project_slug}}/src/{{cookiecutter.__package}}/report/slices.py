@@ -1,4 +1,4 @@
-"""Where the model is worst: the holdout cut by the values of each category."""
+"""Where the model is worst: the holdout by the values of each text or Boolean column."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ import polars as pl
 from ..config import Problem
 from ..steps.evaluate import Predictions
 
-FEWEST_ROWS, MOST_LEVELS = 10, 50
+MIN_ROWS, MAX_VALUES = 10, 50
 
 
 class Slice(NamedTuple):
-    """The rows that have a value in a column, and how the model does there: share of errors, or mean absolute error."""
+    """The rows with one value in a column, and their error: share of wrong predictions, or mean absolute error."""
 
     column: str
     value: str
@@ -20,17 +20,18 @@ class Slice(NamedTuple):
     error: float
 
 
-def worst(problem: Problem, rows: pl.DataFrame, made: Predictions, count: int = 10) -> list[Slice]:
-    """Return the slices with the greatest error; text and Booleans with few values are categories."""
-    error = abs(made.truth - made.predicted) if problem == "regression" else made.truth != made.predicted
-    found = []
+def worst(problem: Problem, rows: pl.DataFrame, predictions: Predictions, count: int = 10) -> list[Slice]:
+    """Return the slices with the greatest error, of text and Boolean columns with at most MAX_VALUES values."""
+    truth, predicted = predictions.truth, predictions.predicted
+    errors = np.asarray(abs(truth - predicted) if problem == "regression" else truth != predicted, dtype=float)
+    slices = []
     for name, dtype in rows.schema.items():
-        if dtype in {pl.String, pl.Boolean} and rows[name].n_unique() <= MOST_LEVELS:
-            judged = pl.DataFrame({"value": rows[name].cast(pl.String), "error": np.asarray(error, dtype=float)})
-            cut = judged.group_by("value", maintain_order=True).agg(pl.len(), pl.col("error").mean())
-            found += [
-                Slice(name, "missing" if value is None else value, size, mean)
-                for value, size, mean in cut.iter_rows()
-                if FEWEST_ROWS <= size < rows.height
+        if dtype in {pl.String, pl.Boolean} and rows[name].n_unique() <= MAX_VALUES:
+            judged = pl.DataFrame({"value": rows[name].cast(pl.String), "error": errors})
+            by_value = judged.group_by("value", maintain_order=True).agg(pl.len(), pl.col("error").mean())
+            slices += [
+                Slice(name, "missing" if value is None else value, size, error)
+                for value, size, error in by_value.iter_rows()
+                if MIN_ROWS <= size < rows.height
             ]
-    return sorted(found, key=lambda one: -one.error)[:count]
+    return sorted(slices, key=lambda part: -part.error)[:count]

@@ -1,1 +1,1 @@
-"""DVC and git: which data and which code this is."""
+"""DVC and git: which data and which code."""

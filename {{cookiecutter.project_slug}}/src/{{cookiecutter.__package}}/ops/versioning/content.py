@@ -1,4 +1,4 @@
-"""The names that DVC gives to content, and the digest of the code that decides what a model is."""
+"""Digests of content: as DVC computes them, and of the code that retrains."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from ..settings import PACKAGE, PACKAGE_DIR, project_root
 
 
 def md5(path: Path) -> str:
-    """Return the MD5 by which DVC knows a file's content, or a folder's: that of the list of its files."""
+    """Return the MD5 that DVC gives a file, or a folder: that of the list of its files."""
     if path.is_dir():
         files = sorted((file.relative_to(path).as_posix(), md5(file)) for file in path.rglob("*") if file.is_file())
         listed = json.dumps([{"md5": digest, "relpath": name} for name, digest in files])
@@ -21,7 +21,7 @@ def md5(path: Path) -> str:
 
 
 def training_code() -> list[Path]:
-    """Return the files of the source that dvc.yaml lists: an edit of one of them, and of no other, retrains."""
+    """Return the files of the package that dvc.yaml lists: an edit of one of these retrains, of another does not."""
     [folder, *_] = [folder for folder in (PACKAGE_DIR.parents[1], project_root()) if (folder / "dvc.yaml").exists()]
     stage, source = YAML(typ="safe").load(folder / "dvc.yaml")["stages"]["training"], f"src/{PACKAGE}/"
     listed = [PACKAGE_DIR / dep.removeprefix(source) for dep in stage["deps"] if dep.startswith(source)]
@@ -30,7 +30,7 @@ def training_code() -> list[Path]:
 
 @cache
 def digest_of_code() -> str:
-    """Return a digest of the code that retrains: where it differs, no earlier result is reused."""
+    """Return a digest of the code that retrains; results of code with another digest are not reused."""
     digest = hashlib.sha256()
     for path in training_code():
         digest.update(f"{path.relative_to(PACKAGE_DIR)}\0".encode() + path.read_bytes())

@@ -1,4 +1,4 @@
-"""Everything git: which code this is."""
+"""Everything git: which commit the code is, and what was changed since."""
 
 import os
 import re
@@ -11,20 +11,20 @@ from typing import NamedTuple
 from ...errors import ProjectError
 from ..settings import project_root
 
-# What a training makes, or what does not enter it: a difference there is none in the code.
+# What a training writes or does not read: a difference here is not a change of the code.
 GENERATED_PATHS = ("dvc.lock", "uv.lock", "data/processed", "models", "reports")
-# Where a file that git does not know yet belongs to the code.
+# Where an untracked file counts as code.
 SOURCE_PATHS = ("src", "data", "params.yaml", "contract.yaml", "dvc.yaml", "pyproject.toml")
 
 
 class Code(NamedTuple):
-    """A commit (`none` outside of git), and as a patch what the working tree has beyond it."""
+    """A commit (`none` outside git), and the uncommitted changes as a patch."""
 
     commit: str
     patch: bytes = b""
 
     def __str__(self) -> str:
-        """Name it as git does: with `-dirty` behind the commit if the tree has more."""
+        """Return the commit as git prints it, with `-dirty` if there are uncommitted changes."""
         return f"{self.commit}-dirty" if self.patch else self.commit
 
     @property
@@ -36,30 +36,31 @@ class Code(NamedTuple):
 
 
 def code() -> Code:
-    """Return the code as it is: the commit, and what the tree has beyond it, files included that git does not know."""
+    """Return the current code: the commit, and the uncommitted changes, including untracked files."""
     try:
         commit = run_git("rev-parse", "--verify", "HEAD").decode().strip()
     except ProjectError:
-        # An image holds no repository, and says which commit it was built from.
+        # An image has no repository; GIT_COMMIT is the commit that it was built from.
         return Code(os.environ.get("GIT_COMMIT", "none"))
     with TemporaryDirectory() as scratch:
-        # An index of our own: the user's is neither changed nor locked.
+        # On a copy of the index: the user's is neither changed nor locked.
         index = Path(scratch) / "index"
         shutil.copy(project_root() / run_git("rev-parse", "--git-path", "index").decode().strip(), index)
-        new = run_git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS).decode().split("\0")[:-1]
-        new = [name for name in new if not name.startswith(GENERATED_PATHS)]
-        if new:
+        untracked = (
+            run_git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS).decode().split("\0")
+        )
+        if new := [name for name in untracked if name and not name.startswith(GENERATED_PATHS)]:
             run_git("add", "--intent-to-add", "--", *new, GIT_INDEX_FILE=str(index))
-        # Said outright, because a user's own settings would write patches that cannot be applied.
+        # A user's own settings could write patches that cannot be applied.
         plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
-        outcomes = [f":(exclude){name}" for name in GENERATED_PATHS]
-        patch = run_git("diff", "HEAD", *plain, "--no-renames", "--", ".", *outcomes, GIT_INDEX_FILE=str(index))
+        generated = [f":(exclude){name}" for name in GENERATED_PATHS]
+        patch = run_git("diff", "HEAD", *plain, "--no-renames", "--", ".", *generated, GIT_INDEX_FILE=str(index))
     return Code(commit, patch)
 
 
 def run_git(*arguments: str, cwd: Path | None = None, **environment: str) -> bytes:
-    """Run git in the project, or in another folder, return what it prints; raise ProjectError with its complaint."""
-    # In a git hook these name the user's repository; and no hook of the user's runs for what happens here.
+    """Run git in the project or in another folder; return its output, raise ProjectError with its error message."""
+    # In a git hook, GIT_* variables name the user's repository; and no hook of the user's may run here.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
@@ -67,8 +68,8 @@ def run_git(*arguments: str, cwd: Path | None = None, **environment: str) -> byt
             command, cwd=cwd or project_root(), env=inherited | environment, capture_output=True, check=True
         )
     except OSError:
-        raise ProjectError("git is not installed here, or not on the PATH.") from None
+        raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ProjectError(f"git {arguments[0]} failed: {said}") from None
+        message = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ProjectError(f"git {arguments[0]} failed: {message}") from None
     return done.stdout

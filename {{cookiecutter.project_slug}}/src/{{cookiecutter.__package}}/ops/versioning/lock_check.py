@@ -1,4 +1,4 @@
-"""Is dvc.lock true? It is held against the files that are here, .dvc files, and what the last run recorded in git."""
+"""Is dvc.lock up to date? It is compared with the files, the .dvc files and the record of the last training."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,30 +13,30 @@ from . import dvc
 from .content import digest_of_code
 from .provenance import Record
 
-# Data need not be here.
+# The data may be absent, as in a fresh clone.
 ABSENT = ("deleted", "not in cache")
 
 
 def check() -> str:
-    """Say that dvc.lock is true, or that there is none yet; raise ProjectError with a line per untruth."""
+    """Return that dvc.lock is up to date, or does not exist yet; raise ProjectError with a line per difference."""
     if not (project_root() / LOCK).exists():
         return "There is no dvc.lock yet; `make train` writes it."
     with dvc.repository() as repo:
-        untrue = list(dict.fromkeys(_untruths(repo)))
-        if not untrue:
-            # DVC itself has the last word.
-            would_run = repo.reproduce(dry=True, allow_missing=True)
-            untrue = [f"`dvc repro --dry --allow-missing` would run {stage.addressing} again" for stage in would_run]
-    if untrue:
-        lines = "\n".join(f"- {line}" for line in untrue)
+        # DVC has the last word.
+        differences = list(dict.fromkeys(_differences(repo))) or [
+            f"`dvc repro --dry --allow-missing` would run {stage.addressing} again"
+            for stage in repo.reproduce(dry=True, allow_missing=True)
+        ]
+    if differences:
+        lines = "\n".join(f"- {line}" for line in differences)
         raise ProjectError(
-            f"dvc.lock is not true:\n{lines}\nRun `make train` and commit what it writes, "
-            "or bring back with `dvc checkout` what dvc.lock names."
+            f"dvc.lock is not up to date:\n{lines}\n"
+            "Run `make train` and commit what it writes, or restore the files of dvc.lock with `dvc checkout`."
         )
-    return "dvc.lock is true."
+    return "dvc.lock is up to date."
 
 
-def _untruths(repo: Any) -> Iterator[str]:
+def _differences(repo: Any) -> Iterator[str]:
     stages = {stage.addressing: stage for stage in repo.index.stages}
     for name, changes in repo.status().items():
         for change in changes:
@@ -47,39 +47,35 @@ def _untruths(repo: Any) -> Iterator[str]:
 
 
 def _changed(stage: Any, change: Mapping[str, Any] | str) -> Iterator[str]:
-    """Put what DVC finds changed since the lock was written into words; data that is only absent is no change."""
+    """Describe what DVC finds changed since the lock was written; absent data does not count."""
     if isinstance(change, str):
-        yield f"dvc.yaml: the stage '{stage.addressing}' itself has changed ({change})"
+        yield f"dvc.yaml: the stage '{stage.addressing}' has changed ({change})"
         return
+    tracked = {str(out) for other in stage.repo.index.stages for out in other.outs}
     for path, how in change.get("changed deps", {}).items():
         if isinstance(how, Mapping):
             yield f"{path} has changed since the training: {', '.join(sorted(how))}"
-        elif how != "deleted" or not _kept_by_dvc(stage, path):
-            yield f"{path} is not what dvc.lock says that the training read ({how})"
-    kept = {str(out): out.use_cache for out in stage.outs}
+        elif how != "deleted" or path not in tracked:
+            yield f"{path}, which the training reads, does not match dvc.lock ({how})"
+    cached = {str(out): out.use_cache for out in stage.outs}
     for path, how in change.get("changed outs", {}).items():
-        if how not in ABSENT or not kept.get(path, True):
-            said = stage.addressing if stage.is_data_source else LOCK
-            yield f"{path} is not what {said} says it is ({how})"
-
-
-def _kept_by_dvc(stage: Any, path: str) -> bool:
-    return any(str(out) == path for other in stage.repo.index.stages for out in other.outs)
+        if how not in ABSENT or not cached.get(path, True):
+            yield f"{path} does not match {stage.addressing if stage.is_data_source else LOCK} ({how})"
 
 
 def _disagreements(stages: Any) -> Iterator[str]:
-    """Compare what one stage or .dvc file made with what the next says that it read."""
-    made = {out.fs_path: (out.hash_info.value, stage.addressing) for stage in stages for out in stage.outs}
+    """Compare what one stage or .dvc file wrote with what the next one read."""
+    written = {out.fs_path: (out.hash_info.value, stage.addressing) for stage in stages for out in stage.outs}
     for stage in stages:
-        yield from (f"{part} is in dvc.yaml, but not in dvc.lock" for part in stage.outs if not part.hash_info)
+        yield from (f"{out} is in dvc.yaml, but not in dvc.lock" for out in stage.outs if not out.hash_info)
         for dep in stage.deps:
-            value, source = made.get(dep.fs_path, (None, ""))
+            value, source = written.get(dep.fs_path, (None, ""))
             if value and dep.hash_info and dep.hash_info.value != value:
                 yield f"{dep} was read with MD5 {dep.hash_info.value}, but {source} has {value}"
 
 
 def _unrecorded(locked: Mapping[str, Any]) -> Iterator[str]:
-    """Compare the lock with what the last run recorded, which catches what the absent data cannot."""
+    """Compare the lock with the record of the last training, which also covers data that is absent."""
     try:
         record = Record.read()
     except ProjectError as error:
@@ -91,8 +87,7 @@ def _unrecorded(locked: Mapping[str, Any]) -> Iterator[str]:
             if digest and digest != entry.get("md5"):
                 yield f"{entry['path']} has MD5 {entry.get('md5')} in dvc.lock, but {digest} in {RECORD}"
     if record.code != digest_of_code():
-        yield f"the code that dvc.yaml lists is not that which {RECORD} was written by"
-    if locked.get("params") and Params.model_validate(locked["params"]["params.yaml"]) != Params.model_validate(
-        record.params
-    ):
-        yield f"the parameters in dvc.lock are not those in {RECORD}"
+        yield f"the code that dvc.yaml lists has changed since {RECORD} was written"
+    parameters = locked.get("params", {}).get("params.yaml")
+    if parameters and Params.model_validate(parameters) != Params.model_validate(record.params):
+        yield f"the parameters in dvc.lock differ from those in {RECORD}"

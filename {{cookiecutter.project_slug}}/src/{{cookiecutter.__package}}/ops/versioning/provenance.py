@@ -1,4 +1,4 @@
-"""Where a model comes from: written as tags in MLflow and as a file in git, and read from both."""
+"""Where a model comes from: as tags in MLflow and as a file in git."""
 
 import json
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from ..settings import project_root
 from .git import Code
 
 FLOW_RUN = "prefect.flow_run_id"
-# The artifact of a run that holds what its code was beyond the commit.
+# The artifact of a run with the uncommitted changes of its code.
 PATCH = "code.patch"
-# An MLflow database holds this many characters in a tag, and the list is for people to read.
+# Longer lists of changed files are cut: MLflow's database limits the length of a tag.
 CHANGED = 1000
 
 
 class Provenance(NamedTuple):
     """The origin of a run or a model version.
 
-    `commit` is None where there was no git commit; `patched` tells whether the code was more than the commit, and
-    `changed` which files that were. `inputs` and `outputs` map paths to the MD5s that dvc.lock has.
+    `commit` is None where there was no git commit; `patched` is whether there were uncommitted changes, `changed` the
+    files with these. `inputs` and `outputs` map paths to the MD5s in dvc.lock.
     """
 
     commit: str | None
@@ -38,18 +38,18 @@ class Provenance(NamedTuple):
 
     @classmethod
     def of(cls, code: Code, flow_run: tuple[str, str], split: Split, used: list[File]) -> Self:
-        """Put together what is known before a training; a flow run is known by id and name."""
+        """Return the origin of a training that is about to start; `flow_run` is its id and name."""
         commit = None if code.commit == "none" else code.commit
         changed = ", ".join(code.changed)[:CHANGED]
         return cls(commit, bool(code.patch), changed, *flow_run, split.model_dump_json(), digests(used))
 
     @property
     def code(self) -> str:
-        """The commit, with `-dirty` behind it where the code was more."""
+        """The commit, with `-dirty` if there were uncommitted changes."""
         return f"{self.commit or 'none'}{'-dirty' if self.patched else ''}"
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of MLflow that keep it."""
+        """Return it as tags for MLflow."""
         return {
             "git.commit": self.code,
             "git.changed": self.changed,
@@ -62,7 +62,7 @@ class Provenance(NamedTuple):
 
     @classmethod
     def read(cls, tags: Mapping[str, str]) -> Self:
-        """Read it from the tags of a run or a version; what a tag does not say is empty."""
+        """Read it from the tags of a run or a version; what has no tag is empty."""
         commit, _, dirty = tags.get("git.commit", "none").partition("-")
         return cls(
             commit=None if commit == "none" else commit,
@@ -77,7 +77,7 @@ class Provenance(NamedTuple):
 
 
 class Record(BaseModel):
-    """What the last training read and made: by this, which git keeps, dvc.lock is checked where there is no data."""
+    """What the last training read and wrote; git keeps it, so that dvc.lock can be checked without the data."""
 
     code: str
     params: dict[str, Any]
