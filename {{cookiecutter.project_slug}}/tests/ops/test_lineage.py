@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT
+from sqlalchemy import Engine, event
 
 from penguin_model.errors import ProjectError
 from penguin_model.model.predictor import Predictor
 from penguin_model.ops.paths import RECORD
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
-from penguin_model.ops.tracking import lineage, registry, reproduce
+from penguin_model.ops.tracking import lineage, registry, reproduce, status, store
 from penguin_model.ops.versioning import content, dvc, git, lock_check
 
 
@@ -197,6 +198,30 @@ def test_lineage_names_every_link(trained, locked, monkeypatch):
         "in neither the cache nor a remote",
     ):
         assert link in said
+
+
+def test_registry_is_read_where_nothing_may_be_written(trained, monkeypatch):
+    monkeypatch.setattr(dvc, "places", lambda _: [])
+    file = project_root() / "mlflow.db"
+    before = file.read_bytes()
+
+    def forbid(connection, _):
+        connection.execute("PRAGMA query_only = ON")
+
+    event.listen(Engine, "connect", forbid)
+    file.chmod(0o444)  # root may write nevertheless
+    try:
+        number = registry.champion().champion
+        assert f"version {number}: champion" in status.describe()
+        assert f"version {number} (champion)" in lineage.describe(None)
+        with registry.load(number) as package, package.loaded() as predictor:
+            assert predictor.recipe.data.target == read_params().data.target
+        with pytest.raises(ProjectError, match="attempt to write a readonly database"):
+            store.open_store().set_tag("may", "not")
+    finally:
+        file.chmod(0o644)
+        event.remove(Engine, "connect", forbid)
+    assert file.read_bytes() == before
 
 
 def test_comparison_says_what_differs(champion, holdout, tmp_path):

@@ -107,7 +107,7 @@ def _promote(version: int, decision: Decision, champion: int | None) -> Decision
     if registry.reconcile().champion == version:
         return decision  # by an earlier try
     by = f"flow run {flow_run.name} ({flow_run.id})"
-    move = new_entry("training", by, champion, version, decision.reason, registry.metrics(version))
+    move = new_entry("training", by, champion, version, decision.reason, registry.get(version).metrics)
     try:
         registry.promote(move)
     except registry.OvertakenError as error:

@@ -22,7 +22,7 @@ from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.paths import PREDICTIONS, ROWS
 from ..ops.settings import project_root, read_contract, read_params
-from ..ops.tracking import reader, registry
+from ..ops.tracking import registry
 from ..steps import ingest
 
 # A name that no column of the table has is put in front where one is called like these.
@@ -100,7 +100,7 @@ def rows_of(source: str | None) -> File:
 
 def champion_version() -> int:
     """Return the champion's version; raise ProjectError if there is none."""
-    champion = reader.champion().champion
+    champion = registry.champion().champion
     if champion is None:
         raise ProjectError("There is no champion to predict with; `make train` makes the first.")
     return champion

@@ -7,25 +7,25 @@ from ...errors import ProjectError
 from ..settings import PACKAGE
 from ..versioning import dvc, git
 from ..versioning.provenance import PATCH, Provenance
-from . import reader
+from . import registry
+from .store import Version
 
 
 def describe(number: int | None) -> str:
     """Return the chain behind a version, by default the champion or else the newest, a link a line."""
-    state = reader.champion()
+    state = registry.champion()
     number = number or state.champion
-    version = reader.get(number) if number else reader.newest()
+    version = registry.get(number) if number else registry.newest()
     if version is None:
-        raise ProjectError(reader.NONE)
+        raise ProjectError(registry.NO_VERSION)
     origin = Provenance.read(version.tags)
-    when = datetime.fromtimestamp(version.start / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     aliases = [alias for alias, named in state.aliases.items() if named == version.number]
     alias = f" ({', '.join(aliases)})" if aliases else ""
     source = version.params.get("data.source", "")
     digest = origin.inputs.get(source, "")
     chain = [
         f"{PACKAGE} version {version.number}{alias}: {version.tags.get('reason', 'no reason given')}",
-        f"MLflow run {version.run_id} of {when}, {version.status.lower()}",
+        _run(version),
         f"Prefect flow run {origin.flow_run_name}, {origin.flow_run_id}",
         f"git commit {_commit(origin)}",
         f"dvc.lock {_lock(origin)}",
@@ -33,6 +33,14 @@ def describe(number: int | None) -> str:
     ]
     kept = dvc.places(digest) or ["neither the cache nor a remote; run `dvc push`"]
     return "\n  ← ".join(chain) + "".join(f"\n      in {place}" for place in kept)
+
+
+def _run(version: Version) -> str:
+    """Describe the run that registered the version."""
+    if version.status is None:
+        return f"MLflow run {version.run_id or 'unknown'}, which does not exist"
+    when = datetime.fromtimestamp(version.start / 1000, UTC).astimezone()
+    return f"MLflow run {version.run_id} of {when:%Y-%m-%d %H:%M:%S}, {version.status.lower()}"
 
 
 def _commit(origin: Provenance) -> str:

@@ -22,11 +22,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from mlflow.artifacts import download_artifacts
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ...errors import ProjectError
+from ..settings import PACKAGE
+from .store import Version
 
 # The name by which the packed package is imported: its own may be taken by the code that runs.
 ALIAS = "package_as_packed"
@@ -79,7 +80,7 @@ class Package(NamedTuple):
 
 
 @contextmanager
-def downloaded(version: ModelVersion) -> Iterator[Package]:
+def downloaded(version: Version) -> Iterator[Package]:
     """Download a version for the block; raise ProjectError if its files are not where the registry says."""
     with TemporaryDirectory() as scratch:
         try:
@@ -87,10 +88,10 @@ def downloaded(version: ModelVersion) -> Iterator[Package]:
             Model.load(folder)  # for MLflow downloads nothing at all without a word
         except (MlflowException, FileNotFoundError) as error:
             raise ProjectError(
-                f"The files of version {version.version} of {version.name} cannot be read: {error}. "
+                f"The files of version {version.number} of {PACKAGE} cannot be read: {error}. "
                 f"Bring them back, or {REMEDY}."
             ) from None
-        yield Package(int(version.version), Path(folder))
+        yield Package(version.number, Path(folder))
 
 
 def _import(package: Path, module: str) -> Any:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mlflow.artifacts import download_artifacts
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model
 
 from ...errors import ProjectError
@@ -28,6 +27,7 @@ from ..versioning.provenance import PATCH, Provenance
 from . import registry
 from .packaging import Package
 from .runs import flatten
+from .store import Version
 
 # What would lead the scratch's training to the user's own servers, folders or code.
 FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")
@@ -53,7 +53,7 @@ def reproduce(number: int) -> str:
                 _bring(name, digest, scratch)
         _train(number, package.name, scratch)
         metrics = json.loads((scratch / METRICS).read_text(encoding="utf-8"))
-        then, now = registry.metrics(number), dict(flatten(metrics))
+        then, now = version.metrics, dict(flatten(metrics))
         holdout = pl.read_parquet(scratch / HOLDOUT)
         # One after the other: both packages are imported by the same name.
         with package.loaded() as old:
@@ -97,14 +97,14 @@ def worktree(commit: str, number: int) -> Iterator[Path]:
                 run_git("worktree", "remove", "--force", str(tree))
 
 
-def _apply_patch(version: ModelVersion, scratch: Path) -> None:
+def _apply_patch(version: Version, scratch: Path) -> None:
     """Apply what the code was beyond its commit."""
     try:
         patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH)
         top = run_git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
         run_git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
     except (OSError, ProjectError) as error:
-        raise ProjectError(f"The patch of version {version.version} cannot be applied: {error}") from None
+        raise ProjectError(f"The patch of version {version.number} cannot be applied: {error}") from None
 
 
 def _bring(name: str, digest: str, scratch: Path) -> None:

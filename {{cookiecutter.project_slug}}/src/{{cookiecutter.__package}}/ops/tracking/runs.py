@@ -1,7 +1,6 @@
 """MLflow, the memory of runs: what went into each, and what came out; registry.py has the models."""
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-from sqlalchemy.exc import OperationalError
 
 from ...config import Column, Contract
 from ...errors import ProjectError
@@ -29,7 +27,7 @@ from ...model import predictor
 from ...model.predictor import Recipe
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN, PATCH
-from . import database
+from .connection import UNREACHABLE, connect, store_errors
 
 TYPES = {
     "string": DataType.string,
@@ -39,25 +37,8 @@ TYPES = {
     "date": DataType.datetime,
     "datetime": DataType.datetime,
 }
-# What MLflow says, amid much else, where a server does not answer.
-UNREACHABLE = "Max retries exceeded"
 # What the registered model imports where it is loaded, in the versions that trained it.
 MODEL_REQUIREMENTS = ("mlflow", "pandas", "polars", "pydantic", "scikit-learn", "skops", "skrub")
-
-
-def connect() -> MlflowClient:
-    """Point MLflow to the project's store; create its database if it is not there.
-
-    Raises ProjectError if the store cannot be used, say because it is locked for longer than its address says to wait.
-    """
-    for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
-    database.relocate()
-    with _store():
-        client = MlflowClient()
-        client.get_experiment_by_name(PACKAGE)
-    return client
 
 
 @contextmanager
@@ -67,7 +48,7 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
     Raises ProjectError if the server does not answer any more, or .env wants artifacts elsewhere than earlier runs.
     """
     client = connect()
-    with _store():
+    with store_errors():
         _enter_experiment(client)
     try:
         with mlflow.start_run(tags=dict(tags)) as active:
@@ -79,21 +60,6 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
             f"The MLflow server at {mlflow.get_tracking_uri()} went away: start it, and run the same again. "
             "What was done is reused, and no half-registered version is left behind."
         ) from None
-
-
-@contextmanager
-def _store() -> Iterator[None]:
-    """Say in a sentence what is wrong with the store, which is asked in the block."""
-    try:
-        yield
-    except (MlflowException, OperationalError) as error:
-        said = str(error).partition("\n")[0]
-        if UNREACHABLE in said:
-            raise ProjectError(
-                f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
-                "MLFLOW_TRACKING_URI from .env to keep runs and models in the project."
-            ) from None
-        raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
 
 
 def _enter_experiment(client: MlflowClient) -> None:

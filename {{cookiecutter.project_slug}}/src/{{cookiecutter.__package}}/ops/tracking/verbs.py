@@ -17,20 +17,20 @@ Version = Annotated[int, typer.Argument(help="The version's number in the regist
 @app.command()
 def status() -> None:
     """Show the newest model: its version, alias and holdout metrics."""
-    from . import reader
+    from . import status as newest
 
-    typer.echo(reader.describe_newest())
+    typer.echo(newest.describe())
 
 
 @app.command()
 def journal() -> None:
     """Show every move of the alias `champion`: when, who, from, to and why."""
-    from . import reader
+    from . import registry
 
-    state = reader.champion()
+    state = registry.champion()
     typer.echo(str(state.history) or "No version has been champion yet; `make train` makes the first.")
     if state.pending:
-        typer.echo(reader.UNFINISHED)
+        typer.echo(registry.PENDING)
 
 
 @app.command()
@@ -40,13 +40,13 @@ def promote(version: Version, reason: Annotated[str, typer.Option(help="Why, for
     from .history import new_entry, version_label
 
     before = registry.reconcile().champion
-    registry.get(version)
+    metrics = registry.get(version).metrics
     reason = reason.strip()
     if not reason and sys.stdin.isatty():
         reason = typer.prompt(f"Why should version {version} be the champion?").strip()
     if not reason:
         raise ProjectError(f"A promotion by hand needs a reason: promote {version} --reason '…'.")
-    move = new_entry("promote", _user(), before, version, reason, registry.metrics(version))
+    move = new_entry("promote", _user(), before, version, reason, metrics)
     registry.promote(move)
     typer.echo(f"Version {version} is the champion now; before, it was {version_label(before)}.")
 

@@ -1,0 +1,198 @@
+"""The rows of the registry: read and written by SQL in a database, and through MLflow on a server.
+
+To import MLflow takes seconds. It keeps each tag and each alias as one row, which is all that is written here, and only
+into a database of the schema REVISION; any other goes through MLflow. A test compares these rows with MLflow's.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Connection, NullPool, create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...errors import ProjectError
+from ..settings import PACKAGE, read_settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REVISION = "dc11669786a5"  # the newest of MLflow's migrations
+
+
+class Version(NamedTuple):
+    """A registered version, and the status, start (in ms), parameters and metrics of its run, if that still exists."""
+
+    number: int
+    tags: Mapping[str, str]
+    source: str
+    run_id: str | None
+    status: str | None = None
+    start: int = 0
+    params: Mapping[str, str] = {}
+    metrics: Mapping[str, float] = {}
+
+
+def open_store() -> "Database | Server":
+    """Return what reads and writes the rows where the project keeps its registry."""
+    uri = read_settings().mlflow_tracking_uri
+    if uri.startswith(("sqlite:", "postgresql")):
+        database = Database(uri)
+        if database.revision in {None, REVISION}:
+            return database
+    from .connection import connect  # noqa: PLC0415 - takes seconds
+
+    return Server(connect())
+
+
+def unusable(error: Exception) -> ProjectError:
+    """Return the error for a store that fails."""
+    cause = str(error).partition("\n")[0]
+    return ProjectError(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
+
+
+class Database:
+    """The registry in a database; it is empty if the database does not exist yet."""
+
+    def __init__(self, uri: str) -> None:
+        """Connect, and read which schema the database has."""
+        self.engine = create_engine(uri, poolclass=NullPool)
+        self.revision = self._read_revision()
+
+    def model(self) -> tuple[dict[str, str], dict[str, int]]:
+        """Return the tags and aliases of the registered model."""
+        tags = "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = :name"
+        aliases = "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = :name"
+        return dict(self._rows(tags)), dict(self._rows(aliases))
+
+    def version(self, number: int | None) -> Version | None:
+        """Return the version of this number, by default the newest, if there is one."""
+        query = """
+            SELECT version, source, run_id FROM model_versions
+            WHERE workspace = 'default' AND name = :name AND version = COALESCE(:version, version)
+            AND current_stage != 'Deleted_Internal' ORDER BY version DESC LIMIT 1
+        """
+        of_version = """
+            SELECT key, value FROM model_version_tags
+            WHERE workspace = 'default' AND name = :name AND version = :version
+        """
+        for found, source, run_id in self._rows(query, version=number):
+            tags = dict(self._rows(of_version, version=found))
+            return self._with_run(Version(found, tags, source, run_id))
+        return None
+
+    def set_tag(self, key: str, value: str) -> None:
+        """Set a tag of the registered model."""
+        self._write(
+            "DELETE FROM registered_model_tags WHERE workspace = 'default' AND name = :name AND key = :key",
+            "INSERT INTO registered_model_tags (workspace, name, key, value) VALUES ('default', :name, :key, :value)",
+            key=key,
+            value=value,
+        )
+
+    def set_alias(self, alias: str, version: int | None) -> None:
+        """Give a version the alias, or delete the alias, which a version that does not exist cannot have."""
+        insert = """
+            INSERT INTO registered_model_aliases (workspace, name, alias, version)
+            SELECT workspace, name, :alias, version FROM model_versions
+            WHERE workspace = 'default' AND name = :name AND version = :version
+            AND current_stage != 'Deleted_Internal'
+        """
+        self._write(
+            "DELETE FROM registered_model_aliases WHERE workspace = 'default' AND name = :name AND alias = :alias",
+            insert,
+            alias=alias,
+            version=version,
+        )
+
+    def _with_run(self, version: Version) -> Version:
+        """Return the version with what its run recorded."""
+        run = version.run_id
+        for status, start in self._rows("SELECT status, start_time FROM runs WHERE run_uuid = :run", run=run):
+            params = self._rows("SELECT key, value FROM params WHERE run_uuid = :run", run=run)
+            metrics = self._rows("SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = :run", run=run)
+            values = {key: math.nan if is_nan else value for key, value, is_nan in metrics}
+            return version._replace(status=status, start=start, params=dict(params), metrics=values)
+        return version
+
+    def _rows(self, query: str, **values: Any) -> list[Any]:
+        """Return the rows of a query."""
+        if self.revision is None:
+            return []
+        with self._transaction() as connection:
+            return list(connection.execute(text(query), {"name": PACKAGE, **values}).tuples())
+
+    def _write(self, *statements: str, **values: Any) -> None:
+        """Execute statements in one transaction."""
+        with self._transaction() as connection:
+            for statement in statements:
+                connection.execute(text(statement), {"name": PACKAGE, **values})
+
+    def _read_revision(self) -> str | None:
+        """Return the newest migration that the database has had, None if it is empty or missing."""
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            return None  # To connect would create it.
+        with self._transaction() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return str(connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Open a transaction for the block; raise ProjectError if the database fails."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise unusable(error) from None
+
+
+class Server:
+    """The registry through MLflow."""
+
+    def __init__(self, client: "MlflowClient") -> None:
+        """Use a client that is connected."""
+        self.client = client
+
+    def model(self) -> tuple[dict[str, str], dict[str, int]]:
+        """Return the tags and aliases of the registered model."""
+        model = self._unless_missing(self.client.get_registered_model, PACKAGE)
+        return (model.tags, {alias: int(version) for alias, version in model.aliases.items()}) if model else ({}, {})
+
+    def version(self, number: int | None) -> Version | None:
+        """Return the version of this number, by default the newest, if there is one."""
+        query = f"name = '{PACKAGE}'{f' and version_number = {number}' if number else ''}"
+        for found in self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"]):
+            version = Version(int(found.version), found.tags, str(found.source), found.run_id or None)
+            run = self._unless_missing(self.client.get_run, version.run_id) if version.run_id else None
+            if run is None:
+                return version
+            recorded = {"params": run.data.params, "metrics": run.data.metrics}
+            return version._replace(status=run.info.status, start=run.info.start_time, **recorded)
+        return None
+
+    def set_tag(self, key: str, value: str) -> None:
+        """Set a tag of the registered model."""
+        self.client.set_registered_model_tag(PACKAGE, key, value)
+
+    def set_alias(self, alias: str, version: int | None) -> None:
+        """Give a version the alias, or delete the alias."""
+        if version is None:
+            self.client.delete_registered_model_alias(PACKAGE, alias)
+        else:
+            self.client.set_registered_model_alias(PACKAGE, alias, str(version))
+
+    @staticmethod
+    def _unless_missing(get: Callable[[str], Any], name: str) -> Any:
+        """Return what has the name, None if MLflow does not know it."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - takes seconds
+
+        try:
+            return get(name)
+        except MlflowException as error:
+            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+                raise
+            return None
