@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow_server import serve
 from running import Running, set_up
 from template import Bake
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 KILLED = """
 import os, signal, sys
 from {package} import cli
-from {package}.ops.tracking.store import Database
+from {package}.ops.tracking.store import SqlStore
 
 left = [{point}]
 
@@ -36,7 +37,7 @@ def killing(change):
     return call
 
 for name in ("set_tag", "set_alias"):
-    setattr(Database, name, killing(getattr(Database, name)))
+    setattr(SqlStore, name, killing(getattr(SqlStore, name)))
 sys.argv = ["verb", *{words!r}]
 cli.main()
 """
@@ -152,6 +153,27 @@ class TestRegistry:
         assert journal.count("→") == moves + bool(point)
         assert re.findall(r"→ version (\d)", journal)[-1] == str(champion)
         assert aliases(project) == {"champion": champion} | ({} if champion == 3 else {"challenger": 3})
+
+    def test_account_that_may_only_read_sees_all_and_changes_nothing(self, project: Running) -> None:
+        before, champion = footprint(project)["registry"], aliases(project)["champion"]
+        with serve(project) as account:
+
+            def guest(*words: str) -> subprocess.CompletedProcess[str]:
+                command, env = [verb(project), *words], project.env() | account
+                return subprocess.run(
+                    command, cwd=project.path, env=env, capture_output=True, text=True, check=False
+                )
+
+            for words in (["status"], ["journal"], ["lineage"], ["lineage", "2"]):
+                assert guest(*words).stdout == say(project, *words) != ""
+            scored = guest("score")
+            assert scored.returncode == 0, scored.stderr
+            for words in (["promote", str(4 - champion), "--reason", "by a guest"], ["rollback"]):
+                refusal = guest(*words)
+                assert refusal.returncode == 1
+                uri = account["MLFLOW_TRACKING_URI"]
+                assert refusal.stderr == f"This account may read the registry at {uri}, but not change it.\n"
+        assert footprint(project)["registry"] == before
 
     def test_lineage_goes_back_to_the_raw_data(self, project: Running) -> None:
         trained = project.git("rev-parse", "HEAD~1").strip()

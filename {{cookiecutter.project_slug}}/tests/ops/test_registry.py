@@ -19,7 +19,7 @@ from mlflow.store.db.utils import _get_latest_schema_revision
 from penguin_model import cli
 from penguin_model.errors import ProjectError
 from penguin_model.ops.settings import PACKAGE
-from penguin_model.ops.tracking import registry, runs, status, store
+from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
 from penguin_model.ops.tracking.history import History, new_entry
 
 # What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
@@ -74,7 +74,7 @@ def die_at(point):
             return change(*args, **kwargs)
         return call
     for name in ("set_tag", "set_alias"):
-        setattr(store.Database, name, killing(getattr(store.Database, name)))
+        setattr(store.SqlStore, name, killing(getattr(store.SqlStore, name)))
 
 def at_point():
     die_at(point)
@@ -212,7 +212,7 @@ def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, m
     client.create_model_version(PACKAGE, tmp_path.as_uri())  # has no run
     shutil.copy(tmp_path / "mlflow.db", tmp_path / "before.db")
     seen = []
-    for way, revision in ((store.Database, store.REVISION), (store.Server, "another")):
+    for way, revision in ((store.SqlStore, store.REVISION), (mlflow_store.MlflowStore, "another")):
         shutil.copy(tmp_path / "before.db", tmp_path / "mlflow.db")
         monkeypatch.setattr(store, "REVISION", revision)
         opened = store.open_store()

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings, state_dir
 from .history import SETTLED, Entry, History, new_entry, version_label
-from .store import Database, Server, Version, open_store
+from .store import Store, Version, open_store
 
 if TYPE_CHECKING:
     from .packaging import Package
@@ -129,7 +129,7 @@ def rollback(by: str, reason: str) -> Entry:
 
 
 @contextmanager
-def _locked() -> Iterator[Database | Server]:
+def _locked() -> Iterator[Store]:
     """Open the store, and keep out every other command on this machine that moves the alias until the block ends."""
     database = read_settings().mlflow_tracking_uri.removeprefix("sqlite:///").partition("?")[0]
     lock = f"{state_dir() / 'mlflow.db' if '://' in database else database}.lock"
@@ -142,13 +142,13 @@ def _locked() -> Iterator[Database | Server]:
         ) from None
 
 
-def _write(store: Database | Server, history: History, move: Entry) -> ChampionState:
+def _write(store: Store, history: History, move: Entry) -> ChampionState:
     """Append an entry to the journal and carry it out; if this is killed, the next `_settle` carries it out."""
     store.set_tag(history.next_key(), move.model_dump_json(by_alias=True))
     return _settle(store)
 
 
-def _settle(store: Database | Server) -> ChampionState:
+def _settle(store: Store) -> ChampionState:
     """Make journal and aliases agree: carry out the last entry, and record changes made by other means."""
     champion, history, aliases = _state(store)
     if history.settled < len(history.entries):
@@ -167,7 +167,7 @@ def _settle(store: Database | Server) -> ChampionState:
     return _state(store)
 
 
-def _state(store: Database | Server) -> ChampionState:
+def _state(store: Store) -> ChampionState:
     """Read the champion's state."""
     tags, aliases = store.model()
     return ChampionState(aliases.get(CHAMPION), History.read(tags), aliases)

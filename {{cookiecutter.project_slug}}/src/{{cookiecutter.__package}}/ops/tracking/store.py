@@ -5,10 +5,10 @@ into a database of the schema REVISION; any other goes through MLflow. A test co
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,8 +17,9 @@ from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from .mlflow_store import MlflowStore
 
+Store: TypeAlias = "SqlStore | MlflowStore"
 REVISION = "dc11669786a5"  # the newest of MLflow's migrations
 
 
@@ -35,16 +36,16 @@ class Version(NamedTuple):
     metrics: Mapping[str, float] = {}
 
 
-def open_store() -> "Database | Server":
+def open_store() -> Store:
     """Return what reads and writes the rows where the project keeps its registry."""
     uri = read_settings().mlflow_tracking_uri
     if uri.startswith(("sqlite:", "postgresql")):
-        database = Database(uri)
-        if database.revision in {None, REVISION}:
-            return database
-    from .connection import connect  # noqa: PLC0415 - takes seconds
+        store = SqlStore(uri)
+        if store.revision in {None, REVISION}:
+            return store
+    from .mlflow_store import MlflowStore  # noqa: PLC0415 - takes seconds
 
-    return Server(connect())
+    return MlflowStore()
 
 
 def unusable(error: Exception) -> ProjectError:
@@ -53,7 +54,7 @@ def unusable(error: Exception) -> ProjectError:
     return ProjectError(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
 
 
-class Database:
+class SqlStore:
     """The registry in a database; it is empty if the database does not exist yet."""
 
     def __init__(self, uri: str) -> None:
@@ -148,51 +149,3 @@ class Database:
                 yield connection
         except SQLAlchemyError as error:
             raise unusable(error) from None
-
-
-class Server:
-    """The registry through MLflow."""
-
-    def __init__(self, client: "MlflowClient") -> None:
-        """Use a client that is connected."""
-        self.client = client
-
-    def model(self) -> tuple[dict[str, str], dict[str, int]]:
-        """Return the tags and aliases of the registered model."""
-        model = self._unless_missing(self.client.get_registered_model, PACKAGE)
-        return (model.tags, {alias: int(version) for alias, version in model.aliases.items()}) if model else ({}, {})
-
-    def version(self, number: int | None) -> Version | None:
-        """Return the version of this number, by default the newest, if there is one."""
-        query = f"name = '{PACKAGE}'{f' and version_number = {number}' if number else ''}"
-        for found in self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"]):
-            version = Version(int(found.version), found.tags, str(found.source), found.run_id or None)
-            run = self._unless_missing(self.client.get_run, version.run_id) if version.run_id else None
-            if run is None:
-                return version
-            recorded = {"params": run.data.params, "metrics": run.data.metrics}
-            return version._replace(status=run.info.status, start=run.info.start_time, **recorded)
-        return None
-
-    def set_tag(self, key: str, value: str) -> None:
-        """Set a tag of the registered model."""
-        self.client.set_registered_model_tag(PACKAGE, key, value)
-
-    def set_alias(self, alias: str, version: int | None) -> None:
-        """Give a version the alias, or delete the alias."""
-        if version is None:
-            self.client.delete_registered_model_alias(PACKAGE, alias)
-        else:
-            self.client.set_registered_model_alias(PACKAGE, alias, str(version))
-
-    @staticmethod
-    def _unless_missing(get: Callable[[str], Any], name: str) -> Any:
-        """Return what has the name, None if MLflow does not know it."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - takes seconds
-
-        try:
-            return get(name)
-        except MlflowException as error:
-            if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-                raise
-            return None
