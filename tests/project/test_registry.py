@@ -194,7 +194,7 @@ class TestRegistry:
         ):
             assert re.search(link, said, re.MULTILINE), link
         assert re.search(
-            r"“Train the first”, and what was not committed, kept as code.patch: ",
+            r"“Train the first”, with uncommitted changes in code.patch: ",
             say(project, "lineage", "2"),
         )
 

@@ -192,7 +192,7 @@ def test_lineage_names_every_link(trained, locked, monkeypatch):
         f"{PACKAGE} version 1",
         f"MLflow run {version.run_id}",
         str(trained.state_details.flow_run_id),
-        "git commit none: it was trained outside of git",
+        "git commit none: it was trained outside git",
         f"dvc.lock names models/pipeline.skops {json.loads(version.tags['dvc.lock'])['outs']['models/pipeline.skops']}",
         f"raw data {source}, MD5 {version.tags[f'input.{source}']}",
         "in neither the cache nor a remote",

@@ -1,4 +1,4 @@
-"""The connection to MLflow: its client, pointed to the project's store; and what is said where the store fails."""
+"""The connection to MLflow: its client, pointed to the project's store, and the errors of that store."""
 
 import logging
 import sqlite3

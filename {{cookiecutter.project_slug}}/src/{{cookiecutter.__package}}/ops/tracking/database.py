@@ -1,4 +1,4 @@
-"""MLflow's database in a file, created or brought up to date by MLflow's migrations."""
+"""Create MLflow's database file, or bring it up to date, by MLflow's migrations."""
 
 import logging
 import sqlite3
@@ -28,7 +28,7 @@ def migrate() -> None:
         if _is_current(engine):
             return
         with closing(sqlite3.connect(file, **options)) as database, closing(sqlite3.connect(":memory:")) as copy:
-            # Nobody else may write until the copy is migrated.
+            # Blocks other writers until the copy is migrated.
             database.execute("BEGIN IMMEDIATE")
             with closing(sqlite3.connect(file)) as source:
                 source.backup(copy)

@@ -1,4 +1,4 @@
-"""Where a model comes from: from its version back to the raw data."""
+"""Where a registered version comes from, back to the raw data."""
 
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ from .store import Version
 
 
 def describe(number: int | None) -> str:
-    """Return the chain behind a version, by default the champion or else the newest, a link a line."""
+    """Describe a version (by default the champion, else the newest) and its origin, one link per line."""
     state = registry.champion()
     number = number or state.champion
     version = registry.get(number) if number else registry.newest()
     if version is None:
         raise ProjectError(registry.NO_VERSION)
     origin = Provenance.read(version.tags)
-    aliases = [alias for alias, named in state.aliases.items() if named == version.number]
+    aliases = [alias for alias, number in state.aliases.items() if number == version.number]
     alias = f" ({', '.join(aliases)})" if aliases else ""
     source = version.params.get("data.source", "")
     digest = origin.inputs.get(source, "")
@@ -31,8 +31,8 @@ def describe(number: int | None) -> str:
         f"dvc.lock {_lock(origin)}",
         f"raw data {source}, MD5 {digest}",
     ]
-    kept = dvc.places(digest) or ["neither the cache nor a remote; run `dvc push`"]
-    return "\n  ← ".join(chain) + "".join(f"\n      in {place}" for place in kept)
+    places = dvc.places(digest) or ["neither the cache nor a remote; run `dvc push`"]
+    return "\n  ← ".join(chain) + "".join(f"\n      in {place}" for place in places)
 
 
 def _run(version: Version) -> str:
@@ -44,25 +44,24 @@ def _run(version: Version) -> str:
 
 
 def _commit(origin: Provenance) -> str:
-    """Name the commit, whether it is here, and what was beyond it."""
+    """Describe the commit, and the changes that were not committed."""
     if origin.commit is None:
-        return "none: it was trained outside of git, or before the first commit"
+        return "none: it was trained outside git, or before the first commit"
     try:
-        said = git.run_git("log", "-1", "--format=%H “%s”", origin.commit).decode().strip()
+        commit = git.run_git("log", "-1", "--format=%H “%s”", origin.commit).decode().strip()
     except ProjectError:
-        said = f"{origin.commit}, which is not in this repository"
-    more = f"and what was not committed, kept as {PATCH}: {origin.changed}"
-    return f"{said}, {more}" if origin.patched else f"{said}, clean"
+        commit = f"{origin.commit}, which is not in this repository"
+    return f"{commit}, with uncommitted changes in {PATCH}: {origin.changed}" if origin.patched else f"{commit}, clean"
 
 
 def _lock(origin: Provenance) -> str:
-    """Name the model as dvc.lock does, and the commit that brought it into dvc.lock."""
+    """Describe the model in dvc.lock, and the commit that put it there."""
     models = [(path, md5) for path, md5 in origin.outputs.items() if path.startswith("models/")]
     if not models:
         return "is not recorded"
     path, md5 = models[0]
     with suppress(ProjectError):
         search = ("log", "--all", "--reverse", "--format=%h “%s”", "-S", md5, "--", "dvc.lock")
-        if found := git.run_git(*search).decode().splitlines():
-            return f"names {path} {md5}, since commit {found[0]}"
+        if commits := git.run_git(*search).decode().splitlines():
+            return f"names {path} {md5}, since commit {commits[0]}"
     return f"names {path} {md5}, not committed yet"
