@@ -228,7 +228,7 @@ def test_comparison_says_what_differs(champion, holdout, tmp_path):
     folder = project_root() / "models"
     assert list(reproduce.differing_metrics({"a": 0.1, "b": 1.0}, {"a": 0.1})) == []
     [said] = reproduce.differing_metrics({"a": 0.1}, {"a": 0.1 + 1e-16 * 2})
-    assert said == f"a is {0.1 + 1e-16 * 2!r}, and was 0.1"
+    assert said == f"a is {0.1 + 1e-16 * 2!r}, was 0.1"
     predictor = Predictor.load(folder)
     then = reproduce.outputs(predictor, holdout)
     assert list(reproduce.differing_rows(then, reproduce.outputs(predictor, holdout))) == []

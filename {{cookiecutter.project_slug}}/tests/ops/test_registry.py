@@ -15,9 +15,11 @@ import mlflow
 import pytest
 from filelock import FileLock
 from mlflow.store.db.utils import _get_latest_schema_revision
+from prefect.states import Failed
 
 from penguin_model import cli
 from penguin_model.errors import ProjectError
+from penguin_model.ops.orchestration.policies import is_transient
 from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
 from penguin_model.ops.tracking.history import History, new_entry
@@ -241,6 +243,16 @@ def test_database_that_fails_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     with pytest.raises(ProjectError, match=r"store in MLFLOW_TRACKING_URI cannot be used: .*not a database"):
         registry.champion()
+
+
+def test_locked_database_is_one_sentence_and_worth_another_try(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=0.1")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ProjectError, match=r"cannot be used: .*database is locked") as caught:
+            promote(1)
+    assert is_transient(None, None, Failed(data=caught.value))
+    promote(1)
 
 
 def test_rollback_returns_step_by_step_and_is_written_down(client):

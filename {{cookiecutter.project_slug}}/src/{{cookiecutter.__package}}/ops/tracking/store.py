@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Store: TypeAlias = "SqlStore | MlflowStore"
 REVISION = "dc11669786a5"  # the newest of MLflow's migrations
+
+
+class UnavailableError(ProjectError, OSError):
+    """The store fails, perhaps only for a moment; as an OSError it makes a task try again."""
 
 
 class Version(NamedTuple):
@@ -51,7 +55,8 @@ def open_store() -> Store:
 def unusable(error: Exception) -> ProjectError:
     """Return the error for a store that fails."""
     cause = str(error).partition("\n")[0]
-    return ProjectError(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
+    kind = UnavailableError if isinstance(error, OperationalError) else ProjectError
+    return kind(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
 
 
 class SqlStore:

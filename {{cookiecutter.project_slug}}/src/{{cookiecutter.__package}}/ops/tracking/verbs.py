@@ -63,9 +63,7 @@ def rollback(reason: Annotated[str, typer.Option(help="Reason to keep in the jou
 
 @app.command()
 def lineage(
-    version: Annotated[
-        int | None, typer.Argument(help="Number of the version; by default the champion.", min=1)
-    ] = None,
+    version: Annotated[int | None, typer.Argument(help="By default the champion.", min=1)] = None,
 ) -> None:
     """Show where a version comes from: its run, flow run, code and data."""
     from .lineage import describe
