@@ -37,7 +37,7 @@ def describe(number: int | None) -> str:
 
 def _run(version: Version) -> str:
     """Describe the run that registered the version."""
-    if version.status is None:
+    if version.status is None or version.start is None:
         return f"MLflow run {version.run_id or 'unknown'}, which does not exist"
     when = datetime.fromtimestamp(version.start / 1000, UTC).astimezone()
     return f"MLflow run {version.run_id} of {when:%Y-%m-%d %H:%M:%S}, {version.status.lower()}"

@@ -29,11 +29,9 @@ class MlflowStore:
         query = f"name = '{PACKAGE}'{f' and version_number = {number}' if number else ''}"
         for found in self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"]):
             version = Version(int(found.version), found.tags, str(found.source), found.run_id or None)
-            run = _unless_missing(self.client.get_run, version.run_id) if version.run_id else None
-            if run is None:
-                return version
-            recorded = {"params": run.data.params, "metrics": run.data.metrics}
-            return version._replace(status=run.info.status, start=run.info.start_time, **recorded)
+            if run := version.run_id and _unless_missing(self.client.get_run, version.run_id):
+                return Version(*version[:4], run.info.status, run.info.start_time, run.data.params, run.data.metrics)
+            return version
         return None
 
     def set_tag(self, key: str, value: str) -> None:

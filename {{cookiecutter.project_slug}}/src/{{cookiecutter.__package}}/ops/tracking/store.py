@@ -28,14 +28,14 @@ class UnavailableError(ProjectError, OSError):
 
 
 class Version(NamedTuple):
-    """A registered version, and the status, start (in ms), parameters and metrics of its run, if that still exists."""
+    """A registered version, and the status, start (ms), parameters and metrics of its run, if that exists."""
 
     number: int
     tags: Mapping[str, str]
     source: str
     run_id: str | None
     status: str | None = None
-    start: int = 0
+    start: int | None = None
     params: Mapping[str, str] = {}
     metrics: Mapping[str, float] = {}
 
@@ -76,7 +76,7 @@ class SqlStore:
     def version(self, number: int | None) -> Version | None:
         """Return the version of this number, by default the newest, if there is one."""
         query = """
-            SELECT version, source, run_id FROM model_versions
+            SELECT version, source, run_id, status, start_time FROM model_versions LEFT JOIN runs ON run_uuid = run_id
             WHERE workspace = 'default' AND name = :name AND version = COALESCE(:version, version)
             AND current_stage != 'Deleted_Internal' ORDER BY version DESC LIMIT 1
         """
@@ -84,9 +84,12 @@ class SqlStore:
             SELECT key, value FROM model_version_tags
             WHERE workspace = 'default' AND name = :name AND version = :version
         """
-        for found, source, run_id in self._rows(query, version=number):
+        for found, source, run, status, start in self._rows(query, version=number):
             tags = dict(self._rows(of_version, version=found))
-            return self._with_run(Version(found, tags, source, run_id))
+            params = dict(self._rows("SELECT key, value FROM params WHERE run_uuid = :run", run=run))
+            metrics = self._rows("SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = :run", run=run)
+            values = {key: math.nan if is_nan else value for key, value, is_nan in metrics}
+            return Version(found, tags, source, run, status, start, params, values)
         return None
 
     def set_tag(self, key: str, value: str) -> None:
@@ -112,16 +115,6 @@ class SqlStore:
             alias=alias,
             version=version,
         )
-
-    def _with_run(self, version: Version) -> Version:
-        """Return the version with what its run recorded."""
-        run = version.run_id
-        for status, start in self._rows("SELECT status, start_time FROM runs WHERE run_uuid = :run", run=run):
-            params = self._rows("SELECT key, value FROM params WHERE run_uuid = :run", run=run)
-            metrics = self._rows("SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = :run", run=run)
-            values = {key: math.nan if is_nan else value for key, value, is_nan in metrics}
-            return version._replace(status=status, start=start, params=dict(params), metrics=values)
-        return version
 
     def _rows(self, query: str, **values: Any) -> list[Any]:
         """Return the rows of a query."""
