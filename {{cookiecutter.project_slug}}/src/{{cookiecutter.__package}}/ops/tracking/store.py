@@ -76,8 +76,9 @@ class SqlStore:
     def version(self, number: int | None) -> Version | None:
         """Return the version of this number, by default the newest, if there is one."""
         query = """
-            SELECT version, source, run_id, status, start_time FROM model_versions LEFT JOIN runs ON run_uuid = run_id
-            WHERE workspace = 'default' AND name = :name AND version = COALESCE(:version, version)
+            SELECT version, source, run_id, runs.status, start_time
+            FROM model_versions LEFT JOIN runs ON run_uuid = run_id
+            WHERE workspace = 'default' AND model_versions.name = :name AND version = COALESCE(:version, version)
             AND current_stage != 'Deleted_Internal' ORDER BY version DESC LIMIT 1
         """
         of_version = """
