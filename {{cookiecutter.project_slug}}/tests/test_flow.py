@@ -48,7 +48,7 @@ def test_first_model_is_champion_and_its_provenance_is_recorded(trained):
         assert tags["git.commit"]
         source = read_params().data.source
         assert tags[f"input.{source}"] == content.md5(project_root() / source)
-    files = client.get_model_version_download_uri(PACKAGE, version.version).removeprefix("file://")
+    files = client.get_model_version_download_uri(PACKAGE, str(version.number)).removeprefix("file://")
     recorded = json.loads(version.tags["dvc.lock"])["outs"]["models/pipeline.skops"]
     assert recorded == content.md5(Path(files) / "data/models/pipeline.skops")
     [dataset] = run.inputs.dataset_inputs

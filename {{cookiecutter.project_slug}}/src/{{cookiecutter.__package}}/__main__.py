@@ -1,4 +1,4 @@
-"""`python -m` runs the project's verbs."""
+"""Run the command line by `python -m`."""
 
 from .cli import main
 

@@ -1,4 +1,4 @@
-"""The project's verbs. Each imports what it needs when it is called, so that the menu comes at once."""
+"""The project's verbs. Each imports what it needs when it is called, so `--help` answers at once."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ app.add_typer(deployment)
 app.add_typer(registered)
 
 Source = Annotated[
-    str | None, typer.Option(help="the rows: a file, a folder or an address; the project's own table, if none is named")
+    str | None, typer.Option(help="Rows: a file, a folder or an address; by default the project's own table.")
 ]
 
 
 @app.callback()
 def project() -> None:
-    """Train, look, and keep track."""
+    """Train, score and monitor the model, and keep track of its versions."""
     from .ops.orchestration.session import configure
 
     configure()
@@ -32,7 +32,7 @@ def project() -> None:
 
 @app.command()
 def prepare() -> None:
-    """Create the databases of Prefect and MLflow, or bring them up to date, so that no run has to wait for it."""
+    """Create the databases of Prefect and MLflow, or bring them up to date."""
     from .ops import databases
 
     databases.prepare()
@@ -40,9 +40,9 @@ def prepare() -> None:
 
 @app.command()
 def train() -> None:
-    """Run the training flow; `make train` does so through DVC, which knows whether anything has changed."""
+    """Run the training flow. `make train` runs it through DVC, only if something has changed."""
     _run("training")
-    # All is written. Python would take two seconds to take apart what the system frees at once.
+    # Everything is written; Python's own exit would take two more seconds.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -50,56 +50,55 @@ def train() -> None:
 
 @app.command()
 def adopt(  # noqa: PLR0913, PLR0917 - options
-    table: Annotated[str, typer.Argument(help="a CSV or Parquet file, a folder of Parquet files, or an address")],
-    target: Annotated[str, typer.Option(help="the column to predict")],
-    query: Annotated[str | None, typer.Option(help="SQL, if the address is that of a database")] = None,
+    table: Annotated[str, typer.Argument(help="A CSV or Parquet file, a folder of Parquet files, or an address.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    query: Annotated[str | None, typer.Option(help="SQL, if the address is a database.")] = None,
     problem: Annotated[
         Literal["classification", "regression"] | None,
-        typer.Option(help="classification or regression, if the target misleads"),
+        typer.Option(help="By default guessed from the target."),
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="keep back whole groups of rows: the column that names them")
+        str | None, typer.Option(help="Hold out whole groups of rows: the column that names the group.")
     ] = None,
-    time: Annotated[str | None, typer.Option(help="keep back the latest rows: the column that dates them")] = None,
+    time: Annotated[str | None, typer.Option(help="Hold out the latest rows: the column with their date.")] = None,
 ) -> None:
-    """Make the project that of another table: its snapshot, params.yaml and contract.yaml. It runs nothing else."""
-    from .ops.adopt.adopt import AdoptRequest
-    from .ops.adopt.adopt import adopt as adopted
+    """Point the project at your table: write its snapshot, params.yaml and contract.yaml, and run nothing."""
+    from .ops.adopt import adopt as adoption
 
     if group and time:
-        raise ProjectError("Give --group or --time: rows are kept back by one of them.")
-    for sentence in adopted(AdoptRequest(table, target, query, problem, group, time)):
+        raise ProjectError("Give --group or --time, not both.")
+    for sentence in adoption.adopt(adoption.AdoptRequest(table, target, query, problem, group, time)):
         typer.echo(sentence)
-    typer.echo("Look with `git diff`, then `make train`.")
+    typer.echo("Check with `git diff`, then run `make train`.")
 
 
 @app.command()
 def fetch() -> None:
-    """Read the table's origin again, hold it against contract.yaml, and track it as the new snapshot."""
+    """Read the table from its origin again, check it against contract.yaml, and track it as the new snapshot."""
     _run("fetching")
 
 
 @app.command()
 def score(source: Source = None) -> None:
-    """Predict rows by the champion, into data/predictions."""
-    _run("scoring", source=_seen_from_here(source))
+    """Predict rows with the champion; write to data/predictions."""
+    _run("scoring", source=_absolute(source))
 
 
 @app.command()
 def monitor(source: Source = None) -> None:
-    """Tell whether rows look like those that the champion has learned from."""
-    _run("monitoring", source=_seen_from_here(source))
+    """Compare rows with the champion's training data, to detect drift."""
+    _run("monitoring", source=_absolute(source))
 
 
 @app.command()
 def retrain() -> None:
-    """Pull, fetch, train if anything has changed, and push: what a schedule runs."""
+    """Pull, fetch, train if something has changed, and push. Meant for a schedule."""
     _run("retraining")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def dvc(command: typer.Context) -> None:
-    """Run DVC's own command line with the keys of the storage that .env names."""
+    """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
     raise typer.Exit(dvc.command_line(command.args))
@@ -107,23 +106,23 @@ def dvc(command: typer.Context) -> None:
 
 @app.command("ui")
 def pages() -> None:
-    """Look at runs and models: Prefect and MLflow in the browser, until Ctrl-C."""
+    """Serve the pages of Prefect and MLflow until Ctrl-C."""
     from .ops.orchestration import ui
 
     ui.serve()
 
 
-def _seen_from_here(source: str | None) -> str | None:
-    # The flow runs wherever it does; who types a path means the working folder.
+def _absolute(source: str | None) -> str | None:
+    # The flow may run in another folder; a path typed by a user is relative to this one.
     return str(Path(source).absolute()) if source and Path(source).exists() else source
 
 
 def _run(name: str, **parameters: Any) -> None:
-    """Run the flow of this name; exit with a sentence if it fails."""
+    """Run the flow of this name; if it fails, exit with one sentence."""
     from .ops import settings
     from .ops.orchestration import session
 
-    # A wrong key is told at once, before anything is started.
+    # Report a wrong key before anything starts.
     settings.read_params()
     settings.read_contract()
     with session.api() as opened:
@@ -133,13 +132,13 @@ def _run(name: str, **parameters: Any) -> None:
         with opened(), tags(settings.PACKAGE):
             state = flow(**parameters, return_state=True)
     if state.is_failed():
-        # Prefect has shown why: no second traceback.
+        # Prefect has logged the traceback.
         sys.exit(f"{name.capitalize()} failed: {state.result(raise_on_failure=False)}")
 
 
 def main() -> None:
     """Run a verb; a ProjectError is one sentence on stderr and exit code 1."""
-    # SIGTERM ends a run like Ctrl-C does, so that what was started is stopped.
+    # SIGTERM ends a run as Ctrl-C does, so that the processes it started are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()

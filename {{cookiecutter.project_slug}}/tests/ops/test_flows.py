@@ -34,7 +34,7 @@ from penguin_model.ops.settings import (
     read_contract,
     read_params,
 )
-from penguin_model.ops.tracking import reader, registry, runs
+from penguin_model.ops.tracking import registry, runs
 from penguin_model.ops.versioning import content
 from penguin_model.steps import ingest
 from penguin_model.steps.gate import Evaluation, NotComparable
@@ -43,7 +43,7 @@ STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "regi
 
 
 def test_first_champion_is_in_the_journal(trained):
-    first = reader.champion().history.entries[0]
+    first = registry.champion().history.entries[0]
     assert (first.how, first.old, first.new) == ("training", None, 1)
     assert str(trained.state_details.flow_run_id) in first.by
     assert first.metrics == trained.result().metrics
@@ -87,7 +87,7 @@ def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
 @pytest.fixture
 def champion_files(trained, tmp_path) -> Iterator[Path]:
     """Return the folder of the champion in MLflow to a test that changes its files; restore them afterwards."""
-    version = str(reader.champion().champion)
+    version = str(registry.champion().champion)
     uri = runs.connect().get_model_version_download_uri(PACKAGE, version)
     files = Path(uri.removeprefix("file://"))
     shutil.copytree(files, tmp_path / "champion")
@@ -100,7 +100,7 @@ def judge(rows: pl.DataFrame, **data) -> Evaluation | NotComparable:
     """Evaluate the champion on rows, for an experiment with other values in the section `data`."""
     recipe = Predictor.load(project_root() / "models").recipe
     other = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
-    return promotion.evaluate_champion(reader.champion().champion, read_params().gate, other, rows)
+    return promotion.evaluate_champion(registry.champion().champion, read_params().gate, other, rows)
 
 
 def test_champion_of_another_target_is_replaced(holdout):
@@ -164,16 +164,16 @@ def test_champion_is_packaged_with_little_code(champion_files):
 
 
 def test_training_leaves_a_champion_that_cannot_be_loaded_and_says_so(quick, champion_files):
-    champion = reader.champion().champion
+    champion = registry.champion().champion
     (champion_files / "code" / PACKAGE / "__init__.py").write_text("import nowhere")
     ended = training(return_state=True).result()
-    assert (ended.alias, reader.champion().champion) == ("challenger", champion)
+    assert (ended.alias, registry.champion().champion) == ("challenger", champion)
     assert f"Version {champion} cannot be loaded" in registry.get(ended.version).tags["reason"]
 
 
 def test_champion_that_cannot_be_read_stops_the_run(quick):
     artifacts = project_root() / "mlartifacts"
-    before = registry.newest(runs.connect())
+    before = registry.newest().number
     artifacts.rename(project_root() / "away")
     try:
         state = training(return_state=True)
@@ -182,7 +182,7 @@ def test_champion_that_cannot_be_read_stops_the_run(quick):
         (project_root() / "away").rename(artifacts)
     with pytest.raises(ProjectError, match=r"The files of version \d+ of .* cannot be read"):
         state.result()
-    assert registry.newest(runs.connect()) == before
+    assert registry.newest().number == before
 
 
 def test_overtaken_model_stays_a_challenger_and_the_reason_is_recorded(quick, monkeypatch):

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PROJECT
+from sqlalchemy import Engine, event
 
 from penguin_model.errors import ProjectError
 from penguin_model.model.predictor import Predictor
 from penguin_model.ops.paths import RECORD
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
-from penguin_model.ops.tracking import lineage, registry, reproduce
+from penguin_model.ops.tracking import lineage, registry, reproduce, status, store
 from penguin_model.ops.versioning import content, dvc, git, lock_check
 
 
@@ -207,7 +208,7 @@ def test_lineage_names_every_link(trained, locked, monkeypatch):
         f"{PACKAGE} version 1",
         f"MLflow run {version.run_id}",
         str(trained.state_details.flow_run_id),
-        "git commit none: it was trained outside of git",
+        "git commit none: it was trained outside git",
         f"dvc.lock names models/pipeline.skops {json.loads(version.tags['dvc.lock'])['outs']['models/pipeline.skops']}",
         f"raw data {source}, MD5 {version.tags[f'input.{source}']}",
         "in neither the cache nor a remote",
@@ -215,11 +216,35 @@ def test_lineage_names_every_link(trained, locked, monkeypatch):
         assert link in said
 
 
+def test_registry_is_read_where_nothing_may_be_written(trained, monkeypatch):
+    monkeypatch.setattr(dvc, "places", lambda _: [])
+    file = project_root() / "mlflow.db"
+    before = file.read_bytes()
+
+    def forbid(connection, _):
+        connection.execute("PRAGMA query_only = ON")
+
+    event.listen(Engine, "connect", forbid)
+    file.chmod(0o444)  # root may write nevertheless
+    try:
+        number = registry.champion().champion
+        assert f"version {number}: champion" in status.describe()
+        assert f"version {number} (champion)" in lineage.describe(None)
+        with registry.load(number) as package, package.loaded() as predictor:
+            assert predictor.recipe.data.target == read_params().data.target
+        with pytest.raises(ProjectError, match="attempt to write a readonly database"):
+            store.open_store().set_tag("may", "not")
+    finally:
+        file.chmod(0o644)
+        event.remove(Engine, "connect", forbid)
+    assert file.read_bytes() == before
+
+
 def test_comparison_says_what_differs(champion, holdout, tmp_path):
     folder = project_root() / "models"
     assert list(reproduce.differing_metrics({"a": 0.1, "b": 1.0}, {"a": 0.1})) == []
     [said] = reproduce.differing_metrics({"a": 0.1}, {"a": 0.1 + 1e-16 * 2})
-    assert said == f"a is {0.1 + 1e-16 * 2!r}, and was 0.1"
+    assert said == f"a is {0.1 + 1e-16 * 2!r}, was 0.1"
     predictor = Predictor.load(folder)
     then = reproduce.outputs(predictor, holdout)
     assert list(reproduce.differing_rows(then, reproduce.outputs(predictor, holdout))) == []

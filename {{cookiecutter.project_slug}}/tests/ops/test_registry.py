@@ -1,32 +1,37 @@
 """The registry: the alias `champion`, its journal, and the way back; also when killed, and when two come at once."""
 
 import json
+import math
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
 import pytest
 from filelock import FileLock
+from mlflow.store.db.utils import _get_latest_schema_revision
+from prefect.states import Failed
 
 from penguin_model import cli
 from penguin_model.errors import ProjectError
+from penguin_model.ops.orchestration.policies import is_transient
 from penguin_model.ops.settings import PACKAGE
-from penguin_model.ops.tracking import reader, registry, runs
+from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
 from penguin_model.ops.tracking.history import History, new_entry
 
 # What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
 WARM = """
 import json, os, shutil, signal, sys, traceback
 from importlib import import_module
-from mlflow import MlflowClient
 
-history, registry, runs, settings = (
+history, registry, runs, settings, store = (
     import_module(f"{sys.argv[1]}.ops.{name}")
-    for name in ("tracking.history", "tracking.registry", "tracking.runs", "settings")
+    for name in ("tracking.history", "tracking.registry", "tracking.runs", "settings", "tracking.store")
 )
 registry.reconcile()
 for line in sys.stdin:
@@ -43,8 +48,6 @@ os._exit(0)
 
 # Forks a process for every point at which it may be killed.
 KILLED = """
-CHANGES = ("set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_alias")
-
 def look():
     client = runs.connect()
     model = client.get_registered_model(settings.PACKAGE)
@@ -72,8 +75,8 @@ def die_at(point):
             left[0] -= 1
             return change(*args, **kwargs)
         return call
-    for name in CHANGES:
-        setattr(MlflowClient, name, killing(getattr(MlflowClient, name)))
+    for name in ("set_tag", "set_alias"):
+        setattr(store.SqlStore, name, killing(getattr(store.SqlStore, name)))
 
 def at_point():
     die_at(point)
@@ -188,20 +191,68 @@ def test_every_move_is_written_down(client):
 def test_reading_changes_nothing_and_says_what_is_unsettled(client, tmp_path):
     file = tmp_path / "mlflow.db"
     promote(1)
-    assert reader.champion()[:2] == registry.reconcile()[:2]
+    assert registry.champion() == registry.reconcile()
     client.set_registered_model_alias(PACKAGE, "champion", "2")
     before = file.read_bytes()
-    state = reader.champion()
+    state = registry.champion()
     assert (state.champion, state.history.champion, state.pending) == (2, 1, True)
-    assert reader.describe_newest().endswith(reader.UNFINISHED)
+    assert status.describe().endswith(registry.PENDING)
     assert file.read_bytes() == before
     assert not registry.reconcile().pending
 
 
 def test_status_needs_neither_mlflow_nor_scikit_learn():
-    code = f"import sys; from {PACKAGE}.ops.tracking import verbs, reader; print(*sys.modules, sep='\\n')"
+    code = f"import sys; from {PACKAGE}.ops.tracking import registry, status, verbs; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"mlflow", "sklearn", "prefect", "polars"} & set(done.stdout.splitlines())
+
+
+def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, monkeypatch):
+    assert _get_latest_schema_revision() == store.REVISION
+    client.set_model_version_tag(PACKAGE, "2", "reason", "because")
+    client.log_metric(registry.get(2).run_id, "no number", math.nan)
+    client.create_model_version(PACKAGE, tmp_path.as_uri())  # has no run
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "before.db")
+    seen = []
+    for way, revision in ((store.SqlStore, store.REVISION), (mlflow_store.MlflowStore, "another")):
+        shutil.copy(tmp_path / "before.db", tmp_path / "mlflow.db")
+        monkeypatch.setattr(store, "REVISION", revision)
+        opened = store.open_store()
+        assert isinstance(opened, way)
+        for text in ("first", "second"):
+            opened.set_tag("journal.000001", text)
+        for alias, version in (("champion", 1), ("champion", 2), ("challenger", 3), ("challenger", None)):
+            opened.set_alias(alias, version)
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+            rows = sorted(line for line in database.iterdump() if line.startswith("INSERT"))
+        seen.append((rows, opened.model(), [str(opened.version(number)) for number in (2, 4, 5, None)]))
+    assert seen[0] == seen[1]
+    assert seen[0][1] == ({"journal.000001": "second"}, {"champion": 2})
+
+
+def test_database_that_does_not_exist_is_empty_and_not_created(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
+    assert registry.reconcile().champion is None
+    with pytest.raises(ProjectError, match=r"no version 1 of .*; none is registered yet"):
+        registry.get(1)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_database_that_fails_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.db").write_text("no database" * 99)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(ProjectError, match=r"store in MLFLOW_TRACKING_URI cannot be used: .*not a database"):
+        registry.champion()
+
+
+def test_locked_database_is_one_sentence_and_worth_another_try(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=0.1")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ProjectError, match=r"cannot be used: .*database is locked") as caught:
+            promote(1)
+    assert is_transient(None, None, Failed(data=caught.value))
+    promote(1)
 
 
 def test_rollback_returns_step_by_step_and_is_written_down(client):

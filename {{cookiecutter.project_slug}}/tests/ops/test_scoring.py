@@ -10,7 +10,7 @@ from penguin_model.errors import ProjectError
 from penguin_model.flows.monitoring import monitoring
 from penguin_model.flows.scoring import PREDICTIONS, scoring
 from penguin_model.ops.settings import read_params
-from penguin_model.ops.tracking import reader
+from penguin_model.ops.tracking import registry
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def test_champion_predicts_every_row_part_by_part(champion, raw):
     assert state.is_completed(), state.message
     assert state.result() == raw.height
     predictions = pl.read_parquet(COPY / PREDICTIONS / "*.parquet")
-    assert predictions["model_version"].unique().to_list() == [reader.champion().champion]
+    assert predictions["model_version"].unique().to_list() == [registry.champion().champion]
     expected = pl.Series(champion.predict(raw.to_pandas()))
     assert (predictions["prediction"] == expected).all()
     assert task_states(state, 3) == {"predict": ["Completed"] * 2, "read": ["Completed"]}

@@ -1,4 +1,4 @@
-"""The task that judges the model: metrics, plots and series for DVC, and the report."""
+"""The task that judges the model and writes metrics, plots and series for DVC, and the report."""
 
 import json
 import shutil
@@ -35,14 +35,14 @@ def evaluate_model(
     candidates: Sequence[Candidate],
     origin: tuple[str, Provenance],
 ) -> dict[str, float]:
-    """Judge the model on the holdout, the second file; write metrics, plots and series for DVC, and the report."""
-    training, held_out = files
+    """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
+    training_file, holdout_file = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
-    holdout = pl.read_parquet(held_out.full)
+    holdout = pl.read_parquet(holdout_file.full)
     rows, truth = predictor.columns(holdout), holdout[target]
     predictions = evaluate.predict(predictor.pipeline, rows, truth)
     metrics = evaluate.metrics(problem, predictions)
-    labels = pl.read_parquet(training.full, columns=[target])[target]
+    labels = pl.read_parquet(training_file.full, columns=[target])[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
     findings = page.Findings(
@@ -57,15 +57,15 @@ def evaluate_model(
         slices=worst(problem, holdout.drop(target), predictions),
         importance=importance(predictor.pipeline, rows, truth, params),
         candidates=candidates,
-        origin=_described(*origin),
+        origin=_origin(*origin),
     )
     for folder in (PLOTS, SERIES):
         shutil.rmtree(project_root() / folder, ignore_errors=True)
     plots.draw(problem, predictions, findings.importance, project_root() / PLOTS)
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
-    listed = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
-    listed.write_csv(project_root() / SERIES / "importance.csv")
+    importances = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
+    importances.write_csv(project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for note in findings.notes:
@@ -74,8 +74,8 @@ def evaluate_model(
     return metrics
 
 
-def _described(run_id: str, origin: Provenance) -> dict[str, str]:
-    """Say for the report which run, code, data and libraries it was."""
+def _origin(run_id: str, origin: Provenance) -> dict[str, str]:
+    """Return the run, code, data and libraries for the report."""
     return {
         "MLflow run": run_id,
         "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -87,6 +87,6 @@ def _described(run_id: str, origin: Provenance) -> dict[str, str]:
 
 
 def link_report(run_id: str) -> None:
-    """Link the report, as MLflow keeps it, to the flow run."""
+    """Link the flow run to the report in MLflow."""
     link = runs.link(run_id, REPORT.name)
-    create_link_artifact(link, "Report", key="report", description="Metrics, plots, and what made the model")
+    create_link_artifact(link, "Report", key="report", description="Metrics, plots and the origin of the model")

@@ -22,7 +22,7 @@ from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.paths import PREDICTIONS, ROWS
 from ..ops.settings import project_root, read_contract, read_params
-from ..ops.tracking import reader, registry
+from ..ops.tracking import registry
 from ..steps import ingest
 
 LOADING = Lock()
@@ -58,7 +58,7 @@ def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> in
 
 def champion_version() -> int:
     """Return the champion's version; raise ProjectError if there is none."""
-    champion = reader.champion().champion
+    champion = registry.champion().champion
     if champion is None:
         raise ProjectError("There is no champion yet; `make train` trains one.")
     return champion

@@ -27,7 +27,7 @@ def prepare() -> None:
     if settings.mlflow_tracking_uri.startswith("sqlite:"):
         local.append("mlflow")
     else:
-        from .tracking.runs import connect  # noqa: PLC0415 - it takes seconds
+        from .tracking.connection import connect  # noqa: PLC0415 - it takes seconds
 
         connect()
     settings.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""MLflow's child runs: one below the training's run for each candidate of a search."""
+"""MLflow's child runs: one for each candidate of a search, below the run of the training."""
 
 import time
 
@@ -10,7 +10,7 @@ from ...steps.search import Candidate
 
 
 def log_candidate(parent: str, number: int, candidate: Candidate, metric: str, seconds: float) -> None:
-    """Record a candidate that has ended: FINISHED with its scores, or FAILED with the reason as a tag."""
+    """Record a candidate: FINISHED with its scores, or FAILED with the reason as a tag."""
     client = MlflowClient()
     now = int(time.time() * 1000)
     tags = {MLFLOW_PARENT_RUN_ID: parent} | ({"failure": candidate.failure} if candidate.failure else {})
@@ -18,7 +18,7 @@ def log_candidate(parent: str, number: int, candidate: Candidate, metric: str, s
     begin = now - int(seconds * 1000)
     run = client.create_run(experiment, start_time=begin, tags=tags, run_name=f"candidate-{number}")
     params = [Param(f"model.params.{name}", str(value)) for name, value in candidate.params.items()]
-    # The score of each fold is a step of one metric.
+    # One metric holds the score of each fold as a step.
     scores = [Metric(f"search.{metric}_of_fold", value, now, fold) for fold, value in enumerate(candidate.scores)]
     if not candidate.failure:
         scores += [

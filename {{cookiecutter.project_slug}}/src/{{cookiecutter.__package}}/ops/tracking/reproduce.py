@@ -1,4 +1,4 @@
-"""Train a registered version again from its commit and its data, in a scratch folder, and compare."""
+"""Train a registered version again from its commit and data in a scratch folder, and compare the two."""
 
 import json
 import os
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mlflow.artifacts import download_artifacts
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model
 
 from ...errors import ProjectError
@@ -28,22 +27,23 @@ from ..versioning.provenance import PATCH, Provenance
 from . import registry
 from .packaging import Package
 from .runs import flatten
+from .store import Version
 
-# What would lead the scratch's training to the user's own servers, folders or code.
+# Variables that would lead the scratch training to the user's own servers, folders or code.
 FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")
 
 
 def reproduce(number: int) -> str:
-    """Say that a version, trained again, is the same; raise ProjectError with what differs, or why it cannot be.
+    """Return a sentence if the version, trained again, is the same; raise ProjectError if it differs or cannot be.
 
-    Neither the user's tree nor the registry is touched.
+    It leaves the user's tree and the registry alone.
     """
     version = registry.get(number)
     origin = Provenance.read(version.tags)
     if origin.commit is None:
         raise ProjectError(
-            f"Version {number} was trained where there was no git commit, so nothing says with which code; "
-            "commit, and train again."
+            f"Version {number} was trained where there was no git commit, so its code is unknown; commit, and train "
+            "again."
         )
     with registry.load(number) as package, worktree(origin.commit, number) as scratch:
         if origin.patched:
@@ -53,15 +53,15 @@ def reproduce(number: int) -> str:
                 _bring(name, digest, scratch)
         _train(number, package.name, scratch)
         metrics = json.loads((scratch / METRICS).read_text(encoding="utf-8"))
-        then, now = registry.metrics(number), dict(flatten(metrics))
+        then, now = version.metrics, dict(flatten(metrics))
         holdout = pl.read_parquet(scratch / HOLDOUT)
-        # One after the other: both packages are imported by the same name.
+        # One at a time: both packages are imported by the same name.
         with package.loaded() as old:
-            said_then = outputs(old, holdout)
+            old_outputs = outputs(old, holdout)
         [registered] = (scratch / "mlartifacts").rglob("MLmodel")
         with Package(number, registered.parent).loaded() as new:
-            said_now = outputs(new, holdout)
-        differences = [*differing_metrics(then, now), *differing_rows(said_then, said_now)]
+            new_outputs = outputs(new, holdout)
+        differences = [*differing_metrics(then, now), *differing_rows(old_outputs, new_outputs)]
         libraries = list(_libraries(package.folder))
     code = f"commit {origin.commit[:12]}{' and its patch' if origin.patched else ''}"
     if differences:
@@ -78,43 +78,43 @@ def reproduce(number: int) -> str:
 
 @contextmanager
 def worktree(commit: str, number: int) -> Iterator[Path]:
-    """Check a commit out into a scratch folder for the block; yield where the project lies in it."""
-    below = run_git("rev-parse", "--show-prefix").decode().strip()
+    """Check a commit out into a scratch folder for the block; yield the project's folder in it."""
+    prefix = run_git("rev-parse", "--show-prefix").decode().strip()
     try:
         run_git("cat-file", "-e", f"{commit}^0")
     except ProjectError:
         raise ProjectError(
             f"Commit {commit}, which version {number} was trained from, is not in this repository; fetch its branch, "
-            "or `git fetch --unshallow` where the clone is shallow."
+            "or `git fetch --unshallow` in a shallow clone."
         ) from None
     with TemporaryDirectory(prefix="reproduce-") as folder:
         tree = Path(folder).resolve() / "tree"
         try:
             run_git("worktree", "add", "--detach", "--quiet", str(tree), commit)
-            yield tree / below
+            yield tree / prefix
         finally:
             with suppress(ProjectError):
                 run_git("worktree", "remove", "--force", str(tree))
 
 
-def _apply_patch(version: ModelVersion, scratch: Path) -> None:
-    """Apply what the code was beyond its commit."""
+def _apply_patch(version: Version, scratch: Path) -> None:
+    """Apply the changes that were not committed."""
     try:
         patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH)
         top = run_git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
         run_git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
     except (OSError, ProjectError) as error:
-        raise ProjectError(f"The patch of version {version.version} cannot be applied: {error}") from None
+        raise ProjectError(f"The patch of version {version.number} cannot be applied: {error}") from None
 
 
 def _bring(name: str, digest: str, scratch: Path) -> None:
-    """Put an input of the training where it was, unless git has brought it."""
+    """Fetch an input of the training, unless git has it."""
     if not (scratch / name).exists() or md5(scratch / name) != digest:
         dvc.fetch(digest, name, scratch / name)
 
 
 def _train(number: int, package: str, scratch: Path) -> None:
-    """Run the training of the scratch folder's package, with a memory of its own."""
+    """Run the training in the scratch folder, with its own databases."""
     (scratch / ".env").unlink(missing_ok=True)
     own = {"PYTHONPATH": str(scratch / "src"), "PROJECT_ROOT": str(scratch)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
@@ -128,38 +128,38 @@ def _train(number: int, package: str, scratch: Path) -> None:
         check=False,
     )
     if done.returncode:
-        said = "\n".join(done.stderr.strip().splitlines()[-3:])
-        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{said}")
+        end = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{end}")
 
 
 def differing_metrics(then: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
-    """Say which metrics differ, be it in the last digit."""
+    """Describe the metrics that differ, even in the last digit."""
     for name, value in now.items():
         if then.get(name) != value:
-            yield f"{name} is {value!r}, and was {then.get(name)!r}"
+            yield f"{name} is {value!r}, was {then.get(name)!r}"
 
 
 def outputs(predictor: Any, rows: pl.DataFrame) -> dict[str, np.ndarray]:
-    """Return what a model says of rows: its predictions, and its probabilities if it has any."""
-    made = {"predictions": np.asarray(predictor.predict(rows))}
+    """Return a model's predictions for rows, and its probabilities if it has any."""
+    arrays = {"predictions": np.asarray(predictor.predict(rows))}
     if hasattr(predictor.pipeline, "predict_proba"):
-        made["probabilities"] = predictor.predict(rows, {"probabilities": True}).to_numpy()
-    return made
+        arrays["probabilities"] = predictor.predict(rows, {"probabilities": True}).to_numpy()
+    return arrays
 
 
 def differing_rows(then: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Say in how many rows of the holdout the outputs of two models differ."""
-    for what in sorted({*then, *now}):
-        if what not in now or what not in then:
-            yield f"there are no {what} any more" if what in then else f"there were no {what}"
-        elif then[what].shape != now[what].shape:
-            yield f"the {what} have another shape: {now[what].shape}, and it was {then[what].shape}"
-        elif rows := int((then[what] != now[what]).reshape(len(now[what]), -1).any(axis=1).sum()):
-            yield f"the {what} of {rows} of the {len(now[what])} rows of the holdout differ"
+    """Describe in how many rows of the holdout the outputs of two models differ."""
+    for name in sorted({*then, *now}):
+        if name not in now or name not in then:
+            yield f"there are no {name} any more" if name in then else f"there were no {name}"
+        elif then[name].shape != now[name].shape:
+            yield f"the {name} have shape {now[name].shape}, had {then[name].shape}"
+        elif rows := int((then[name] != now[name]).reshape(len(now[name]), -1).any(axis=1).sum()):
+            yield f"the {name} of {rows} of the {len(now[name])} rows of the holdout differ"
 
 
 def _libraries(model: Path) -> Iterator[str]:
-    """Say which libraries, of those that the version recorded, are here in another version."""
+    """Describe the recorded libraries whose installed version differs."""
     python = Model.load(str(model)).flavors["python_function"]["python_version"]
     recorded = [line.split("==") for line in (model / "requirements.txt").read_text(encoding="utf-8").splitlines()]
     for name, then in [("python", python), *(pair for pair in recorded if len(pair) == 2)]:  # noqa: PLR2004

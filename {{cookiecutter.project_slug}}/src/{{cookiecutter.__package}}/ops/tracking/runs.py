@@ -1,7 +1,6 @@
-"""MLflow, the memory of runs: what went into each, and what came out; registry.py has the models."""
+"""Runs in MLflow: what went into each and what came out of it; registered models are in registry.py."""
 
 import json
-import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-from sqlalchemy.exc import OperationalError
 
 from ...config import Column, Contract
 from ...errors import ProjectError
@@ -29,7 +27,7 @@ from ...model import predictor
 from ...model.predictor import Recipe
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN, PATCH
-from . import database
+from .connection import UNREACHABLE, connect, store_errors
 
 TYPES = {
     "string": DataType.string,
@@ -39,35 +37,18 @@ TYPES = {
     "date": DataType.datetime,
     "datetime": DataType.datetime,
 }
-# What MLflow says, amid much else, where a server does not answer.
-UNREACHABLE = "Max retries exceeded"
-# What the registered model imports where it is loaded, in the versions that trained it.
+# Imported by a registered model when it is loaded; recorded in the versions that trained it.
 MODEL_REQUIREMENTS = ("mlflow", "pandas", "polars", "pydantic", "scikit-learn", "skops", "skrub")
-
-
-def connect() -> MlflowClient:
-    """Point MLflow to the project's store; create its database if it is not there.
-
-    Raises ProjectError if the store cannot be used, say because it is locked for longer than its address says to wait.
-    """
-    for chatty in ("alembic", "mlflow", "mlflow.utils.environment"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
-    database.relocate()
-    with _store():
-        client = MlflowClient()
-        client.get_experiment_by_name(PACKAGE)
-    return client
 
 
 @contextmanager
 def run(tags: Mapping[str, str]) -> Iterator[str]:
-    """Open a run with these tags and yield its id; it ends FINISHED, or FAILED with an exception.
+    """Open a run with these tags and yield its id; it ends FINISHED, or FAILED after an exception.
 
-    Raises ProjectError if the server does not answer any more, or .env wants artifacts elsewhere than earlier runs.
+    Raises ProjectError if the server stops answering, or if .env moves the artifacts away from those of earlier runs.
     """
     client = connect()
-    with _store():
+    with store_errors():
         _enter_experiment(client)
     try:
         with mlflow.start_run(tags=dict(tags)) as active:
@@ -76,50 +57,35 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
         if UNREACHABLE not in str(error):
             raise
         raise ProjectError(
-            f"The MLflow server at {mlflow.get_tracking_uri()} went away: start it, and run the same again. "
-            "What was done is reused, and no half-registered version is left behind."
+            f"The MLflow server at {mlflow.get_tracking_uri()} stopped answering: start it, and run the same command "
+            "again. Finished steps are reused, and no half-registered version is left behind."
         ) from None
 
 
-@contextmanager
-def _store() -> Iterator[None]:
-    """Say in a sentence what is wrong with the store, which is asked in the block."""
-    try:
-        yield
-    except (MlflowException, OperationalError) as error:
-        said = str(error).partition("\n")[0]
-        if UNREACHABLE in said:
-            raise ProjectError(
-                f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
-                "MLFLOW_TRACKING_URI from .env to keep runs and models in the project."
-            ) from None
-        raise ProjectError(f"The MLflow store that MLFLOW_TRACKING_URI names cannot be used: {said}") from None
-
-
 def _enter_experiment(client: MlflowClient) -> None:
-    """Let runs belong to the project's experiment; the first makes it, as MLflow then keeps where artifacts go."""
+    """Make the project's experiment the active one; the first run creates it, which fixes where artifacts go."""
     settings = read_settings()
-    # A server decides itself where that is; without one, the project does.
+    # A server chooses that place itself.
     if settings.mlflow_tracking_uri.startswith("sqlite:"):
-        wanted, experiment = settings.mlflow_artifact_root, client.get_experiment_by_name(PACKAGE)
+        root, experiment = settings.mlflow_artifact_root, client.get_experiment_by_name(PACKAGE)
         if experiment is None:
-            client.create_experiment(PACKAGE, wanted)
-        elif "mlflow_artifact_root" in settings.model_fields_set and experiment.artifact_location != wanted:
+            client.create_experiment(PACKAGE, root)
+        elif "mlflow_artifact_root" in settings.model_fields_set and experiment.artifact_location != root:
             raise ProjectError(
-                f"MLFLOW_ARTIFACT_ROOT is {wanted}, but the artifacts of earlier runs are at "
-                f"{experiment.artifact_location}, where MLflow adds those of later ones: set it back, or begin "
+                f"MLFLOW_ARTIFACT_ROOT is {root}, but the artifacts of earlier runs are at "
+                f"{experiment.artifact_location}, where MLflow keeps those of later runs, too: set it back, or start "
                 "another database with MLFLOW_TRACKING_URI=sqlite:///other.db."
             )
-    # Makes the experiment otherwise, also where others do so at the same moment.
+    # Creates the experiment on a server, even if others do so at the same moment.
     mlflow.set_experiment(PACKAGE)
 
 
 def end_killed(flow_run_id: str) -> bool:
-    """End the runs of a flow run whose process is gone: they would be RUNNING for ever; tell if one had finished."""
+    """Mark the RUNNING runs of a flow run whose process is gone as KILLED; return whether one had finished."""
     client = connect()
     experiment = client.get_experiment_by_name(PACKAGE)
-    mine = f"tags.`{FLOW_RUN}` = '{flow_run_id}'"
-    runs = client.search_runs([experiment.experiment_id], mine) if experiment else []
+    query = f"tags.`{FLOW_RUN}` = '{flow_run_id}'"
+    runs = client.search_runs([experiment.experiment_id], query) if experiment else []
     for run_ in runs:
         if run_.info.status == "RUNNING":
             client.set_terminated(run_.info.run_id, "KILLED")
@@ -127,9 +93,9 @@ def end_killed(flow_run_id: str) -> bool:
 
 
 def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int) -> None:
-    """Record which table a run was trained on: name, digest (the MD5 that DVC knows it by), source, columns, row count.
+    """Record which table a run was trained on: name, digest (MD5, as in DVC), source, columns and number of rows.
 
-    MLflow's own way would want the whole table in memory.
+    MLflow's own function needs the whole table in memory.
     """
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(TYPES[column.type], name) for name, column in contract.columns.items()
@@ -148,7 +114,7 @@ def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int
 def log_results(
     run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path, report: Path
 ) -> None:
-    """Record parameters (dots for nesting), metrics, the plots and the report in a run."""
+    """Record parameters (nested names are joined by dots), metrics, plots and the report in a run."""
     now = int(time.time() * 1000)
     MlflowClient().log_batch(
         run_id,
@@ -160,7 +126,7 @@ def log_results(
 
 
 def link(run_id: str, artifact: str) -> str:
-    """Return where a run's artifact can be looked at: the server's page, or the file if there is no server."""
+    """Return the address of a run's artifact: a page of the server, or the file if there is no server."""
     info = MlflowClient().get_run(run_id).info
     if urlsplit(info.artifact_uri or "").scheme == "file":
         return f"{info.artifact_uri}/{artifact}"
@@ -169,7 +135,7 @@ def link(run_id: str, artifact: str) -> str:
 
 
 def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested parameters as pairs of dotted name and value."""
+    """Yield nested parameters as pairs of a dotted name and a value."""
     for name, value in params.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{name}.")
@@ -178,7 +144,7 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def log_patch(patch: bytes) -> None:
-    """Keep with the active run what the code was beyond its commit, if anything."""
+    """Log uncommitted changes of the code to the active run, if there are any."""
     if patch:
         with TemporaryDirectory() as scratch:
             file = Path(scratch) / PATCH
@@ -187,7 +153,7 @@ def log_patch(patch: bytes) -> None:
 
 
 def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
-    """Log the model in `folder` to the active run with its signature on raw rows; return the model's URI."""
+    """Log the model in `folder` to the active run, with its signature for raw rows; return the model's URI."""
     regression = recipe.data.problem == "regression"
     predicted = DataType.double if regression else TYPES[recipe.contract.columns[recipe.data.target].type]
     inputs: list[ColSpec | TensorSpec] = [
@@ -195,7 +161,7 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
     ]
     options = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
     signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
-    # The example keeps to the signature also where none of its integers that may be missing is.
+    # An integer column that may be missing is float in the signature, so also in the example.
     doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
     with _unscanned(), _packed_code() as code:
         info = mlflow.pyfunc.log_model(
@@ -203,7 +169,7 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
             loader_module=predictor.__name__,
             data_path=str(folder),
             code_paths=[code],
-            # Named here, because to infer them MLflow would load the model in another process, for ten seconds.
+            # To infer them, MLflow would load the model in another process, for ten seconds.
             pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
             signature=signature,
             input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
@@ -214,7 +180,7 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
 
 @contextmanager
 def _packed_code() -> Iterator[str]:
-    """Copy what travels with a model for the block: the package, but of it only what the predictor imports."""
+    """Copy the modules that travel with a model for the block: those that the predictor imports."""
     with TemporaryDirectory() as scratch:
         copy = Path(scratch) / PACKAGE
         shutil.copytree(PACKAGE_DIR / "model", copy / "model", ignore=shutil.ignore_patterns("__pycache__"))
@@ -225,15 +191,15 @@ def _packed_code() -> Iterator[str]:
 
 @contextmanager
 def _unscanned() -> Iterator[None]:
-    """Spare MLflow its search through the files of all packages, which finds what may be missing: nothing here is."""
-    known = requirements_utils._MODULES_TO_PACKAGES  # noqa: SLF001 - there is no other way to go without
-    requirements_utils._MODULES_TO_PACKAGES = known or {}  # type: ignore[assignment]  # noqa: SLF001
+    """Keep MLflow from searching all installed packages for missing requirements: none are missing here."""
+    before = requirements_utils._MODULES_TO_PACKAGES  # noqa: SLF001 - there is no other way
+    requirements_utils._MODULES_TO_PACKAGES = before or {}  # type: ignore[assignment]  # noqa: SLF001
     try:
         yield
     finally:
-        requirements_utils._MODULES_TO_PACKAGES = known  # noqa: SLF001
+        requirements_utils._MODULES_TO_PACKAGES = before  # noqa: SLF001
 
 
 def _type(column: Column) -> DataType:
-    # pandas, in which MLflow hands rows over, has no integer that may be missing.
+    # MLflow passes rows in pandas, whose integers cannot be missing.
     return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]
