@@ -148,6 +148,12 @@ class TestExperiments:
             for path, content in before.items():
                 path.write_bytes(content)
 
+    def test_commands_of_agents_md_run(self, project: Running) -> None:
+        text = (project.path / "AGENTS.md").read_text(encoding="utf-8")
+        [block] = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines():
+            project.run("sh", "-c", line)
+
     def test_experiments_land_in_the_one_mlflow(self, project: Running) -> None:
         project.git("add", ".")
         project.git("commit", "--quiet", "--message", "Train")
