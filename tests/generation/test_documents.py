@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 from template import EVERY_VALUE, ROOT, Bake
 
-# Files that a user writes, or a Python package's folder by any name.
+# Files that the user writes.
 WRITTEN_LATER = {".env"}
 WIDTH = 100
 
@@ -19,7 +19,7 @@ def fenced(text: str, language: str) -> list[str]:
 
 
 def tree(block: str, package: str) -> set[str]:
-    """Return the paths of a tree: the first word of each line, below the last folder that is less indented."""
+    """Return the paths of a tree: the first word of each line, below its folder."""
     paths, folder = set(), ""
     for line in block.replace("<package>", package).splitlines():
         name = line.split()[0].rstrip(",")
