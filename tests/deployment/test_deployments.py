@@ -284,6 +284,6 @@ class TestProcessDeployments:
 
 @pytest.mark.parametrize("deployment", [choice for choice in CHOICES["deployment"] if choice != "process"])
 def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
-    project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.12")
+    project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.13")
     said = project.uv("run", "pytest", "tests/ops/test_deployments.py")
     assert re.search(r"=+ \d+ passed", said)

@@ -107,7 +107,7 @@ def started(project: Running, *command: str) -> Iterator[subprocess.Popen[bytes]
 
 def set_up(bake: Bake, folder: Path, compute: str) -> Running:
     """Generate a project that searches, and set it up."""
-    made = Running.copy_of(bake(compute=compute), folder, "3.12")
+    made = Running.copy_of(bake(compute=compute), folder, "3.13")
     made.prepare()
     file = made.path / "params.yaml"
     text = file.read_text(encoding="utf-8")

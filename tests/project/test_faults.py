@@ -102,7 +102,7 @@ class TestFaults:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and train it."""
-        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification")
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "classification")
         made.make("train")
         return made
 

@@ -23,8 +23,9 @@ class TestMoved:
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Train in a folder with an environment in it."""
         folder = tmp_path_factory.mktemp("running")
-        made = Running.copy_of(bake(), folder, "3.12")
+        made = Running.copy_of(bake(), folder, "3.13")
         made = there(made, made.path)
+        made.install()
         made.make("setup")
         made.make("train")
         made.git("add", ".")

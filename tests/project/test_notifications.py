@@ -167,7 +167,7 @@ class TestNotifications:
     ) -> Running:
         """Set up a project that tells the one or the other."""
         made = bake(notifications=request.param)
-        project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.12")
+        project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.13")
         project.prepare()
         return project
 

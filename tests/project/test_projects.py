@@ -25,7 +25,7 @@ print(json.dumps({{"predictions": len(model.predict(rows)), "required": required
 """
 
 
-# The oldest and the newest Python run all tests of a project, with coverage.
+# The oldest and the newest Python run all tests of a project, the newest with coverage.
 PYTHONS = CHOICES["python_version"]
 # A file of each room whose code decides what a model is.
 RETRAINS = (
@@ -36,6 +36,7 @@ RETRAINS = (
     "flows/training.py",
     "flows/search.py",
 )
+CHECKED = {("classification", PYTHONS[0]), ("regression", PYTHONS[1]), ("classification", PYTHONS[2])}
 EVERYTHING = {("classification", PYTHONS[0]), ("regression", PYTHONS[-1])}
 
 
@@ -52,6 +53,7 @@ class Projects:
         """Set a project up once for the tests below, which run in their order."""
         folder = tmp_path_factory.mktemp("running")
         made = generate(bake, folder, request.param, cls.problem)
+        made.install()
         made.make("setup")
         return made
 
@@ -64,15 +66,24 @@ class Projects:
         assert installed <= tested
 
     def test_is_clean(self, project: Running) -> None:
-        project.make("check")
+        # The code is the same for both problems: once on each Python.
+        if (self.problem, project.python) in CHECKED:
+            project.make("check")
+        else:
+            project.uv("run", "ruff", "check")
+            project.uv("run", "ruff", "format", "--check")
 
     def test_passes_its_own_tests(self, project: Running) -> None:
         # All of them in two projects: the machinery depends neither on problem nor on the Pythons between.
         everything = (self.problem, project.python) in EVERYTHING
-        said = project.make("test-ops" if everything else "test")
+        covered = everything and project.python == PYTHONS[-1]
+        if everything and not covered:  # before Python 3.12, coverage doubles the time
+            said = project.uv("run", "pytest", "tests")
+        else:
+            said = project.make("test-ops" if everything else "test")
         assert re.search(r"\d+ passed", said)
         assert not re.search(r"\d+ (failed|skipped)", said)
-        assert bool(re.search(r"Required test coverage of 90.*% reached", said)) == everything
+        assert bool(re.search(r"Required test coverage of 90.*% reached", said)) == covered
 
     def test_trains_a_champion(self, project: Running) -> None:
         assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
@@ -125,7 +136,7 @@ class TestExperiments:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up and train it."""
-        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.11", "classification")
+        made = set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "classification")
         made.make("train")
         return made
 

@@ -48,7 +48,7 @@ class TestS3:
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up, before there is any bucket or key."""
         folder = tmp_path_factory.mktemp("running")
-        made = Running.copy_of(bake(data_remote="s3"), folder, "3.12")
+        made = Running.copy_of(bake(data_remote="s3"), folder, "3.13")
         made.make("setup")
         return made
 
@@ -113,9 +113,7 @@ class TestOtherRemotes:
     ) -> Running:
         """Set up a project whose remote is of the kind."""
         folder = tmp_path_factory.mktemp("running")
-        made = Running.copy_of(bake(data_remote=request.param), folder, "3.12")
-        made.make("setup")
-        return made
+        return Running.copy_of(bake(data_remote=request.param), folder, "3.13").prepare()
 
     @pytest.mark.parametrize(
         ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"

@@ -150,7 +150,7 @@ class TestTables:
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
         """Set a project up."""
-        return set_up(bake, tmp_path_factory.mktemp("running"), "3.12", "classification")
+        return set_up(bake, tmp_path_factory.mktemp("running"), "3.13", "classification")
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -187,7 +187,7 @@ class TestTables:
         assert f"Target '{target}'" in said
         project.make("train")
         assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
-        project.make("check")
+        project.uv("run", project.path.name, "check-lock")
         tested = project.make("test")
         assert re.search(r"\d+ passed", tested)
         assert not re.search(r"\d+ (failed|skipped)", tested)

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +127,8 @@ class Running(NamedTuple):
             "UV_PROJECT_ENVIRONMENT": str(self.environment),
             "UV_PYTHON": self.python,
             "MYPY_CACHE_DIR": str(SHARED / f"mypy-{self.python}"),
+            # Threads that wait in a loop would take the cores from the other workers.
+            "OMP_WAIT_POLICY": "PASSIVE",
         }
         return kept | own
 
@@ -186,7 +188,7 @@ class Running(NamedTuple):
 
     def prepare(self) -> "Running":
         """Do what `make setup` does, but copy the databases if a project with the same versions made them."""
-        self.uv("sync")
+        self.install()
         self.uv("run", "dvc", "pull", "--quiet", "--allow-missing")
         installed = (path.stem for path in self.environment.glob("lib/*/site-packages/*.dist-info"))
         versions = sorted(name for name in installed if name.startswith(("mlflow-", "prefect-")))
@@ -201,6 +203,19 @@ class Running(NamedTuple):
                 part.rename(kept)
         shutil.copytree(kept, self.path, dirs_exist_ok=True)
         return self
+
+    def install(self) -> None:
+        """Install the project, and link what other environments have compiled: uv links the sources, too."""
+        self.uv("sync")
+        for other in SHARED.glob(f"*-{self.python}/lib/*/site-packages"):
+            own = self.environment / other.relative_to(other.parents[2])
+            for compiled in other.rglob("*.pyc"):
+                linked = own / compiled.relative_to(other)
+                source = linked.parents[1] / f"{compiled.name.partition('.')[0]}.py"
+                if source.exists() and not linked.exists():
+                    linked.parent.mkdir(exist_ok=True)
+                    with suppress(OSError):  # another worker was quicker
+                        linked.hardlink_to(compiled)
 
     def make(self, target: str) -> str:
         """Make a target."""
