@@ -1,4 +1,4 @@
-"""Refuse answers that no working project could have, and say what would work."""
+"""Refuse answers that cannot give a working project, with a sentence that says what would work."""
 
 import json
 import keyword
@@ -6,30 +6,89 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterator
+from typing import Any
 
 # Raw strings, so that this file is valid Python before and after Cookiecutter renders it.
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
-# The answers as they were typed on a command line; cruft does not pass them on.
+# The answers as typed on a command line, before Cookiecutter rendered them; cruft does not pass them on.
 TYPED = r"""{{ _cookiecutter | default({}) | tojson }}"""
 
-# A bucket bears 63 letters, and its name ends with "-data"; DNS, Kubernetes and PostgreSQL bear as many.
-LONGEST = 58
 SLUG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+# Buckets, DNS labels and Kubernetes namespaces have at most 63 characters; the bucket ends with "-data".
+MAX_SLUG_LENGTH = 58
 
-# Import names that differ from their distribution's. The distributions' own names
-# are looked up after generation, in the project's constraints.txt.
+# Every distribution in the project's constraints.txt; a test compares the two.
+DEPENDENCIES = """
+    adlfs aiobotocore aiohappyeyeballs aiohttp aiohttp-cors aiohttp-retry aioitertools aiosignal
+    aiosqlite alembic amplitude-analytics amqp annotated-doc annotated-types antlr4-python3-runtime
+    anyio appdirs apprise argcomplete asgi-lifespan ast-serialize async-timeout asyncpg asyncssh
+    atpublic attrs azure-core azure-identity azure-storage-blob bcrypt beartype billiard blinker boto3
+    botocore burner-redis cachetools celery certifi cffi charset-normalizer click click-didyoumean
+    click-plugins click-repl cloudpickle colorama colorful configobj contourpy coolname coverage cronsim
+    cryptography cycler cyclopts dask databricks-sdk dataframely dateparser decorator dictdiffer
+    diskcache distlib distributed distro docker docstring-parser dpath dulwich dvc dvc-azure dvc-data
+    dvc-gs dvc-http dvc-objects dvc-render dvc-s3 dvc-ssh dvc-studio-client dvc-task entrypoints
+    exceptiongroup fastapi filelock flask flask-cors flask-wtf flatten-dict flufl-lock fonttools
+    frozenlist fsspec funcy gcsfs gitdb gitpython google-api-core google-auth google-auth-oauthlib
+    google-cloud-core google-cloud-storage google-cloud-storage-control google-crc32c
+    google-resumable-media googleapis-common-protos grandalf graphene graphql-core graphql-relay
+    graphviz greenlet griffe griffecli griffelib grimp grpc-google-iam-v1 grpcio grpcio-status gto
+    gunicorn h11 h2 hpack httpcore httpx huey humanize hydra-core hyperframe idna import-linter
+    importlib-metadata iniconfig iso8601 isodate iterative-telemetry itsdangerous jinja2
+    jinja2-humanize-extension jmespath joblib jsonpatch jsonpointer jsonschema jsonschema-specifications
+    kiwisolver knack kombu kopf kubernetes-asyncio librt locket mako markdown markdown-it-py markupsafe
+    matplotlib mdurl mlflow mlflow-skinny mlflow-tracing msal msal-extensions msgpack multidict mypy
+    mypy-extensions narwhals networkx numpy oauthlib omegaconf opencensus opencensus-context
+    opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk
+    opentelemetry-semantic-conventions orjson packaging pandas partd pathspec pendulum pillow
+    platformdirs pluggy polars polars-runtime-32 prefect prefect-dask prefect-docker prefect-kubernetes
+    prefect-ray prettytable prometheus-client prompt-toolkit propcache proto-plus protobuf psutil
+    psycopg psycopg-binary py-key-value-aio py-spy pyarrow pyasn1 pyasn1-modules pycparser pydantic
+    pydantic-core pydantic-extra-types pydantic-settings pydocket pydot pygit2 pygments pygtrie pyjwt
+    pyopenssl pyparsing pytest pytest-cov python-dateutil python-discovery python-dotenv
+    python-json-logger python-on-whales python-slugify pytz pywin32 pyyaml ray readchar redis
+    referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds-py ruamel-yaml
+    ruamel-yaml-clib ruff s3fs s3transfer scikit-learn scipy scmrepo semver setuptools shellingham
+    shortuuid shtab six skops skrub smart-open smmap sniffio sortedcontainers sqlalchemy sqlparse
+    sqltrie sshfs starlette tabulate tblib tenacity text-unidecode threadpoolctl toml tomlkit toolz
+    tornado tqdm typer typing-extensions typing-inspection tzdata tzlocal uncalled-for urllib3 uvicorn
+    vine virtualenv voluptuous waitress wcwidth websockets werkzeug whenever wrapt wtforms yarl
+    zc-lockfile zict zipp
+"""
+# Names of their modules, where these differ from the distribution's.
 IMPORTS = """
-    amplitude antlr4 attr azure databricks dateutil docket dotenv flufl git google graphql griffe grpc hydra
-    jwt key-value markdown-it mpl-toolkits mypyc opentelemetry pil pip pkg-resources public py pylab
-    pythonjsonlogger rpds ruamel setuptools sklearn slugify uv validate wheel yaml zc
+    amplitude antlr4 attr azure databricks dateparser-cli dateparser-data dateparser-scripts dateutil
+    docket dotenv flufl git google graphql grpc grpc-status hydra importlinter jsonpatch-cli jwt
+    key-value markdown-it mpl-toolkits mypyc openssl opentelemetry pil pip pkg-resources proto public py
+    pydevd-plugins pylab pythonjsonlogger rpds ruamel sklearn slugify tlz uv validate wheel yaml zc
 """
 FOLDERS = """
     build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests
 """
-TAKEN = {*IMPORTS.split(), *FOLDERS.split()}
+TAKEN = {*DEPENDENCIES.split(), *IMPORTS.split(), *FOLDERS.split()}
 
 
-def unprintable(character: str) -> bool:
+def errors(answers: dict[str, Any], typed: dict[str, str]) -> Iterator[str]:
+    """Describe each error in the answers in one sentence."""
+    for name, answer in answers.items():
+        if name[0] != "_" and name != "project_slug":
+            yield from text_errors(name, str(answer), str(typed.get(name, "")))
+    yield from slug_errors(answers["__slug"], answers["deployment"])
+
+
+def text_errors(name: str, text: str, typed: str) -> Iterator[str]:
+    """Check an answer in free text."""
+    if not text or text != text.strip():
+        yield f"{name} must not be empty, nor begin or end with white space."
+    if len(text) > 200:
+        yield f"{name} has {len(text)} characters; the maximum is 200."
+    if any(map(is_unprintable, text)):
+        yield f"{name} must be one line without control characters or invalid ones, unlike {text!a}."
+    if re.search(r"[{][%#{]", text + typed):
+        yield f"{name} must not contain Jinja syntax: two opening braces, or a brace before % or #."
+
+
+def is_unprintable(character: str) -> bool:
     """Whether TOML, YAML or a terminal refuses the character."""
     # Control characters, surrogates, line and paragraph separators; then Unicode's noncharacters.
     return (
@@ -39,58 +98,25 @@ def unprintable(character: str) -> bool:
     )
 
 
-def against_text(name: str, text: str, typed: str) -> Iterator[str]:
-    """Say what is wrong with an answer in free text."""
-    if not text or text != text.strip():
-        yield f"{name} must not be empty, nor begin or end with white space."
-    if len(text) > 200:
-        yield f"{name} has {len(text)} characters; give at most 200."
-    if any(map(unprintable, text)):
-        yield f"{name} must be one line without control characters or broken ones, unlike {text!a}."
-    if re.search(r"[{][%#{]", text + typed):
-        yield f"{name} must not hold two curly brackets, or one beside % or #: Cookiecutter would run them."
-
-
-def against_slug(slug: str) -> Iterator[str]:
-    """Say why neither a folder nor a package can have this name."""
+def slug_errors(slug: str, deployment: str) -> Iterator[str]:
+    """Check that folder, package, bucket and namespace can have this name."""
     package = slug.replace("-", "_")
     if not slug:
-        yield "project_slug is empty, as project_name has no letters for it: give one, like penguin-model."
-    elif len(slug) > LONGEST or not SLUG.fullmatch(slug):
+        yield "project_slug is empty, because project_name has no letters: enter one, like penguin-model."
+    elif len(slug) > MAX_SLUG_LENGTH or not SLUG.fullmatch(slug):
         yield (
-            f"project_slug {slug!a} cannot name a package: give lower-case words like penguin-model, "
-            "a letter first, then letters and digits, "
-            f"single hyphens between, {LONGEST} characters at most."
+            f"project_slug {slug!a} is not valid: use lower-case letters, digits and single hyphens, like "
+            f"penguin-model; start with a letter; {MAX_SLUG_LENGTH} characters at most."
         )
     elif keyword.iskeyword(package) or keyword.issoftkeyword(package):
-        yield f"project_slug {slug!r} is a word of the Python language: give another, like {slug}-model."
+        yield f"project_slug {slug!r} is a Python keyword: enter another name, like {slug}-model."
     elif package in sys.stdlib_module_names:
-        yield f"project_slug {slug!r} is in Python's standard library: give another, like {slug}-model."
+        yield f"project_slug {slug!r} is in Python's standard library: enter another name, like {slug}-model."
     elif slug.replace("_", "-") in TAKEN:
-        yield f"project_slug {slug!r} is taken, by a dependency or a folder: give another, like {slug}-model."
-
-
-def against_namespace(slug: str) -> Iterator[str]:
-    """Say why Kubernetes can call no namespace like this."""
-    if "_" in slug:
-        yield (
-            f"project_slug {slug!r} cannot name a namespace of Kubernetes: "
-            "give hyphens instead of underscores."
-        )
-
-
-def objections(texts: dict[str, str], typed: dict[str, str], slug: str, deployment: str) -> Iterator[str]:
-    """Say, a sentence each, what is wrong with the answers."""
-    for name, text in texts.items():
-        yield from against_text(name, text, str(typed.get(name, "")))
-    yield from against_slug(slug)
-    if deployment == "kubernetes":
-        yield from against_namespace(slug)
+        yield f"project_slug {slug!r} is a dependency or a folder: enter another name, like {slug}-model."
+    elif "_" in slug and deployment == "kubernetes":
+        yield f"project_slug {slug!r} cannot name a Kubernetes namespace: use hyphens instead of underscores."
 
 
 if __name__ == "__main__":
-    answers = json.loads(ANSWERS)
-    texts = {name: str(text) for name, text in answers.items() if name[0] != "_" and name != "project_slug"}
-    # The answer itself: cookiecutter.json calls the folder "refused" where the answer would
-    # lead out of the output folder, because that folder is made before this hook runs.
-    sys.exit(next(objections(texts, json.loads(TYPED), answers["__slug"], answers["deployment"]), None))
+    sys.exit(next(errors(json.loads(ANSWERS), json.loads(TYPED)), None))

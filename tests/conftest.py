@@ -1,4 +1,4 @@
-"""Bake each set of answers once, and share the project between the tests, which only read it."""
+"""Fixtures: each set of answers is baked once, and the tests, which only read the project, share it."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from template import ROOT, TEMPLATE, Bake, Project, Refuse
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one worker more than there are cores, as many tests wait for what they have started."""
+    """Run one worker more than there are cores, because many tests wait for processes."""
     return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_git_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give git an identity, and nothing of whoever runs the tests."""
+    """Give git an identity, and ignore the configuration of whoever runs the tests."""
     configuration = tmp_path_factory.mktemp("git") / "config"
     configuration.write_text("[user]\nname = Test\nemail = test@example.org\n")
     with pytest.MonkeyPatch.context() as patch:
@@ -48,14 +48,14 @@ def bake(cookies_session: Cookies) -> Bake:
 
 @pytest.fixture
 def refuse(cookies: Cookies, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Refuse:
-    """Give answers that must be refused, see that nothing is left behind, and return what was said."""
+    """Check that answers are refused and that nothing is left behind; return the message."""
 
     def refuse(**answers: str) -> str:
         result = cookies.bake(extra_context=answers, template=str(ROOT))
         assert isinstance(result.exception, FailedHookException), result.exception
         assert list(tmp_path.rglob("*")) == [tmp_path / "cookies", tmp_path / "cookies/bake00"]
-        said = capfd.readouterr().err
-        assert re.fullmatch(r"(project_|description|author)[^\n]+\.\n", said), said
-        return said
+        message = capfd.readouterr().err
+        assert re.fullmatch(r"(project_|description|author)[^\n]+\.\n", message), message
+        return message
 
     return refuse

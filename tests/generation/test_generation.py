@@ -1,4 +1,4 @@
-"""What must be true of the project for every value of every question. Fast: nothing is installed."""
+"""The generated project, checked for every value of every question. Fast: nothing is installed."""
 
 import re
 import subprocess
@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from cookiecutter.generate import is_copy_only_path
 from markdown_it import MarkdownIt
-from template import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, TEMPLATE, Bake
+from template import CHOICES, EVERY_VALUE, OTHER_VALUES, PARSERS, PROJECT, SLUGS, TEMPLATE, Bake
 
 each_value = pytest.mark.parametrize("answers", EVERY_VALUE)
 each_other_value = pytest.mark.parametrize("answers", OTHER_VALUES)
 
 Answers = dict[str, Any]
 
-# Named in the README, and made by the commands that it gives.
-MADE_LATER = {
+# Files that the documents name and that the commands create.
+CREATED_LATER = {
     ".prefect/storage",
     ".env",
     "data/predictions",
@@ -56,7 +56,7 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
 @each_value
 def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
     for name, text in bake(**answers).texts().items():
-        # GitHub writes its own expressions as ${{ }}, Prefect as {{ $ }}; the report is a template, too.
+        # GitHub's expressions are ${{ }}, Prefect's {{ $ }}; the report is a Jinja template.
         own = r"(?<!\$){{(?! \$)|{%" if name.startswith((".github/", "prefect.yaml")) else "{{|{%"
         assert not re.search(
             r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text
@@ -83,10 +83,8 @@ def test_every_file_parses(bake: Bake, answers: Answers) -> None:
     assert parsed
 
 
-# The longest and the shortest name, for no line may break or become too long by one.
-@pytest.mark.parametrize(
-    "answers", [*EVERY_VALUE, {"project_slug": "a" * 58}, {"project_slug": "a"}], ids=str
-)
+# Code that is formatted with the shortest and with the longest name is formatted with every name between.
+@pytest.mark.parametrize("answers", [*EVERY_VALUE, *({"project_slug": slug} for slug in SLUGS)], ids=str)
 def test_ruff_finds_nothing(bake: Bake, answers: Answers) -> None:
     for command in (["check"], ["format", "--check"]):
         run = subprocess.run(
@@ -121,7 +119,7 @@ def test_raw_data_is_copied_not_rendered(bake: Bake) -> None:
 
 
 def changes(bake: Bake, answers: Answers) -> set[str]:
-    """Name the files of code and configuration, not prose, in which the project differs from the default."""
+    """Return the files of code and configuration that differ from the default project."""
     project, default = bake(**answers).texts(), bake().texts()
     return {
         name
@@ -135,12 +133,12 @@ def test_no_answer_is_without_effect(bake: Bake, answers: Answers) -> None:
     assert changes(bake, answers)
 
 
-def test_problem_is_a_matter_of_parameters(bake: Bake) -> None:
+def test_problem_changes_only_the_parameters(bake: Bake) -> None:
     assert changes(bake, {"problem": "regression"}) == {"params.yaml"}
 
 
 def looks_like_path(word: str) -> bool:
-    """Tell a path of the project from a command, an address or a dotted name."""
+    """Distinguish a path in the project from a command, a URL or a dotted name."""
     if not re.fullmatch(r"[\w.-][\w./-]*", word):
         return False
     return "/" in word or Path(word).suffix in PARSERS or (PROJECT / word).exists()
@@ -157,7 +155,7 @@ def test_prose_names_only_what_exists(bake: Bake, answers: Answers) -> None:
         words = {child.content for child in inline if child.type == "code_inline"}
         links = {str(child.attrs["href"]) for child in inline if child.type == "link_open"}
         paths = {word for word in words if looks_like_path(word)}
-        for path in paths - MADE_LATER:
+        for path in paths - CREATED_LATER:
             assert (project.path / path).exists(), path
         for link in {link for link in links if not re.match(r"\w+:|#", link)}:
             assert ((project.path / name).parent / link).exists(), link

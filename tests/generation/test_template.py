@@ -1,4 +1,4 @@
-"""The template itself, its hooks, and what git and cruft make of them."""
+"""The template itself, its hooks, and how git and cruft work with it."""
 
 import ast
 import json
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from post_gen_project import choose, obey
+from cookiecutter.generate import is_copy_only_path
+from post_gen_project import delete_unwanted, replace_names, select_variants
 from pytest_cookies.plugin import Cookies
 from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 
@@ -18,7 +19,7 @@ PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
 
 
 def run(*command: str, cwd: Path) -> str:
-    """Run a command that must succeed, and return what it printed."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -30,28 +31,28 @@ def test_optional_path_is_in_the_template(path: str) -> None:
 
 
 def in_template(path: str) -> Path:
-    """Find what a table of cookiecutter.json names."""
+    """Return the template's file that a table in cookiecutter.json names."""
     return PROJECT / re.sub(r"{{ *([\w.]+) *}}", r"{{\1}}", path)
 
 
 @pytest.mark.parametrize(("path", "answer"), TEMPLATE["__variants"].items())
 def test_every_variant_is_named_by_a_choice(path: str, answer: str) -> None:
     standard = in_template(path)
-    found = re.fullmatch(r"{{ cookiecutter\.(\w+) if cookiecutter\.\1 != '(\w+)' }}", answer)
-    assert found
-    choices = [choice for choice in CHOICES[found[1]] if choice != found[2]]
-    assert len(choices) == len(CHOICES[found[1]]) - 1
+    match = re.fullmatch(r"{{ cookiecutter\.(\w+) if cookiecutter\.\1 != '(\w+)' }}", answer)
+    assert match
+    choices = [choice for choice in CHOICES[match[1]] if choice != match[2]]
+    assert len(choices) == len(CHOICES[match[1]]) - 1
     named = {standard.with_stem(f"{standard.stem}_{choice}") for choice in choices}
     assert named == set(standard.parent.glob(f"{standard.stem}_*"))
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATE if not name.startswith("_")])
-def test_every_question_is_a_sentence_with_choices_described(name: str) -> None:
+def test_every_question_has_a_prompt_and_described_choices(name: str) -> None:
     prompt = TEMPLATE["__prompts__"][name]
     if isinstance(TEMPLATE[name], list):
         assert list(prompt) == ["__prompt__", *TEMPLATE[name]]
         prompt = prompt["__prompt__"]
-    assert re.match(r"[A-Z].+ .+\?", prompt)
+    assert re.fullmatch(r"[A-Z].{5,70}\?", prompt)
 
 
 def test_free_text_enters_files_only_quoted_or_escaped() -> None:
@@ -92,15 +93,54 @@ def test_stale_or_unclear_row_of_the_table_fails(
     monkeypatch.chdir(tmp_path)
     Path("here.py").touch()
     with pytest.raises(SystemExit, match=r"__keep_if .+\.$"):
-        obey(table)
+        delete_unwanted(table)
 
 
 def test_chosen_variant_that_is_missing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("seam.py").touch()
-    choose({"seam.py": ""})
-    with pytest.raises(SystemExit, match=r"chooses 'seam_other\.py', which is not in the template"):
-        choose({"seam.py": "other"})
+    select_variants({"seam.py": ""})
+    with pytest.raises(SystemExit, match=r"__variants names 'seam_other\.py', which is not in the template"):
+        select_variants({"seam.py": "other"})
+    with pytest.raises(SystemExit, match=r"__variants names 'gone\.py'"):
+        select_variants({"gone.py": ""})
+
+
+@pytest.mark.parametrize("slug", ["snow-petrel", "my-penguin_model", "penguin-model-2"])
+def test_names_are_replaced_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slug: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder/deep").mkdir(parents=True)
+    for path in map(Path, ("file", "folder/deep/file", "other")):
+        path.write_text("penguin-model.penguin_model")
+    package = slug.replace("-", "_")
+    replace_names(["file", "folder"], slug, package)
+    assert Path("file").read_text() == Path("folder/deep/file").read_text() == f"{slug}.{package}"
+    assert Path("other").read_text() == "penguin-model.penguin_model"
+    with pytest.raises(SystemExit, match="_names_replaced_in names 'gone'"):
+        replace_names(["gone"], slug, package)
+
+
+def test_names_are_replaced_in_the_copied_files_that_have_them_and_in_no_other() -> None:
+    context = {"cookiecutter": TEMPLATE}
+    listed = [PROJECT / path for path in TEMPLATE["_names_replaced_in"]]
+    used = set()
+    for path in filter(Path.is_file, PROJECT.rglob("*")):
+        name = path.relative_to(PROJECT)
+        copied = any(is_copy_only_path(str(part), context) for part in (name, *name.parents))
+        entries = [entry for entry in listed if path.is_relative_to(entry)]
+        has_names = re.search(rb"penguin[-_]model", path.read_bytes())
+        assert not has_names or (copied and entries), name
+        if has_names:
+            used.update(entries)
+        assert copied or not entries, name
+    assert used == set(listed)
+
+
+@pytest.mark.parametrize("pattern", TEMPLATE["_copy_without_render"])
+def test_every_pattern_of_files_to_copy_matches_one(pattern: str) -> None:
+    context = {"cookiecutter": {"_copy_without_render": [pattern]}}
+    names = [str(path.relative_to(PROJECT)) for path in PROJECT.rglob("*")]
+    assert [name for name in names if is_copy_only_path(name, context)]
 
 
 def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
@@ -113,41 +153,41 @@ def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
 
 
 REASONS = {
-    "no git": "not installed",
+    "no git": "git is not installed",
     "no identity": "user.name and user.email",
     "half an identity": "user.name and user.email",
     "signing fails": "git commit failed: ",
-    "repository around": "already lies in one",
-    "unreadable repository around": "already lies in one",
+    "repository around": "already inside one",
+    "unreadable repository around": "already inside one",
 }
 
 
-@pytest.mark.parametrize("trouble", REASONS)
-def test_git_trouble_is_said_and_harmless(
+@pytest.mark.parametrize("problem", REASONS)
+def test_problem_with_git_is_reported_and_harmless(
     cookies: Cookies,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-    trouble: str,
+    problem: str,
 ) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
-    if trouble == "no git":
+    if problem == "no git":
         monkeypatch.setenv("PATH", str(tmp_path))
     half = "[user]\nemail = t@example.org\n"
-    if trouble == "half an identity":
+    if problem == "half an identity":
         (tmp_path / "config").write_text(half)
-    if trouble == "signing fails":
+    if problem == "signing fails":
         (tmp_path / "config").write_text(
             f"{half}name = T\n[commit]\ngpgsign = true\n[gpg]\nprogram = false\n"
         )
-    if trouble == "repository around":
+    if problem == "repository around":
         run("git", "init", cwd=tmp_path)
-    if trouble == "unreadable repository around":
+    if problem == "unreadable repository around":
         (tmp_path / ".git").mkdir()
     result = cookies.bake(template=str(ROOT))
     assert result.exception is None
-    assert re.fullmatch(rf".*{REASONS[trouble]}.*\n", capfd.readouterr().err)
-    assert (result.project_path / ".git").exists() == (trouble != "no git" and "around" not in trouble)
+    assert re.fullmatch(rf".*{REASONS[problem]}.*\n", capfd.readouterr().err)
+    assert (result.project_path / ".git").exists() == (problem != "no git" and "around" not in problem)
 
 
 def test_git_of_the_caller_is_left_alone(
@@ -161,7 +201,7 @@ def test_git_of_the_caller_is_left_alone(
     assert run("git", "log", "--format=%s", cwd=project) == "Start the project\n"
 
 
-def test_cruft_creates_and_updates_a_project(tmp_path: Path) -> None:
+def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path) -> None:
     template = tmp_path / "template"
     shutil.copytree(PROJECT, template / PROJECT.name)
     shutil.copytree(ROOT / "hooks", template / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
@@ -172,10 +212,15 @@ def test_cruft_creates_and_updates_a_project(tmp_path: Path) -> None:
     environment = {**os.environ, "HOME": str(tmp_path)}
     subprocess.run([*cruft, "create", str(template), "--no-input"], cwd=tmp_path, env=environment, check=True)
     project = tmp_path / "penguin-model"
-    run("sh", "-c", commit, cwd=project)
     assert json.loads((project / ".cruft.json").read_text())["commit"]
+    with (project / "docs/scaling.md").open("a") as document:
+        document.write("The owner's line.\n")
+    run("sh", "-c", commit, cwd=project)
     with (template / PROJECT.name / "params.yaml").open("a") as params:
         params.write("# {{ cookiecutter.project_slug }}\n")
+    (template / PROJECT.name / "docs/scaling.md").rename(template / PROJECT.name / "docs/moved.md")
     run("sh", "-c", commit, cwd=template)
     subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, env=environment, check=True)
     assert (project / "params.yaml").read_text().endswith("# penguin-model\n")
+    assert (project / "docs/moved.md").read_text().endswith("The owner's line.\n")
+    assert not (project / "docs/scaling.md").exists()

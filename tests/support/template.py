@@ -1,4 +1,4 @@
-"""The template: its questions with their answers, and a project that was generated from them."""
+"""The template: its questions with their choices, and a generated project."""
 
 import json
 import tomllib
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
 TEMPLATE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
-# Every question with a choice, so that a new one is tested without a new test.
+# Every question with choices: a new one is tested without a new test.
 CHOICES = {
     name: values if isinstance(values, list) else [values, not values]
     for name, values in TEMPLATE.items()
@@ -31,6 +31,9 @@ OTHER_VALUES = [
     for value in values[1:]
 ]
 EVERY_VALUE = [pytest.param({}, id="defaults"), *OTHER_VALUES]
+
+# Names that are allowed: the shortest, the longest, with digits, hyphens and underscores.
+SLUGS = ["a", "x2", "snow-petrel_2", "a" * 58, "ab-" * 19 + "c", "ab_" * 19 + "c"]
 
 PARSERS: dict[str, Callable[[str], Any]] = {
     ".json": json.loads,
