@@ -46,7 +46,7 @@ constraints: $(UV) ## write constraints.txt: the versions that exclude-newer giv
 	for choice in $(WITH_DEPENDENCIES); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
 		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
 	cd build/constraints/compute-ray && uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
-		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
+		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.__folder}}/constraints.txt'
 
 clean: ## remove build/, with the demo, and .venv/
 	rm -rf build .venv
