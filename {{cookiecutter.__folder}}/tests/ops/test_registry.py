@@ -21,7 +21,13 @@ from penguin_model import cli
 from penguin_model.errors import ProjectError
 from penguin_model.ops.orchestration.policies import is_transient
 from penguin_model.ops.settings import PACKAGE
-from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
+from penguin_model.ops.tracking import (
+    mlflow_store,
+    registry,
+    runs,
+    status,
+    store,
+)
 from penguin_model.ops.tracking.history import History, new_entry
 
 # What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
