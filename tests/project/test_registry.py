@@ -94,7 +94,7 @@ class TestRegistry:
         (step.parent / "new.py").write_text('"""Not even known to git."""\n', encoding="utf-8")
         said = train(project, {"max_iter": 100}, {"minimum": None, "improvement": 100000})
         files = f"params.yaml, src/{project.package}/steps/new.py, src/{project.package}/steps/train.py"
-        assert f"Not committed: {files}; kept beside the model as code.patch" in said
+        assert f"Uncommitted changes in {files}; the MLflow run keeps them as code.patch" in said
         assert "less than gate.improvement (100000)" in say(project, "status")
         assert aliases(project) == {"champion": 1, "challenger": 2}
         step.write_text(text, encoding="utf-8")
@@ -103,7 +103,7 @@ class TestRegistry:
     def test_better_model_that_is_worse_in_no_slice_is_champion(self, project: Running) -> None:
         change(project, {"max_iter": 60}, {"improvement": 0, "slices": ["sex", "island"]})
         keep(project, "Look at slices")
-        assert "Not committed" not in project.make("train")
+        assert "Uncommitted changes" not in project.make("train")
         assert re.search(
             r"version 3: champion \(.* better than the champion's .* worse in none of \d slices",
             say(project, "status"),

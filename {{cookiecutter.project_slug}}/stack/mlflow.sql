@@ -1,2 +1,2 @@
--- The image of PostgreSQL makes one database itself, and runs this once, when its volume is empty.
+-- PostgreSQL's image creates one database by itself, and runs this file once, on an empty volume.
 create database mlflow;

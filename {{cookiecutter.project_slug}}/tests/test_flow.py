@@ -1,4 +1,4 @@
-"""The training flow once, end to end, and what Prefect, MLflow and the files say of it afterwards."""
+"""The training flow once, end to end, and what Prefect, MLflow and the files record of it."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_every_step_completes(trained):
     assert task_states(trained, 7) == {step: ["Completed"] for step in STEPS}
 
 
-def test_first_model_is_champion_and_is_tied_to_its_origin(trained):
+def test_first_model_is_champion_and_its_provenance_is_recorded(trained):
     client = runs.connect()
     assert trained.result().alias == "champion"
     version = registry.get(trained.result().version)
@@ -67,7 +67,7 @@ def test_no_pickle_is_kept(trained):
     assert not {".pkl", ".pickle", ".joblib"} & set(files)
 
 
-def test_slice_that_is_no_column_is_refused(edited):
+def test_unknown_slice_is_refused(edited):
     change("gate", slices=["nosuch"])
     with pytest.raises(ProjectError, match=r"gate\.slices names 'nosuch'"):
         Recipe.of(read_params(), read_contract())
@@ -77,9 +77,9 @@ def test_violated_contract_stops_the_run_before_anything_is_registered(trained, 
     client = runs.connect()
     earlier, before = client.search_runs(["1"]), len(client.search_model_versions(f"name = '{PACKAGE}'"))
     params, contract = read_params(), YAML(typ="safe").load(edited / "contract.yaml")
-    # Whatever the target is, it is not this.
+    # No target has this value.
     contract["columns"][params.data.target] = {"type": "string", "nullable": True, "allowed": ["nothing"]}
-    # JSON is YAML, whatever the columns are called.
+    # JSON is valid YAML for any column names.
     (edited / "contract.yaml").write_text(json.dumps(contract, default=str, ensure_ascii=False))
     state = training(return_state=True)
     assert state.is_failed()

@@ -37,7 +37,7 @@ def test_no_candidate_is_tried_twice():
         ("x: 3", r"`search\.params\.x` is 3; use a list like .* or a distribution like"),
         ("x: []", r"`search\.params\.x` is \[\]; list should have at least 1 item"),
         ("x: {low: 1}", r"`search\.params\.x\.high` is missing"),
-        ("x: {low: 1, high: 2, hihg: 2}", r"`search\.params\.x\.hihg` is not a key.* low, high, log"),
+        ("x: {low: 1, high: 2, hihg: 2}", r"`search\.params\.x\.hihg` is not a key here; did you mean `high`"),
         ("x: {low: 5, high: 2}", r"search\.params\.x has low 5 and high 2; low must be below high"),
         ("x: {low: 0, high: 2, log: true}", "low must be above 0 and below high"),
         ("x: {low: a, high: 2}", r"`search\.params\.x\.low` is 'a'; input should be a valid number"),

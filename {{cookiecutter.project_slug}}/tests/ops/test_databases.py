@@ -1,4 +1,4 @@
-"""Databases that `prepare` makes are those that Prefect and MLflow make; earlier and half-made ones are completed."""
+"""`prepare` creates the databases that Prefect and MLflow would, and completes earlier and unfinished ones."""
 
 import os
 import signal
@@ -20,9 +20,9 @@ from penguin_model.ops.tracking import database
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Return an empty folder in which both databases are to be."""
+    """Return an empty folder for both databases."""
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
-    # What an earlier test has configured would count.
+    # Override what an earlier test has configured.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / ".prefect"))
     (tmp_path / ".prefect").mkdir()
@@ -36,18 +36,18 @@ def query(file, sql) -> list[tuple]:
 
 
 def schema(file) -> list:
-    """Return what a database consists of, but for the order of constraints, which changes from process to process."""
+    """Return the schema of a database without the order of constraints, which varies between processes."""
     statements = [sql for (sql,) in query(file, "SELECT sql FROM sqlite_master") if sql]
     revision = query(file, "SELECT version_num FROM alembic_version")
     return [revision, *sorted(sorted(line.strip("\t ,") for line in sql.splitlines()) for sql in statements)]
 
 
 def migrate_prefect() -> subprocess.Popen[bytes]:
-    """Start what `prepare` starts."""
+    """Start the process that `prepare` starts."""
     return subprocess.Popen([sys.executable, "-m", databases.__name__, "prefect"])
 
 
-def test_prefects_database_is_as_prefect_makes_it_though_it_was_killed(home):
+def test_prefects_schema_is_that_of_prefect_even_after_a_kill(home):
     file, tables = home / ".prefect/prefect.db", "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
     killed = migrate_prefect()
     while killed.poll() is None:
@@ -66,7 +66,7 @@ def test_prefects_database_is_as_prefect_makes_it_though_it_was_killed(home):
     assert schema(file) == schema(reference / "prefect.db")
 
 
-def test_mlflows_database_is_as_mlflow_makes_it(home):
+def test_mlflows_schema_is_that_of_mlflow(home):
     database.migrate()
     MlflowClient(f"sqlite:///{home}/reference.db").search_experiments()
     assert schema(home / "mlflow.db") == schema(home / "reference.db")
@@ -82,7 +82,7 @@ def test_earlier_database_of_mlflow_keeps_its_rows(home):
     assert MlflowClient(f"sqlite:///{file}").get_experiment("7").name == "of before"
 
 
-def test_database_in_use_is_one_sentence_and_left_alone(home, monkeypatch):
+def test_locked_database_is_reported_in_one_sentence_and_not_changed(home, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db?timeout=0.1")
     with closing(sqlite3.connect(home / "mlflow.db")) as other:
         other.execute("CREATE TABLE another (id)")

@@ -1,4 +1,4 @@
-"""Whom the servers of this project let in."""
+"""Which requests the servers of this project answer."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from penguin_model.ops.orchestration.guard import (
 )
 
 SITE = "http://127.0.0.1:5000"
-# By path, what the headers change, and the status.
+# Path, changed headers and status of each request.
 ASKED = {
     "page": ("/", {}, 200),
     "localhost": ("/", {"host": "localhost:5000", "origin": "http://localhost:5000"}, 200),
@@ -33,13 +33,13 @@ ASKED = {
 
 
 @pytest.mark.parametrize(("path", "headers", "status"), ASKED.values(), ids=ASKED)
-def test_only_own_pages_with_the_password_are_let_in(path, headers, status):
-    known = {"origin": SITE, "authorization": f"Basic {base64.b64encode(b'ui:secret').decode()}"}
+def test_only_own_pages_with_the_password_are_answered(path, headers, status):
+    valid = {"origin": SITE, "authorization": f"Basic {base64.b64encode(b'ui:secret').decode()}"}
     server = httpx.ASGITransport(Guard(PlainTextResponse("in"), MLFLOW, "secret"))
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=server, base_url=SITE) as client:
-            return await client.get(path, headers=known | headers)
+            return await client.get(path, headers=valid | headers)
 
     answer = asyncio.run(ask())
     assert answer.status_code == status

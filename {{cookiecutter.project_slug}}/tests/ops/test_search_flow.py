@@ -1,4 +1,4 @@
-"""The search as a flow: what Prefect and MLflow record of it, also after a kill."""
+"""The search as a flow: what Prefect and MLflow record of it."""
 
 import pytest
 from conftest import change, task_states
@@ -22,7 +22,7 @@ FOREST = {"classification": "RandomForestClassifier", "regression": "RandomFores
 
 
 def forest(**params):
-    """Make the project search a forest: any table, and quick."""
+    """Let the project search for a small random forest, which any table allows."""
     estimator = f"sklearn.ensemble.{FOREST[read_params().data.problem]}"
     change("model", estimator=estimator, params={"n_estimators": 5, "max_depth": 3})
     change("search", folds=2, candidates=4, metric=None, params=params)
@@ -30,7 +30,7 @@ def forest(**params):
 
 @flow(task_runner=task_runner())
 def searching() -> str:
-    """Do what the training flow does until the model is chosen; return the MLflow run."""
+    """Search as the training flow does; return the id of the MLflow run."""
     params = read_params()
     with runs.run({}) as run_id:
         search_parameters(run_id, File.at(TRAINING), Recipe.of(params, read_contract()), params)
@@ -38,7 +38,7 @@ def searching() -> str:
 
 
 def child_runs(parent: str):
-    """Return the candidates of a search, by what was tried."""
+    """Return the child runs of a search by their parameters."""
     client = runs.connect()
     experiment = client.get_experiment_by_name(PACKAGE).experiment_id
     found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
@@ -74,13 +74,13 @@ def test_winner_is_fitted_and_a_failed_candidate_fails_alone(quick):
     assert (project_root() / "reports/plots/search.svg").exists()
 
 
-def test_finished_candidate_is_not_fitted_again_and_would_score_the_same(quick):
+def test_finished_candidate_is_cached_and_scores_are_reproducible(quick):
     forest(max_depth={"low": 2, "high": 6}, max_features={"low": 0.2, "high": 1.0})
     first = searching(return_state=True)
     again = searching(return_state=True)
     assert task_states(first, 4) == {"candidate": ["Completed"] * 4}
     assert task_states(again, 4) == {"candidate": ["Cached"] * 4}
-    # Forgotten, it is fitted again, in whatever order the threads end.
+    # Without the cache each is fitted again; the order in which the threads end does not matter.
     for kept in (project_root() / ".prefect/storage").glob("*"):
         kept.unlink()
     afresh = searching(return_state=True)

@@ -10,7 +10,7 @@ from penguin_model.ops import settings
 @pytest.mark.parametrize(
     ("section", "key", "value", "sentence"),
     [
-        ("split", "sed", 7, r"params\.yaml: `split\.sed` is not a key here; allowed are by, column, holdout, seed"),
+        ("split", "sed", 7, r"params\.yaml: `split\.sed` is not a key here; did you mean `seed`"),
         ("split", "holdout", 1.25, r"params\.yaml: `split\.holdout` is 1\.25.*less than 1"),
         ("gate", "metric", "x", r"params\.yaml: gate\.metric is 'x'.* has (f1_macro|rmse), "),
     ],
@@ -38,7 +38,7 @@ def test_wrong_contract_is_named(edited):
         ProjectError, match=r"contract\.yaml: `columns\.x\.type` is 'number'.*'string', 'integer'"
     ) as error:
         settings.read_contract()
-    assert "`columns.x.nullabel` is not a key here; allowed are type, nullable, allowed" in str(error.value)
+    assert "`columns.x.nullabel` is not a key here; did you mean `nullable`" in str(error.value)
 
 
 def test_allowed_values_of_another_type_are_named(edited):
@@ -64,7 +64,7 @@ def test_missing_file_is_one_sentence(edited):
 def test_wrong_env_is_named(edited):
     (edited / ".env").write_text("PREFECT_API_ULR=http://localhost/api\nPREFECT_LOGGING_LEVEL=LOUD\n")
     with pytest.raises(
-        ProjectError, match=r"\.env.*`PREFECT_API_ULR` is not a key here; allowed are PREFECT_API_URL"
+        ProjectError, match=r"\.env.*`PREFECT_API_ULR` is not a key here; did you mean `PREFECT_API_URL`"
     ) as error:
         settings.read_settings()
     assert "`PREFECT_LOGGING_LEVEL` is 'LOUD'" in str(error.value)
@@ -91,11 +91,25 @@ def test_every_key_of_the_example_is_one(edited, monkeypatch):
     (edited / ".env").write_text((PROJECT / ".env.example").read_text().replace("\n#", "\n"))
     lines = [line for line in (edited / ".env").read_text().splitlines() if "=" in line]
     (edited / ".env").write_text("\n".join(lines))
-    # It refuses a key that it does not know.
-    known = set(type(settings.read_settings()).model_fields)
-    unnamed = known - {line.partition("=")[0].lower() for line in lines}
-    # Those of a choice that this project has not made.
-    assert {name.partition("_")[0] for name in unnamed} <= {"notify", "dask", "ray"}
+    # It refuses an unknown key.
+    fields = type(settings.read_settings()).model_fields
+    own = {name for name, field in fields.items() if not field.exclude}
+    missing = own - {line.partition("=")[0].lower() for line in lines}
+    # These belong to options that this project does not have.
+    assert {name.partition("_")[0] for name in missing} <= {"notify", "dask", "ray"}
     monkeypatch.delenv("AWS_REGION", raising=False)
     (edited / ".env").write_text("AWS_REGION=somewhere")
     assert settings.cloud_options()["AWS_REGION"] == "somewhere"
+
+
+def test_env_file_is_read_in_one_way(edited, monkeypatch):
+    monkeypatch.delenv("IMAGE", raising=False)
+    assert settings.image() == "penguin-model:latest"
+    (edited / ".env").write_text('IMAGE="registry/own:1" # quoted\nMLFLOW_PORT=\n')
+    assert settings.image() == settings.variables()["IMAGE"] == settings.read_settings().image == "registry/own:1"
+    monkeypatch.setenv("IMAGE", "")
+    assert settings.image() == "registry/own:1"
+    monkeypatch.setenv("IMAGE", "registry/own:2")
+    assert settings.image() == "registry/own:2"
+    assert "MLFLOW_PORT" not in settings.variables()
+    assert "image" not in settings.read_settings().model_dump()

@@ -14,7 +14,7 @@ def test_taken_port_is_said_and_the_next_is_used(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert ui.free_port(port, "It") > port
-    assert f"Port {port} is taken, so It is on" in capsys.readouterr().out
+    assert f"Port {port} is in use, so It uses" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("verb", "said"), [("prepare", ""), ("status", f"{PACKAGE} version"), ("--help", "train")])

@@ -1,6 +1,6 @@
-"""Wiring only: flows order the steps and call the modules that touch the world."""
+"""The flows: they order the steps, and call `ops` for everything outside of Python."""
 
 from ..ops.orchestration.session import configure
 
-# Prefect reads its settings when it is first imported, and every way to it leads through this package.
+# Prefect reads its settings when it is imported, and every import of Prefect's flows passes through here.
 configure()

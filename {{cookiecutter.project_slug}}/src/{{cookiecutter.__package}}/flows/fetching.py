@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from ..config import Contract, Data
 from ..errors import ProjectError
 from ..ops import sources
-from ..ops.notify.hooks import NOTIFIED
+from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.violations import violations_kept
 from ..ops.settings import project_root, read_contract, read_params

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat
 
 from ..errors import ProjectError
 from ..ops.files import File
-from ..ops.notify.hooks import NOTIFIED
+from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.paths import DRIFT, PROFILE
 from ..ops.settings import project_root

@@ -17,7 +17,7 @@ from ..config import Contract
 from ..errors import ProjectError
 from ..ops import sources
 from ..ops.files import File, write_parquet
-from ..ops.notify.hooks import NOTIFIED
+from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.paths import PREDICTIONS, ROWS

@@ -1,4 +1,4 @@
-"""The databases of Prefect and MLflow: `prepare` runs this file as a process for each, both at once."""
+"""The databases of Prefect and MLflow: `prepare` runs this file as a process for each, both at the same time."""
 
 import gc
 import os
@@ -12,47 +12,50 @@ from ..errors import ProjectError
 from .orchestration.session import configure, use_server
 from .settings import read_settings
 
-ROOMS = {"prefect": "orchestration", "mlflow": "tracking"}
+# Each tool's package in `ops`, whose module `database` migrates.
+PACKAGES = {"prefect": "orchestration", "mlflow": "tracking"}
 
 
 def prepare() -> None:
-    """Create both databases or bring them up to date; where a server keeps one, only check that it answers."""
+    """Create or upgrade both databases; where .env names a server, only check that it answers."""
     settings = read_settings()
-    own = []
+    local = []
     if settings.prefect_api_url:
         use_server()
     else:
-        own.append("prefect")
+        local.append("prefect")
     if settings.mlflow_tracking_uri.startswith("sqlite:"):
-        own.append("mlflow")
+        local.append("mlflow")
     else:
         from .tracking.runs import connect  # noqa: PLC0415 - it takes seconds
 
         connect()
     settings.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # In sessions of their own: Ctrl-C would have each print a traceback.
-    processes = [subprocess.Popen([sys.executable, "-m", __spec__.name, name], start_new_session=True) for name in own]
+    # In their own sessions: on Ctrl-C each would print a traceback.
+    processes = [
+        subprocess.Popen([sys.executable, "-m", __spec__.name, name], start_new_session=True) for name in local
+    ]
     try:
         failed = [process.wait() for process in processes]
     finally:
         for process in processes:
             process.terminate()
     if any(failed):
-        sys.exit(1)  # It has said why.
+        sys.exit(1)  # The process has printed why.
 
 
 def main(name: str) -> None:
-    """Migrate the database of this name; where that fails, say why in one sentence."""
-    # Nothing that imports make is garbage, and looking for some takes a sixth of their time.
+    """Migrate a database; if that fails, print why in one sentence."""
+    # Imports create no garbage; looking for it takes a sixth of their time.
     gc.disable()
     configure()
     try:
-        # A process whose parent was killed may still be at it.
+        # The process of a parent that was killed may still be at work.
         with FileLock(read_settings().prefect_home / f"{name}.lock"):
-            import_module(f".{ROOMS[name]}.database", __package__).migrate()
+            import_module(f".{PACKAGES[name]}.database", __package__).migrate()
     except ProjectError as error:
         sys.exit(str(error))
-    # Everything is written; taking the interpreter apart would take half a second.
+    # Everything is written, and Python would take half a second to clean up.
     os._exit(0)
 
 

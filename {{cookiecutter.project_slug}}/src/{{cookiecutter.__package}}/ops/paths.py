@@ -1,4 +1,4 @@
-"""Where the files of the project lie, below its root. dvc.yaml lists those of a training, too: a test compares them."""
+"""The project's files, relative to its root. dvc.yaml lists those of a training, too; a test compares both lists."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ METRICS = Path("reports/metrics.json")
 PLOTS = Path("reports/plots")
 SERIES = Path("reports/series")
 REPORT = Path("reports/report.html")
-# All that a training makes, but the record of it.
+# All outputs of a training, except its record.
 MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, MODELS / PROFILE, METRICS, PLOTS, SERIES, REPORT)
 RECORD = Path("reports/provenance.json")
 LOCK = Path("dvc.lock")

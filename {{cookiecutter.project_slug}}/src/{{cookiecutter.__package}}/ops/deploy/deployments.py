@@ -1,159 +1,143 @@
-"""What prefect.yaml says, held against what Prefect knows: `prefect deploy` itself passes over a misspelt key."""
+"""prefect.yaml as types. `prefect deploy` itself ignores misspelt keys, unset variables and unknown parameters."""
 
 import os
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 
-from dotenv import dotenv_values
-from prefect.cli.deploy._models import (
-    ConcurrencyLimitSpec,
-    DeploymentConfig,
-    PrefectYamlModel,
-    RawScheduleConfig,
-    WorkPoolConfig,
-)
-from prefect.client.schemas.objects import ConcurrencyOptions
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.objects import ConcurrencyLimitConfig
+from prefect.client.schemas.schedules import construct_schedule
 from prefect.exceptions import MissingFlowError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 from prefect.utilities.templating import PlaceholderType, apply_values, find_placeholders
-from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...errors import ProjectError
-from ..settings import project_root, state_dir
+from ..settings import image, load_yaml, parse, unknown_key, variables
 
 NAME = "prefect.yaml"
-# Where Prefect's documentation puts what YAML's anchors share.
-SHARED = "definitions"
-# The sections that have keys of their own, below a deployment.
-SECTIONS = {"work_pool": WorkPoolConfig, "concurrency_limit": ConcurrencyLimitSpec}
-
-Section = dict[str, Any]
 
 
-def read() -> list[Section]:
-    """Return the deployments, their variables filled in; raise ProjectError with a sentence for each fault."""
-    try:
-        content = YAML(typ="safe").load(project_root() / NAME)
-    except FileNotFoundError:
-        raise ProjectError(f"{NAME} is missing in {project_root()}.") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ProjectError(f"{NAME}, line {line}: not valid YAML ({error.problem}).") from None
-    if not isinstance(content, dict):
-        raise ProjectError(f"{NAME} must be a mapping with the key `deployments`.")
-    for name, value in dotenv_values(state_dir() / ".env").items():
-        os.environ.setdefault(name, value or "")
-    _refuse(_unset(content))
-    filled: Any = apply_values(content, dict(os.environ), remove_notset=False)
-    _refuse(faults(filled))
-    deployments: list[Section] = filled.get("deployments") or []
-    if not deployments:
-        raise ProjectError(f"{NAME}: `deployments` is empty, so there is nothing to deploy.")
-    return deployments
+class WorkPool(BaseModel, extra="forbid"):
+    """Where the runs of a deployment go."""
+
+    name: str
+    work_queue_name: str | None = None
+    job_variables: dict[str, Any] = {}
 
 
-def check_job_variables(deployments: Iterable[Section], template: Section) -> None:
-    """Hold the job variables against the base job template of their work pool; raise ProjectError for each fault."""
-    _refuse(fault for deployment in deployments for fault in _job_variable_faults(deployment, template["variables"]))
+class ConcurrencyLimit(ConcurrencyLimitConfig, extra="forbid"):
+    """How many runs of a deployment may run at once, and what happens to the next one."""
 
 
-def faults(content: Section) -> Iterator[str]:
-    """Say in a sentence each what Prefect would not understand."""
-    yield from _unknown({key: value for key, value in content.items() if key != SHARED}, PrefectYamlModel, "")
-    deployments = content.get("deployments") or []
-    if not isinstance(deployments, list) or not all(isinstance(one, dict) for one in deployments):
-        yield f"{NAME}: `deployments` must be a list of mappings."
-        return
-    for place, deployment in enumerate(deployments):
-        where = f"deployments.{deployment.get('name', place)}"
-        yield from _unknown(deployment, DeploymentConfig, where)
-        for key in {"name", "entrypoint", "work_pool"} - deployment.keys():
-            yield f"{NAME}: `{where}.{key}` is missing."
-        for key, section in SECTIONS.items():
-            if isinstance(deployment.get(key), dict):
-                yield from _unknown(deployment[key], section, f"{where}.{key}")
-        yield from _wrong(deployment.keys() - {"schedules"}, deployment, DeploymentConfig, where)
-        if isinstance(limit := deployment.get("concurrency_limit"), dict):
-            yield from _wrong({"collision_strategy"}, limit, ConcurrencyOptions, f"{where}.concurrency_limit")
-        yield from _flow_faults(deployment, where)
-        for number, schedule in enumerate(deployment.get("schedules") or []):
-            yield from _schedule_faults(schedule, f"{where}.schedules.{number}")
+class Schedule(BaseModel, extra="forbid"):
+    """When a deployment runs: by one of `cron`, `interval` and `rrule`."""
+
+    cron: str | None = None
+    interval: timedelta | None = None
+    rrule: str | None = None
+    timezone: str | None = None
+    anchor_date: datetime | None = None
+    day_or: bool = True
+    active: bool | str = True
+    parameters: dict[str, Any] = {}
+    slug: str | None = None
+    replaces: str | None = None
+
+    @model_validator(mode="after")
+    def is_valid(self) -> Self:
+        """Let Prefect check the values."""
+        construct_schedule(**self.model_dump(include={"cron", "interval", "rrule", "timezone", "anchor_date"}))
+        return self
 
 
-def _flow_faults(deployment: Section, where: str) -> Iterator[str]:
-    entrypoint, given = str(deployment.get("entrypoint")), deployment.get("parameters") or {}
-    try:
-        schema = parameter_schema(load_flow_from_entrypoint(entrypoint)).model_dump_for_openapi()
-    except (ImportError, MissingFlowError, AttributeError, ValueError) as error:
-        yield f"{NAME}: `{where}.entrypoint` is {entrypoint!r}; there is no such flow ({error})."
-        return
-    for key in given.keys() - schema["properties"].keys():
-        yield f"{NAME}: `{where}.parameters.{key}` is not a parameter of {entrypoint}."
-    for fault in validate(given, schema):
-        yield f"{NAME}: `{where}.parameters` are wrong; {fault.message}."
+class Steps(BaseModel, extra="forbid"):
+    """Steps before `prefect deploy` registers (build, push) and before a run (pull)."""
+
+    build: Any = None
+    push: Any = None
+    pull: Any = None
 
 
-def _schedule_faults(schedule: Any, where: str) -> Iterator[str]:
-    if not isinstance(schedule, dict):
-        yield f"{NAME}: `{where}` is {schedule!r}; a mapping with `cron` would be right."
-        return
-    unknown = list(_unknown(schedule, RawScheduleConfig, where))
-    yield from unknown or _wrong(schedule.keys() | {""}, schedule, RawScheduleConfig, where)
-    if "cron" in schedule and not unknown:
-        yield from _wrong({"cron", "timezone"}, schedule, CronSchedule, where)
+class Deployment(Steps):
+    """A flow that a Prefect server knows: where, when and with which parameters it runs."""
+
+    name: str
+    entrypoint: str
+    work_pool: WorkPool
+    description: str | None = None
+    tags: list[str] | None = None
+    parameters: dict[str, Any] = {}
+    enforce_parameter_schema: bool = True
+    schedules: list[Schedule] | None = None
+    paused: bool | None = None
+    concurrency_limit: Annotated[
+        ConcurrencyLimit | None, BeforeValidator(lambda limit: {"limit": limit} if isinstance(limit, int) else limit)
+    ] = None
+    version: str | None = None
+    version_type: str | None = None
+    triggers: list[dict[str, Any]] = []
+    sla: list[dict[str, Any]] = []
 
 
-def _unknown(section: Section, model: type[BaseModel], where: str) -> Iterator[str]:
-    """Name the keys that Prefect would pass over."""
-    allowed = [field.alias or name for name, field in model.model_fields.items()]
-    for key in section.keys() - set(allowed):
-        yield _not_a_key(f"{where}.{key}".lstrip("."), str(key), allowed)
+class Plan(Steps):
+    """The whole file; `definitions` holds YAML anchors."""
+
+    deployments: list[dict[str, Any]] = Field(min_length=1)
+    name: str | None = None
+    prefect_version: str | None = Field(None, alias="prefect-version")
+    definitions: Any = None
 
 
-def _wrong(keys: Iterable[str], section: Section, model: type[BaseModel], where: str) -> Iterator[str]:
-    """Say which of the keys have a value that is refused; the empty key stands for the section as a whole."""
-    chosen = {key: value for key, value in section.items() if key in keys}
-    try:
-        model.model_validate(chosen)
-    except ValidationError as error:
-        # A value that may be of several types fails once for each of them.
-        for fault in {str(fault["loc"][:1]): fault for fault in error.errors()}.values():
-            key = ".".join([where, *map(str, fault["loc"][:1])])
-            reason = fault["msg"].removeprefix("Value error, ")
-            yield f"{NAME}: `{key}` is {fault['input']!r}; {reason[0].lower()}{reason[1:]}."
+def read() -> list[Deployment]:
+    """Return the deployments with their variables filled in; raise ProjectError naming file, key and what is right."""
+    content = load_yaml(NAME)
+    os.environ |= variables() | {"IMAGE": image()}  # where Prefect looks for them
+    _refuse(_unset_variables(content))
+    plan = parse(apply_values(content, dict(os.environ), remove_notset=False), NAME, Plan)
+    return [
+        parse(section, f"{NAME}, deployment {section.get('name', place)}", Deployment)
+        for place, section in enumerate(plan.deployments)
+    ]
 
 
-def _job_variable_faults(deployment: Section, variables: Section) -> Iterator[str]:
-    given = deployment["work_pool"].get("job_variables") or {}
-    where = f"deployments.{deployment['name']}.work_pool.job_variables"
-    allowed = list(variables["properties"])
-    for key in given.keys() - set(allowed):
-        yield _not_a_key(f"{where}.{key}", key, allowed)
-    for fault in validate(given, variables):
-        key = ".".join([where, *map(str, fault.absolute_path)])
-        yield f"{NAME}: `{key}` is wrong; {fault.message}."
+def check(deployments: Iterable[Deployment], template: dict[str, Any]) -> None:
+    """Check parameters against the flows and job variables against the work pool's base job template.
+
+    Raises ProjectError with a sentence for each fault.
+    """
+    _refuse(fault for deployment in deployments for fault in _faults(deployment, template["variables"]))
 
 
-def _not_a_key(path: str, key: str, allowed: list[str]) -> str:
-    near = get_close_matches(key, allowed, n=1)
-    hint = f"`{near[0]}` is meant" if near else f"allowed are {', '.join(sorted(allowed))}"
-    return f"{NAME}: `{path}` is not a key that Prefect knows; {hint}."
-
-
-def _unset(content: Section) -> Iterator[str]:
-    """Name the variables of the environment that would silently become empty text."""
-    used = {one.name for one in find_placeholders(content) if one.type is PlaceholderType.ENV_VAR}
+def _unset_variables(content: Any) -> Iterator[str]:
+    """Name the variables that would silently become empty text."""
+    used = {found.name for found in find_placeholders(content) if found.type is PlaceholderType.ENV_VAR}
     for name in sorted(name.removeprefix("$") for name in used):
         if not os.environ.get(name):
-            yield f"{NAME}: `{name}` is not set, though it is used; name it in .env or in the environment."
+            yield f"{NAME}: the variable `{name}` is not set; set it in .env or in the environment."
 
 
-def _refuse(sentences: Iterable[str]) -> None:
-    if said := "\n".join(sentences):
-        raise ProjectError(said)
+def _faults(deployment: Deployment, job_variables: dict[str, Any]) -> Iterator[str]:
+    where, pool = f"{NAME}, deployment {deployment.name}", deployment.work_pool
+    yield from _schema_faults(where, "work_pool.job_variables", pool.job_variables, job_variables)
+    try:
+        schema = parameter_schema(load_flow_from_entrypoint(deployment.entrypoint)).model_dump_for_openapi()
+    except (ImportError, MissingFlowError, AttributeError, ValueError) as error:
+        yield f"{where}: `entrypoint` is {deployment.entrypoint!r}; there is no such flow ({error})."
+    else:
+        yield from _schema_faults(where, "parameters", deployment.parameters, schema)
+
+
+def _schema_faults(where: str, key: str, values: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Check values against a JSON schema; a name that the schema does not have is a fault, too."""
+    for name in values.keys() - schema["properties"].keys():
+        yield unknown_key(where, f"{key}.{name}", schema["properties"])
+    for fault in validate(values, schema):
+        yield f"{where}: `{'.'.join([key, *map(str, fault.absolute_path)])}` is wrong; {fault.message}."
+
+
+def _refuse(faults: Iterable[str]) -> None:
+    if sentences := "\n".join(faults):
+        raise ProjectError(sentences)

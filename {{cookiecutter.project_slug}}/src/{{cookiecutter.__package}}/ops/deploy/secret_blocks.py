@@ -1,55 +1,46 @@
-"""What a Prefect server keeps of .env, encrypted: for flows that run where no .env is, and for its own messages."""
+"""Secrets of .env that a Prefect server keeps, encrypted: for flows that run without a .env, and for its messages."""
 
-import json
-import os
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.blocks.system import Secret
 from prefect.blocks.webhook import Webhook
 from pydantic import SecretStr
 
-from ..notify import channel
-from ..notify.webhook import Message
-from ..settings import cloud_options, read_settings
+from ..settings import cloud_options, read_settings, variables
 
-# What flows read from .env, and prefect.yaml must not say: it is stored as plain text.
+# How references to Secret blocks begin.
+REFERENCE = "prefect.blocks.secret."
+# What flows read from .env, but prefect.yaml must not name: the server stores that as plain text.
 NAMES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "SOURCE_URL", "NOTIFY_WEBHOOK_URL", "NOTIFY_ON")
 
 
-def environment(pool: str) -> dict[str, str]:
-    """Keep what .env says of NAMES and of the cloud's storage; return the environment for a worker to fill in."""
-    found = {name: value for name in NAMES if (value := os.environ.get(name))} | cloud_options()
-    for name, value in found.items():
+def add_to(template: dict[str, Any], pool: str) -> None:
+    """Save NAMES and the keys of the cloud's storage as blocks; let a worker put them into the environment of runs."""
+    values = variables()
+    secrets = {name: values[name] for name in NAMES if name in values} | cloud_options()
+    for name, value in secrets.items():
         Secret(value=value).save(_block(pool, name), overwrite=True)
-    return {name: _filled_in(f"prefect.blocks.secret.{_block(pool, name)}") for name in found}
+    # The server accepts references to blocks only here, as defaults of a variable.
+    env = template["variables"]["properties"]["env"]
+    others = {name: value for name, value in (env.get("default") or {}).items() if REFERENCE not in value}
+    env["default"] = others | {name: _placeholder(f"{REFERENCE}{_block(pool, name)}") for name in secrets}
 
 
 def webhook(pool: str) -> UUID | None:
-    """Keep the address of the channel that is told; return the block, None if nobody is."""
+    """Save the address of the channel as a block; return the block's id, or None without a channel."""
     address = read_settings().notify_webhook_url
-    if not channel.ENABLED or address is None:
+    if address is None:
         return None
     block = Webhook(url=SecretStr(address.get_secret_value()))
     return cast("UUID", block.save(_block(pool, "channel"), overwrite=True))
 
 
-def killed(pages: str | None) -> str:
-    """Return what the channel is told of a run that was killed, as a template that the server fills in."""
-    link = f"{pages}/runs/flow-run/ID" if pages else None
-    facts = {"flow": "FLOW", "run": "RUN"}
-    text = json.dumps(channel.payload(Message("FLOW: Crashed", "It was killed.", facts, link)))
-    # Put in last: to escape for a channel what stands in braces would spoil it.
-    for word, template in {"FLOW": "flow.name", "RUN": "flow_run.name", "ID": "flow_run.id"}.items():
-        text = text.replace(word, _filled_in(template))
-    return text
-
-
-def _filled_in(name: str) -> str:
-    """Return what Prefect's server and worker put the value of a name in the place of."""
+def _placeholder(name: str) -> str:
+    """Return the placeholder that Prefect's server or worker replaces by a value."""
     return "{" * 2 + f" {name} " + "}" * 2
 
 
 def _block(pool: str, name: str) -> str:
-    """Return the name of a block: letters, digits and hyphens, with that of the work pool before it."""
+    """Return the name of a block, which may have letters, digits and hyphens: the work pool's name comes first."""
     return f"{pool}-{name}".lower().replace("_", "-")

@@ -1,4 +1,4 @@
-"""The verbs that bring flows to a Prefect server, and run there what is due."""
+"""The verbs that deploy flows to a Prefect server and run them there."""
 
 import os
 import sys
@@ -12,10 +12,10 @@ app = typer.Typer()
 
 @app.command()
 def deploy(
-    kind: Annotated[str, typer.Option("--type", help="of the work pool, where it is to be made")] = "process",
-    job: Annotated[Path | None, typer.Option(help="laid over the Job of a Kubernetes work pool")] = None,
+    kind: Annotated[str, typer.Option("--type", help="the type of a new work pool")] = "process",
+    job: Annotated[Path | None, typer.Option(help="a patch for the Job of a new Kubernetes work pool")] = None,
 ) -> None:
-    """Check prefect.yaml, make the work pool, register the flows, and say what is due."""
+    """Check prefect.yaml, create the work pool, register the flows, and show the next runs."""
     from ..orchestration import session
 
     session.use_server()
@@ -26,8 +26,16 @@ def deploy(
 
 
 @app.command()
-def worker(pool: Annotated[str, typer.Option(help="the work pool whose runs it takes")]) -> None:
-    """Run what is deployed, when it is due, until Ctrl-C or SIGTERM."""
+def image_name() -> None:
+    """Print the name of the image that flows run in: IMAGE in .env, by default the project's name."""
+    from .. import settings
+
+    typer.echo(settings.image())
+
+
+@app.command()
+def worker(pool: Annotated[str, typer.Option(help="the work pool whose flow runs it starts")]) -> None:
+    """Start deployed flows when they are due, until Ctrl-C or SIGTERM."""
     from ..orchestration import session
 
     session.use_server()
@@ -38,7 +46,7 @@ def worker(pool: Annotated[str, typer.Option(help="the work pool whose runs it t
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def prefect(command: typer.Context) -> None:
-    """Run Prefect's own command line on the server of .env, or of `ui`."""
+    """Run Prefect's own commands on the server that .env names, or on that of `ui`."""
     from ..orchestration import session
 
     session.use_server()

@@ -1,4 +1,4 @@
-"""A worker that leaves nothing behind: what it ran when it was stopped is ended, and recorded as crashed."""
+"""A worker that leaves nothing behind: when it is stopped, its flow runs end and are recorded as crashed."""
 
 import os
 import signal
@@ -18,16 +18,16 @@ from ..orchestration import prefect_server
 from ..settings import read_settings
 
 STOPPED: State[None] = Crashed(message="Its worker was stopped.")
-# Where Prefect tells the process of a flow run which run it is.
-RUN = "PREFECT__FLOW_RUN_ID"
+# The variable that tells a flow run's process which run it is.
+RUN_ID = "PREFECT__FLOW_RUN_ID"
 
 
 def work(pool: str) -> None:
     """Run Prefect's worker for a work pool until Ctrl-C or SIGTERM, or until it or the server of `ui` ends."""
-    # A shell script starts its background jobs with SIGINT ignored, which Prefect's worker would inherit.
-    for stopping in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stopping, signal.default_int_handler)
-    # In a session of its own: Ctrl-C in a terminal is for us, who end the runs first.
+    # A background job of a shell script starts with SIGINT ignored, and Prefect's worker would inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    # In another session, so that Ctrl-C in a terminal reaches only this process, which ends the runs first.
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
     worker = subprocess.Popen(command, start_new_session=True)
     try:
@@ -36,7 +36,7 @@ def work(pool: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _record(_stop(worker, signal.SIGTERM))
     except ProjectError:
-        # Without a server it has nobody to say farewell to, and would complain.
+        # Without a server the worker cannot sign off, and would only log errors.
         _stop(worker, signal.SIGKILL)
         raise
 
@@ -44,22 +44,22 @@ def work(pool: str) -> None:
 def _wait(worker: subprocess.Popen[bytes]) -> int:
     """Wait until the worker ends; raise ProjectError if the server of `ui` ends first.
 
-    The next server has another password. Until then anybody may take the port, and tell a worker what to run.
+    The next server has another password, and until it starts anybody may take the port and tell a worker what to run.
     """
     home = read_settings().prefect_home
     server = prefect_server.announced(home)
-    own = server and server[0] == os.environ["PREFECT_API_URL"]
+    uses_it = server and server[0] == os.environ["PREFECT_API_URL"]
     while worker.poll() is None:
-        if own and prefect_server.announced(home) != server:
-            raise ProjectError("The server of `ui` has ended, and so has this worker: start both again.")
+        if uses_it and prefect_server.announced(home) != server:
+            raise ProjectError("The server of `ui` has ended, so this worker has ended, too: start both again.")
         time.sleep(1)
     return worker.returncode
 
 
-def _stop(worker: subprocess.Popen[bytes], how: signal.Signals) -> list[UUID]:
-    """End the worker by a signal, then the runs that it has started; return these."""
+def _stop(worker: subprocess.Popen[bytes], number: signal.Signals) -> list[UUID]:
+    """Stop the worker by a signal, then end the flow runs that it has started; return their ids."""
     runs = _runs(worker.pid)
-    worker.send_signal(how)
+    worker.send_signal(number)
     for process in runs:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -72,7 +72,7 @@ def _stop(worker: subprocess.Popen[bytes], how: signal.Signals) -> list[UUID]:
 
 
 def _record(stopped: list[UUID]) -> None:
-    """Record runs that were stopped as crashed."""
+    """Record flow runs that were stopped as crashed."""
     with get_client(sync_client=True) as client:
         for run in map(client.read_flow_run, stopped):
             if run.state and not run.state.is_final():
@@ -80,10 +80,10 @@ def _record(stopped: list[UUID]) -> None:
 
 
 def _runs(worker: int) -> dict[psutil.Process, UUID]:
-    """Return the processes below a worker that run a flow, each with its flow run."""
-    found = {}
+    """Return the processes below a worker that run a flow, each with the id of its flow run."""
+    runs = {}
     for process in psutil.Process(worker).children(recursive=True):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if run := process.environ().get(RUN):
-                found[process] = UUID(run)
-    return found
+            if run := process.environ().get(RUN_ID):
+                runs[process] = UUID(run)
+    return runs

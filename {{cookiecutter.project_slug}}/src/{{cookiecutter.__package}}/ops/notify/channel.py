@@ -1,11 +1,11 @@
-"""Seam: how a message becomes what a webhook takes; here there is none, and Prefect's log says it all."""
+"""Seam: who is notified when a flow run ends; here nobody."""
 
-from .webhook import Message
+from typing import Any
 
-# Whether anybody is told at all.
-ENABLED = False
+# Options for `@flow`: the hooks that run when a flow run ends.
+NOTIFIED: dict[str, Any] = {}
 
 
-def payload(message: Message) -> dict[str, object]:
-    """Return the message as the body of a request."""
-    return dict(message._asdict())
+def killed_message(_pages: str | None) -> str | None:
+    """Return the message about a killed run, for Prefect's server to send; None: nobody is notified."""
+    return None

@@ -1,1 +1,1 @@
-"""Prefect: sessions, servers, how tasks behave, and which runs are alive."""
+"""Prefect: sessions, servers, task policies and run locks."""

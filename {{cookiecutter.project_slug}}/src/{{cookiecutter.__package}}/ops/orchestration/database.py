@@ -1,4 +1,4 @@
-"""Prefect's own database, created or brought up to date by Prefect's migrations, without a server."""
+"""Prefect's own database: created and upgraded by Prefect's migrations, without a server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -16,9 +16,9 @@ from ...errors import ProjectError
 
 
 def migrate() -> None:
-    """Bring the database to the newest schema; raise ProjectError if that fails.
+    """Upgrade the database to the newest schema; raise ProjectError if that fails.
 
-    Each migration is a transaction: if one is killed, the next call starts at it again.
+    Each migration is a transaction: after a kill, the next call continues with the one that was interrupted.
     """
     configuration = provide_database_interface().database_config
     if isinstance(configuration, AioSqliteConfiguration):
@@ -27,25 +27,25 @@ def migrate() -> None:
         with temporary_database_config(configuration):
             asyncio.run(provide_database_interface().create_db())
     except (CommandError, SQLAlchemyError) as error:
-        said = str(error).partition("\n")[0]
-        raise ProjectError(f"Prefect's database cannot be brought up to date: {said}") from None
+        reason = str(error).partition("\n")[0]
+        raise ProjectError(f"Prefect's database cannot be upgraded: {reason}") from None
 
 
 class DirectSqlite(AioSqliteConfiguration):
-    """Prefect's SQLite without aiosqlite, which hands each of 34,000 statements to another thread and back.
+    """Prefect's SQLite without aiosqlite, which passes each of 34,000 statements to another thread and back.
 
-    It also stands in for the asynchronous engine and its connection, as far as the migrations use them.
+    It also plays the asynchronous engine and connection, as far as the migrations use them.
     """
 
     connection: Connection
 
     async def engine(self) -> Any:
-        """Return what has `connect`."""
+        """Return the object that has `connect`."""
         return self
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Any]:
-        """Yield what has `run_sync`."""
+        """Yield the object that has `run_sync`."""
         engine = create_engine(self.connection_url.replace("+aiosqlite", ""))
         event.listen(engine, "connect", self.configure)
         event.listen(engine, "begin", self.begin_sqlite_stmt)
@@ -54,10 +54,10 @@ class DirectSqlite(AioSqliteConfiguration):
         engine.dispose()
 
     async def run_sync(self, function: Callable[[Connection], None]) -> None:
-        """Call a function of the connection."""
+        """Call a function with the connection."""
         function(self.connection)
 
     def configure(self, connection: Any, record: Any) -> None:
-        """Set a connection up as Prefect does; transactions are its business alone, not the driver's."""
+        """Set up a connection as Prefect does; Prefect begins transactions itself, not the driver."""
         connection.isolation_level = None
         self.setup_sqlite(connection, record)

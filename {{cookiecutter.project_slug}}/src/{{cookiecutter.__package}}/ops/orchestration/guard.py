@@ -1,4 +1,4 @@
-"""Who may use the servers that the project starts on this machine: their own pages, and whoever has the password."""
+"""Access to the servers that the project starts on this machine: only by their own pages, and with the password."""
 
 import base64
 import hmac
@@ -10,29 +10,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..settings import PACKAGE
 
-# The page that `ui` prints the address of. What follows its `#`, the password, a browser sends nowhere.
+# The page that `ui` prints the address of. Browsers never send the part after `#`, which is the password.
 OPEN = "/open"
 HEALTH = "/health"
-# The names of this machine, the last one for containers on it.
+# The names of this machine; the last one is for containers that run on it.
 NAMES = {"127.0.0.1", "localhost", "host.docker.internal"}
-# The script of that page keeps the password where Prefect's own login form keeps it.
+# The script of the page OPEN: it stores the password where Prefect's own login form does.
 PREFECT = 'localStorage.setItem("prefect-password", btoa(location.hash.slice(1))); location.replace("/")'
-# MLflow's pages know of no password. The browser remembers this one as if it had asked for it.
+# MLflow's pages have no login. The browser remembers this password as if it had asked the user for it.
 MLFLOW = """
-const ask = new XMLHttpRequest()
-ask.open("GET", "/version", true, "ui", location.hash.slice(1))
-ask.onload = () => location.replace("/")
-ask.send()
+const request = new XMLHttpRequest()
+request.open("GET", "/version", true, "ui", location.hash.slice(1))
+request.onload = () => location.replace("/")
+request.send()
 """
 
 
 class Guard:
-    """An ASGI application that only its own pages and those who have the password can use."""
+    """An ASGI application that answers only its own pages and clients that have the password."""
 
-    def __init__(self, app: ASGIApp, enter: str, password: str | None = None) -> None:
-        """Guard an application; `enter` is the script of OPEN. No password: the application checks one itself."""
+    def __init__(self, app: ASGIApp, script: str, password: str | None = None) -> None:
+        """Guard an application; `script` is that of the page OPEN. No password: the application checks its own."""
         self.app = app
-        self.entrance = HTMLResponse(f"<!doctype html><title>{PACKAGE}</title><script>{enter}</script>")
+        self.open = HTMLResponse(f"<!doctype html><title>{PACKAGE}</title><script>{script}</script>")
         self.expected = password and b"Basic " + base64.b64encode(f"ui:{password}".encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,24 +41,24 @@ class Guard:
         await (answer or self.app)(scope, receive, send)
 
     def answer(self, path: str, headers: Headers) -> Response | None:
-        """Return the answer to a request that is not passed on, else None."""
+        """Return the answer to a request, or None to pass it on."""
         host = headers.get("host", "")
-        # A page whose own name was made to point to this machine ("DNS rebinding").
+        # DNS rebinding: a site lets its own name point to this machine.
         if host.partition(":")[0] not in NAMES:
             return PlainTextResponse("Unknown host name.", 400)
         if headers.get("origin", f"http://{host}") != f"http://{host}":
-            return PlainTextResponse("Requests of other sites are refused.", 403)
+            return PlainTextResponse("Requests from other sites are refused.", 403)
         if path == OPEN:
-            return self.entrance
+            return self.open
         given = headers.get("authorization", "")
         if self.expected and path != HEALTH and not hmac.compare_digest(given.encode(), self.expected):
-            asked = {"WWW-Authenticate": f'Basic realm="{PACKAGE}"'}
-            return PlainTextResponse("Open the address that `ui` printed: it carries the password.", 401, asked)
+            challenge = {"WWW-Authenticate": f'Basic realm="{PACKAGE}"'}
+            return PlainTextResponse("Open the address that `ui` printed: it contains the password.", 401, challenge)
         return None
 
 
 def mlflow() -> Guard:
     """Return MLflow's own application, guarded; `mlflow server` finds it by its name in pyproject.toml."""
-    from mlflow.server.fastapi_app import app  # noqa: PLC0415 - Prefect's server has no use for it
+    from mlflow.server.fastapi_app import app  # noqa: PLC0415 - Prefect's server does not need it
 
     return Guard(app, MLFLOW, os.environ["PAGES_PASSWORD"])

@@ -1,4 +1,4 @@
-"""How tasks behave: what is tried again, and what is reused."""
+"""How tasks behave: when they are tried again, and when their results are reused."""
 
 import errno
 import hashlib
@@ -20,30 +20,30 @@ from ..files import File
 from ..versioning.content import digest_of_code
 
 P = ParamSpec("P")
-# Faults of input and output may pass; these may not, though Python counts them among the former.
-LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# An OSError is often transient; these are not.
+PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Tell whether to try again: after faults of input and output, never after a wrong schema or faulty code."""
-    fault = state.result(raise_on_failure=False)
-    if isinstance(fault, MlflowException):
-        # A database that is locked, a server that does not answer.
-        return fault.error_code in {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"}
-    if isinstance(fault, OSError) and fault.errno in FULL:
+    """Tell whether to try again: after failed input or output, never after a wrong schema or a bug."""
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, MlflowException):
+        # The database is locked, or the server does not answer.
+        return error.error_code in {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"}
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         return False
-    return isinstance(fault, OSError | OperationalError) and not isinstance(fault, LASTING)
+    return isinstance(error, OSError | OperationalError) and not isinstance(error, PERMANENT)
 
 
 def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Name a task run by all that its result depends on: task, code, the content of its files, its other parameters."""
-    plain = {
+    """Hash all that a result depends on: the task, the code, the content of its files, its other parameters."""
+    values = {
         name: value.md5 if isinstance(value, File) else to_jsonable_python(value) for name, value in parameters.items()
     }
-    # A kept result names the class File by its module: one by another name could not be read.
-    known_by = json.dumps([File.__module__, context.task.name, digest_of_code(), plain], sort_keys=True)
-    return hashlib.sha256(known_by.encode()).hexdigest()
+    # A cached result names the module of File, so it cannot be read after File has moved.
+    key = json.dumps([File.__module__, context.task.name, digest_of_code(), values], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 RETRY: dict[str, Any] = {
@@ -60,20 +60,20 @@ CACHED: dict[str, Any] = {
 
 
 def reuse(task: Task[P, list[File]]) -> Callable[P, list[File]]:
-    """Call a cached task, and call it afresh if the files that it once wrote are no longer as it wrote them.
+    """Wrap a cached task: it runs again if the files that it wrote have changed since.
 
-    Raises ProjectError if they are not even now: something else writes to the project.
+    Raises ProjectError if they change even while it runs.
     """
 
     def call(*args: P.args, **kwargs: P.kwargs) -> list[File]:
-        for again in (task, task.with_options(refresh_cache=True)):
-            files = again(*args, **kwargs)
+        for attempt in (task, task.with_options(refresh_cache=True)):
+            files = attempt(*args, **kwargs)
             changed = [str(file.path) for file in files if not file.intact()]
             if not changed:
                 return files
         raise ProjectError(
-            f"{', '.join(changed)}: not what the step {task.name} has read and written; something else changes the "
-            "files of this project. Run the same again when it has ended."
+            f"Something else changed {', '.join(changed)} during the step {task.name}. Run this again when no other "
+            "program writes to the project's files."
         )
 
     return call

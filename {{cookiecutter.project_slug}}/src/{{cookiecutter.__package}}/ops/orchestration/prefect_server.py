@@ -1,4 +1,4 @@
-"""Prefect's server on loopback, for one run or for `ui`: `running` starts this file as a process of its own."""
+"""Prefect's server on loopback, for one run or for `ui`: `running` starts this file as a process."""
 
 import asyncio
 import base64
@@ -17,22 +17,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from . import child_process
+
 HOST = "127.0.0.1"
-# Where the server of `ui` keeps its address and its password, for flow runs to use.
+# The file in which the server of `ui` announces its address and password to flow runs.
 ANNOUNCED = "server.url"
-# A server that lives as long as one run records in bulk.
+# Settings of a server that lives for one run.
 EMBEDDED = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
-    # Only pages list the types of blocks, so `ui` registers them. Servers that do so at once stop each other.
+    # Only pages list the types of blocks, so the server of `ui` registers them. Two servers that do so at the same
+    # time break each other's start.
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
-    # Or Prefect would note that they are registered.
+    # Otherwise Prefect would note that they are registered.
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
 }
 
 
 class Server(NamedTuple):
-    """A server that is starting: the address of its API, the password that it asks for, and its process."""
+    """A server that is starting: the address of its API, its password and its process."""
 
     url: str
     password: str
@@ -41,38 +44,29 @@ class Server(NamedTuple):
 
 @contextmanager
 def running(home: Path, port: int | None = None) -> Iterator[Server]:
-    """Start a server, its database and log in `home`; stop it at the end of the block.
+    """Start a server with database and log in `home`; stop it at the end of the block.
 
-    With a port it has pages, keeps schedules, and is `announced`. Without one it is on a free port, for a single run.
+    With a port it has pages, runs schedules, and is `announced`. Without, it takes a free port and serves a single run.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe()
-    # Other users see the arguments of a process, but not its environment.
-    own = {"PREFECT_SERVER_API_AUTH_STRING": password}
-    own |= {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_UI_API_URL": "/api"} if port else EMBEDDED
-    with socket.create_server((HOST, port or 0)) as listener, (home / "server.log").open("wb") as log:
-        # The child inherits the open socket, so that no other program can take the port. It ends when its stdin is
-        # closed: by us, or by the system when we are killed.
-        process = subprocess.Popen(
-            [sys.executable, "-m", __spec__.name, str(listener.fileno()), *([str(home / ANNOUNCED)] if port else [])],
-            env=os.environ | own,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,
-        )
-        url = f"http://{HOST}:{listener.getsockname()[1]}/api"
-    try:
+    # In the environment, because other users can read the arguments of a process.
+    env = {"PREFECT_SERVER_API_AUTH_STRING": password}
+    env |= {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_SERVER_UI_API_URL": "/api"} if port else EMBEDDED
+    # The child inherits the open socket, so that no other program can take the port in between.
+    listener = socket.create_server((HOST, port or 0))
+    url, fd = f"http://{HOST}:{listener.getsockname()[1]}/api", listener.fileno()
+    module = [__spec__.name, str(fd), *([str(home / ANNOUNCED)] if port else [])]
+    with child_process.running(module, env, home / "server.log", (fd,)) as process:
+        listener.close()
         yield Server(url, password, process)
-    finally:
-        process.communicate()
 
 
 def announced(home: Path) -> tuple[str, str] | None:
-    """Return address and password of the server of `ui`, None if there is none.
+    """Return address and password of the server of `ui`, or None if it is not running.
 
-    A file whose lock is free was left by a server that was killed. Whoever has its port now is not told the password.
+    Its file is locked while it runs. If the server was killed, another program may have its port by now, and must not
+    get the password.
     """
     with suppress(OSError), (home / ANNOUNCED).open(encoding="utf-8") as file:
         try:
@@ -84,7 +78,7 @@ def announced(home: Path) -> tuple[str, str] | None:
 
 
 def announce(file: Path, url: str, password: str) -> None:
-    """Write address and password for this user alone, and lock the file until this process ends."""
+    """Write address and password so that only this user can read them, and lock the file until this process ends."""
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(descriptor, f"{url}\n{password}\n".encode())
@@ -92,11 +86,11 @@ def announce(file: Path, url: str, password: str) -> None:
 
 
 def main() -> None:
-    """Serve on the socket whose file descriptor is the first argument, and end with the parent.
+    """Serve on the socket whose file descriptor is the first argument, until stdin is closed.
 
-    The second argument, if there is one, is the file to announce a server with pages in.
+    The second argument, if there is one, is the file in which the server announces itself.
     """
-    # Nothing that start-up makes is garbage; to look for some takes a sixth of it.
+    # Start-up creates no garbage; looking for it takes a sixth of the time.
     gc.disable()
     import uvicorn  # noqa: PLC0415
     from prefect.server.api.server import create_app  # noqa: PLC0415
@@ -110,20 +104,20 @@ def main() -> None:
 
     class Uvicorn(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            """Start, and only then be found."""
+            """Announce the server once it has started."""
             await super().startup(sockets)
             for file in files:
                 announce(file, url, password)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-            """Let the recorder catch up first: what waits in its queue at the end would be dropped."""
+            """Wait for the recorder of task runs, which would drop the events in its queue."""
             for file in files:
                 file.unlink(missing_ok=True)
             queues = [subscription._queue for subscription in Topic.by_name("events")._subscriptions]  # noqa: SLF001
             end = time.monotonic() + 10
             while any(queue.qsize() for queue in queues) and time.monotonic() < end:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-            # The parent waits, or is gone: there is no connection whose end would be worth a tenth of a second.
+            # Not super().shutdown(), which takes a tenth of a second to close connections that nobody uses any more.
             await self.lifespan.shutdown()
 
     server = Uvicorn(uvicorn.Config(Guard(create_app(ephemeral=not files), PREFECT), log_level="error"))
@@ -134,15 +128,15 @@ def main() -> None:
         server.should_exit = True
 
     def warm_up() -> None:
-        """Ask the first question, for which FastAPI builds all its routes, while the parent still imports."""
-        known = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"}
+        """Send the first request, on which FastAPI builds all its routes, while the parent still imports."""
+        headers = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"}
         with suppress(OSError):
-            urllib.request.urlopen(urllib.request.Request(f"{url}/admin/version", headers=known)).close()  # noqa: S310
+            urllib.request.urlopen(urllib.request.Request(f"{url}/admin/version", headers=headers)).close()  # noqa: S310
 
-    for beside in (stop_with_parent, warm_up):
-        threading.Thread(target=beside, daemon=True).start()
+    for target in (stop_with_parent, warm_up):
+        threading.Thread(target=target, daemon=True).start()
     server.run(sockets=[listener])
-    # All is written, and the parent waits: Python would take two seconds to take apart what the system frees at once.
+    # The parent waits, everything is written, and Python would take two seconds to clean up.
     os._exit(0)
 
 

@@ -1,10 +1,10 @@
-"""What flows return, for whoever calls them or is told of them."""
+"""Results of flows, for their callers and for notifications."""
 
 from typing import NamedTuple
 
 
 class TrainingResult(NamedTuple):
-    """What a training made."""
+    """The result of a training."""
 
     metrics: dict[str, float]
     version: int

@@ -1,4 +1,4 @@
-"""Which trainings run now, and what is said of those that were killed: by a lock that ends with its process."""
+"""Locks that end with their process: one training at a time in a folder, and killed trainings recognised."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,46 +16,39 @@ from ..settings import project_root, read_settings
 from ..tracking import runs
 
 KILLED: State[None] = Crashed(message="Its process was killed.")
-LATE: State[None] = Completed(message="It ended while the server was away.")
+UNREPORTED: State[None] = Completed(message="It finished while the Prefect server was unreachable.")
 
 
 @contextmanager
-def marked(flow_run_id: str) -> Iterator[None]:
-    """Hold a lock named like the flow run for the block; before, bury those whose lock nobody holds any more."""
-    folder = read_settings().prefect_home / "running"
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in sorted(folder.glob("*.lock")):
-        _mark_crashed(left)
-    mark = folder / f"{flow_run_id}.lock"
-    with FileLock(mark):
-        yield
+def exclusive(flow_run_id: str) -> Iterator[None]:
+    """Wait until no other training runs in this folder; hold the locks of this flow run for the block.
+
+    Before that, record how earlier flow runs ended whose processes were killed: their locks are free.
+    """
+    running, processed = read_settings().prefect_home / "running", project_root() / "data/processed"
+    for folder in (running, processed):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(running.glob("*.lock")):
+        _mark_crashed(file)
+    with FileLock(running / f"{flow_run_id}.lock"):
+        lock = FileLock(processed / ".lock")
+        try:
+            acquired = lock.acquire(timeout=0)
+        except Timeout:
+            get_run_logger().warning("Another training is running in this folder; waiting for it to end")
+            acquired = lock.acquire()
+        with acquired:
+            yield
 
 
-@contextmanager
-def alone() -> Iterator[None]:
-    """Keep every other training out of this folder for the block; wait for the end of one that is there."""
-    folder = project_root() / "data/processed"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        get_run_logger().warning("Another training is running in this folder; this one waits for its end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _mark_crashed(mark: Path) -> None:
-    """Record a flow run as Crashed and its MLflow run as KILLED, if its process is gone."""
-    with suppress(Timeout), FileLock(mark, timeout=0):
-        fate = LATE if runs.end_killed(mark.stem) else KILLED
-        # Not found: it ran on another server.
+def _mark_crashed(file: Path) -> None:
+    """If the process of a flow run is gone, record the run as Crashed and its MLflow run as KILLED."""
+    with suppress(Timeout), FileLock(file, timeout=0):
+        state = UNREPORTED if runs.end_killed(file.stem) else KILLED
+        # ObjectNotFound: it ran on another server.
         with get_client(sync_client=True) as client, suppress(ObjectNotFound):
-            run = client.read_flow_run(UUID(mark.stem))
+            run = client.read_flow_run(UUID(file.stem))
             if run.state and not run.state.is_final():
-                client.set_flow_run_state(run.id, fate, force=True)
-                get_run_logger().warning("An earlier run, %s, is recorded as %s: %s", run.name, fate.name, fate.message)
-        mark.unlink(missing_ok=True)
+                client.set_flow_run_state(run.id, state, force=True)
+                get_run_logger().warning("Earlier run %s is now %s: %s", run.name, state.name, state.message)
+        file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Seam: where the tasks that a flow submits run, such as the candidates of a search."""
+"""Seam: where the tasks that a flow submits run, such as the candidates of a search; here in threads."""
 
 from typing import Any
 
@@ -7,5 +7,5 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Return threads, as many as this process has cores (a container's limit counts): fitting leaves Python's lock."""
+    """Return a pool with a thread per core, within the limit of a container: fitting releases the GIL."""
     return ThreadPoolTaskRunner(max_workers=joblib.cpu_count())

@@ -1,4 +1,4 @@
-"""Seam: where the tasks that a flow submits run, such as the candidates of a search."""
+"""Seam: where the tasks that a flow submits run, such as the candidates of a search; here on Dask."""
 
 import logging
 from typing import Any
@@ -13,29 +13,29 @@ from ..settings import read_settings
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Return Dask: the cluster that .env names, or processes here, as many as this process has cores.
+    """Return a runner on the cluster that .env names, or on local processes, one per core.
 
-    Either is there from the first task that is submitted; a flow that submits none does not wait for it.
+    It starts or connects with the first task; a flow that submits no task does not wait for it.
     """
-    # Who came and went is the dashboard's to tell.
+    # Workers that join and leave are visible in Dask's dashboard.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if address := read_settings().dask_scheduler_address:
         return Dask(address=address, client_kwargs={"timeout": 5})
-    # One task a process: how often a model is fitted at once is then the number of processes.
-    here = {"n_workers": joblib.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
-    return Dask(cluster_kwargs=here)
+    # One thread per process, so that the number of processes is the number of models that are fitted at once.
+    local = {"n_workers": joblib.cpu_count(), "threads_per_worker": 1, "dashboard_address": None}
+    return Dask(cluster_kwargs=local)
 
 
 class Dask(DaskTaskRunner):
-    """Prefect's, which says in a sentence that no scheduler answers."""
+    """Prefect's runner, with one sentence where no scheduler answers."""
 
     @property
     def client(self) -> PrefectDaskClient:
-        """Connect when first asked."""
+        """Connect on first use."""
         try:
             return super().client
         except OSError as error:
             raise ProjectError(
                 f"No Dask scheduler answers at {self.address} ({error}): start one with `dask scheduler`, "
-                "or run on this machine by removing DASK_SCHEDULER_ADDRESS from .env."
+                "or remove DASK_SCHEDULER_ADDRESS from .env to run on this machine."
             ) from None

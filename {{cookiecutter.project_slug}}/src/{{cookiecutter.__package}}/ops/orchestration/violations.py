@@ -1,4 +1,4 @@
-"""What a task does with rows that break the data contract."""
+"""Rows that violate the data contract: written to a file, and shown in Prefect."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ SHOWN = 20
 
 @contextmanager
 def violations_kept() -> Iterator[None]:
-    """Write the rows that a ContractError brings into a file, and show the first in Prefect; remove those of old."""
+    """Write the rows of a ContractError to a file and show the first in Prefect; delete the file of an earlier run."""
     file = project_root() / VIOLATIONS
     file.unlink(missing_ok=True)
     try:
