@@ -1,4 +1,4 @@
-"""A trained project that was moved or copied works on its own files alone."""
+"""A trained project that was moved, copied or cloned works on its own files alone."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ def there(project: Running, path: Path) -> Running:
 
 
 class TestMoved:
-    """A copy under another name, while the folder that it came from is out of reach."""
+    """A copy or clone under another name, while the original folder is out of reach."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -32,31 +32,44 @@ class TestMoved:
         made.git("commit", "--quiet", "--message", "Train")
         return made
 
-    def works(self, project: Running, versions: int) -> None:
+    def works(self, project: Running) -> None:
         """Let every verb work on the project's own files."""
-        name = "penguin-model"
-        project.make("setup")
-        assert "up to date" in project.make("train")
+        name, version = "penguin-model", project.versions() + 1
         params = project.path / "params.yaml"
         deeper = params.read_text(encoding="utf-8").replace("max_depth: ", "max_depth: 1")
         params.write_text(deeper, encoding="utf-8")
         project.make("train")
-        assert project.versions() == versions + 1
-        assert f"version {versions + 1}" in project.make("status")
+        assert project.versions() == version
+        assert f"version {version}" in project.make("status")
         project.uv("run", name, "score")
         assert list((project.path / "data/predictions").glob("*.parquet"))
-        project.uv("run", name, "promote", str(versions + 1), "--reason", "to go back")
+        project.uv("run", name, "promote", str(version), "--reason", "to go back")
         assert "Version 1 is the champion again" in project.uv("run", name, "rollback")
         assert str(project.path) in project.uv("run", name, "lineage", "1")
         assert "is the same" in project.uv("run", name, "reproduce", "1")
         artifacts = project.rows("mlflow.db", "SELECT artifact_uri FROM runs")
         assert all(uri.startswith(project.path.as_uri()) for (uri,) in artifacts)
 
-    def test_copy_works_and_what_it_was_copied_from_is_left_alone(self, project: Running) -> None:
+    def test_copy_works_and_the_original_is_left_alone(self, project: Running) -> None:
         copied = there(project, project.path.parent / "its new name")
         before = (project.path / "mlflow.db").read_bytes()
         shutil.copytree(project.path, copied.path, symlinks=True)
         # As after `mv`, nothing is found in the old folder.
         away = project.path.rename(project.path.with_name("away"))
-        self.works(copied, 1)
+        copied.make("setup")
+        assert "up to date" in copied.make("train")
+        self.works(copied)
         assert (away / "mlflow.db").read_bytes() == before
+        away.rename(project.path)
+
+    def test_clone_works_with_a_registry_that_was_brought_along(self, project: Running) -> None:
+        clone = there(project, project.path.parent / "clone")
+        project.git("clone", "--quiet", str(project.path), str(clone.path))
+        shutil.copy(project.path / "mlflow.db", clone.path)
+        shutil.copytree(project.path / "mlartifacts", clone.path / "mlartifacts")
+        project.path.rename(project.path.with_name("away"))
+        clone.make("setup")
+        # DVC's cache was not brought along: the same model is trained again.
+        clone.make("train")
+        assert clone.versions() == 2
+        self.works(clone)

@@ -193,5 +193,5 @@ class TestNotifications:
         assert done.returncode == 1
         output = done.stdout + done.stderr
         assert output.count("A notification was not delivered: ConnectError") == 1
-        assert "There is no champion to predict with" in output
+        assert "There is no champion yet" in output
         assert "secret" not in output

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from mlflow_server import serve
 from running import Running, set_up
 from template import Bake
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 KILLED = """
 import os, signal, sys
 from {package} import cli
-from mlflow import MlflowClient
+from {package}.ops.tracking.store import SqlStore
 
 left = [{point}]
 
@@ -35,8 +36,8 @@ def killing(change):
         return change(*args, **kwargs)
     return call
 
-for name in ("set_registered_model_tag", "set_registered_model_alias", "delete_registered_model_alias"):
-    setattr(MlflowClient, name, killing(getattr(MlflowClient, name)))
+for name in ("set_tag", "set_alias"):
+    setattr(SqlStore, name, killing(getattr(SqlStore, name)))
 sys.argv = ["verb", *{words!r}]
 cli.main()
 """
@@ -44,8 +45,9 @@ cli.main()
 TAMPERED = """
 import json, shutil
 from {package}.ops.settings import PACKAGE as NAME
-from {package}.ops.tracking import registry, runs
-client = registry.connect()
+from {package}.ops.tracking import registry
+from {package}.ops.tracking.connection import connect
+client = connect()
 client.log_metric(registry.get(1).run_id, "rmse", 1.0)
 one, three = (client.get_model_version_download_uri(NAME, n).removeprefix("file://") for n in "13")
 shutil.copytree(three + "/data", one + "/data", dirs_exist_ok=True)
@@ -95,17 +97,17 @@ class TestRegistry:
         said = train(project, {"max_iter": 100}, {"minimum": None, "improvement": 100000})
         files = f"params.yaml, src/{project.package}/steps/new.py, src/{project.package}/steps/train.py"
         assert f"Uncommitted changes in {files}; the MLflow run keeps them as code.patch" in said
-        assert "less than the 100000 that gate.improvement asks for" in say(project, "status")
+        assert "less than gate.improvement (100000)" in say(project, "status")
         assert aliases(project) == {"champion": 1, "challenger": 2}
         step.write_text(text, encoding="utf-8")
         (step.parent / "new.py").unlink()
 
-    def test_better_model_that_falls_in_no_slice_is_champion(self, project: Running) -> None:
+    def test_better_model_that_is_worse_in_no_slice_is_champion(self, project: Running) -> None:
         change(project, {"max_iter": 60}, {"improvement": 0, "slices": ["sex", "island"]})
         keep(project, "Look at slices")
         assert "Uncommitted changes" not in project.make("train")
         assert re.search(
-            r"version 3: champion \(.* better than the champion's .* falls in none of \d slices",
+            r"version 3: champion \(.* better than the champion's .* worse in none of \d slices",
             say(project, "status"),
         )
         keep(project, "Train the third")
@@ -145,12 +147,33 @@ class TestRegistry:
         # Nothing was written before the first step; after it, the next command that may write does it.
         champion = 4 - before if point else before
         unsettled = aliases(project)["champion"] != champion
-        assert ("The alias `champion` is not where its history says" in say(project, "journal")) == unsettled
+        assert ("The alias `champion` does not match its journal" in say(project, "journal")) == unsettled
         refused(project, "promote", str(champion), "--reason", "it is already")
         journal = say(project, "journal")
         assert journal.count("→") == moves + bool(point)
         assert re.findall(r"→ version (\d)", journal)[-1] == str(champion)
         assert aliases(project) == {"champion": champion} | ({} if champion == 3 else {"challenger": 3})
+
+    def test_account_that_may_only_read_sees_all_and_changes_nothing(self, project: Running) -> None:
+        before, champion = footprint(project)["registry"], aliases(project)["champion"]
+        with serve(project) as account:
+
+            def guest(*words: str) -> subprocess.CompletedProcess[str]:
+                command, env = [verb(project), *words], project.env() | account
+                return subprocess.run(
+                    command, cwd=project.path, env=env, capture_output=True, text=True, check=False
+                )
+
+            for words in (["status"], ["journal"], ["lineage"], ["lineage", "2"]):
+                assert guest(*words).stdout == say(project, *words) != ""
+            scored = guest("score")
+            assert scored.returncode == 0, scored.stderr
+            for words in (["promote", str(4 - champion), "--reason", "by a guest"], ["rollback"]):
+                refusal = guest(*words)
+                assert refusal.returncode == 1
+                uri = account["MLFLOW_TRACKING_URI"]
+                assert refusal.stderr == f"This account may read the registry at {uri}, but not change it.\n"
+        assert footprint(project)["registry"] == before
 
     def test_lineage_goes_back_to_the_raw_data(self, project: Running) -> None:
         trained = project.git("rev-parse", "HEAD~1").strip()
@@ -171,7 +194,7 @@ class TestRegistry:
         ):
             assert re.search(link, said, re.MULTILINE), link
         assert re.search(
-            r"“Train the first”, and what was not committed, kept as code.patch: ",
+            r"“Train the first”, with uncommitted changes in code.patch: ",
             say(project, "lineage", "2"),
         )
 
@@ -203,7 +226,7 @@ class TestRegistry:
     def test_lock_is_held_true_in_a_clone_without_data(self, project: Running) -> None:
         clone = project._replace(path=project.path.parent / "clone" / project.path.name)
         project.git("clone", "--quiet", str(project.path), str(clone.path))
-        assert "dvc.lock is true." in clone.make("check")
+        assert "dvc.lock is up to date." in clone.make("check")
         assert not (clone.path / "data/raw/penguins.csv").exists()
         lock = clone.path / "dvc.lock"
         true = lock.read_text(encoding="utf-8")
@@ -225,11 +248,11 @@ class TestRegistry:
         step.write_text(f"{step.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
         said = refused(clone, "check-lock")
         assert (
-            f"- src/{clone.package}/steps is not what dvc.lock says that the training read (modified)\n"
+            f"- src/{clone.package}/steps, which the training reads, does not match dvc.lock (modified)\n"
             in said
         )
         clone.git("checkout", "--quiet", ".")
-        assert "dvc.lock is true." in say(clone, "check-lock")
+        assert "dvc.lock is up to date." in say(clone, "check-lock")
 
 
 class Asked:

@@ -88,8 +88,8 @@ with api() as session:
             # MLflow's signature has whole numbers that may be missing as floats, as pandas has them.
             missing = [column for column, rules in inputs.columns.items() if rules.nullable]
             frame = rows.with_columns((cs.by_name(missing) & cs.integer()).cast(pl.Float64)).to_pandas()
-            newest = registry.get(registry.newest(runs.connect()))
-            model = mlflow.pyfunc.load_model(f"models:/{{NAME}}/{{newest.version}}")
+            newest = registry.newest()
+            model = mlflow.pyfunc.load_model(f"models:/{{NAME}}/{{newest.number}}")
             whole = list(model.predict(frame))
             found[name] |= {{
                 "problem": data.problem,

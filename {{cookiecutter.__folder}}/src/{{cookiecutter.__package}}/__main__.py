@@ -1,0 +1,5 @@
+"""Run the command line by `python -m`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,146 @@
+"""The project's verbs. Each imports what it needs when it is called, so `--help` answers at once."""
+
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from .errors import ProjectError
+from .ops.deploy.verbs import app as deployment
+from .ops.tracking.verbs import app as registered
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(deployment)
+app.add_typer(registered)
+
+Source = Annotated[
+    str | None, typer.Option(help="Rows: a file, a folder or an address; by default the project's own table.")
+]
+
+
+@app.callback()
+def project() -> None:
+    """Train, score and monitor the model, and keep track of its versions."""
+    from .ops.orchestration.session import configure
+
+    configure()
+
+
+@app.command()
+def prepare() -> None:
+    """Create the databases of Prefect and MLflow, or bring them up to date."""
+    from .ops import databases
+
+    databases.prepare()
+
+
+@app.command()
+def train() -> None:
+    """Run the training flow. `make train` runs it through DVC, only if something has changed."""
+    _run("training")
+    # Everything is written; Python's own exit would take two more seconds.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+@app.command()
+def adopt(  # noqa: PLR0913, PLR0917 - options
+    table: Annotated[str, typer.Argument(help="A CSV or Parquet file, a folder of Parquet files, or an address.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    query: Annotated[str | None, typer.Option(help="SQL, if the address is a database.")] = None,
+    problem: Annotated[
+        Literal["classification", "regression"] | None,
+        typer.Option(help="By default guessed from the target."),
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Hold out whole groups of rows: the column that names the group.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Hold out the latest rows: the column with their date.")] = None,
+) -> None:
+    """Point the project at your table: write its snapshot, params.yaml and contract.yaml, and run nothing."""
+    from .ops.adopt import adopt as adoption
+
+    if group and time:
+        raise ProjectError("Give --group or --time, not both.")
+    for sentence in adoption.adopt(adoption.AdoptRequest(table, target, query, problem, group, time)):
+        typer.echo(sentence)
+    typer.echo("Check with `git diff`, then run `make train`.")
+
+
+@app.command()
+def fetch() -> None:
+    """Read the table from its origin again, check it against contract.yaml, and track it as the new snapshot."""
+    _run("fetching")
+
+
+@app.command()
+def score(source: Source = None) -> None:
+    """Predict rows with the champion; write to data/predictions."""
+    _run("scoring", source=_absolute(source))
+
+
+@app.command()
+def monitor(source: Source = None) -> None:
+    """Compare rows with the champion's training data, to detect drift."""
+    _run("monitoring", source=_absolute(source))
+
+
+@app.command()
+def retrain() -> None:
+    """Pull, fetch, train if something has changed, and push. Meant for a schedule."""
+    _run("retraining")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def dvc(command: typer.Context) -> None:
+    """Run DVC's command line with the storage keys from .env."""
+    from .ops.versioning import dvc
+
+    raise typer.Exit(dvc.command_line(command.args))
+
+
+@app.command("ui")
+def pages() -> None:
+    """Serve the pages of Prefect and MLflow until Ctrl-C."""
+    from .ops.orchestration import ui
+
+    ui.serve()
+
+
+def _absolute(source: str | None) -> str | None:
+    # The flow may run in another folder; a path typed by a user is relative to this one.
+    return str(Path(source).absolute()) if source and Path(source).exists() else source
+
+
+def _run(name: str, **parameters: Any) -> None:
+    """Run the flow of this name; if it fails, exit with one sentence."""
+    from .ops import settings
+    from .ops.orchestration import session
+
+    # Report a wrong key before anything starts.
+    settings.read_params()
+    settings.read_contract()
+    with session.api() as opened:
+        flow = getattr(import_module(f".flows.{name}", __package__), name)
+        from prefect import tags
+
+        with opened(), tags(settings.PACKAGE):
+            state = flow(**parameters, return_state=True)
+    if state.is_failed():
+        # Prefect has logged the traceback.
+        sys.exit(f"{name.capitalize()} failed: {state.result(raise_on_failure=False)}")
+
+
+def main() -> None:
+    """Run a verb; a ProjectError is one sentence on stderr and exit code 1."""
+    # SIGTERM ends a run as Ctrl-C does, so that the processes it started are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        app()
+    except ProjectError as error:
+        sys.exit(str(error))

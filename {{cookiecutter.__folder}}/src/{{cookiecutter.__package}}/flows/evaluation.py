@@ -1,0 +1,92 @@
+"""The task that judges the model and writes metrics, plots and series for DVC, and the report."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import polars as pl
+from prefect import get_run_logger, task
+from prefect.artifacts import create_link_artifact
+from prefect.cache_policies import NO_CACHE
+
+from ..config import Params
+from ..model.predictor import Predictor
+from ..ops.files import File
+from ..ops.orchestration.policies import RETRY
+from ..ops.paths import METRICS, PLOTS, REPORT, SERIES
+from ..ops.settings import PACKAGE, project_root
+from ..ops.tracking import runs
+from ..ops.versioning.provenance import Provenance
+from ..report import curves, page, plots
+from ..report.importance import importance
+from ..report.intervals import intervals
+from ..report.slices import worst
+from ..steps import evaluate
+from ..steps.search import Candidate
+
+
+@task(name="evaluate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def evaluate_model(
+    predictor: Predictor,
+    files: Sequence[File],
+    params: Params,
+    candidates: Sequence[Candidate],
+    origin: tuple[str, Provenance],
+) -> dict[str, float]:
+    """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
+    training_file, holdout_file = files
+    problem, target, seed = params.data.problem, params.data.target, params.split.seed
+    holdout = pl.read_parquet(holdout_file.full)
+    rows, truth = predictor.columns(holdout), holdout[target]
+    predictions = evaluate.predict(predictor.pipeline, rows, truth)
+    metrics = evaluate.metrics(problem, predictions)
+    labels = pl.read_parquet(training_file.full, columns=[target])[target]
+    metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
+    worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
+    findings = page.Findings(
+        name=PACKAGE,
+        params=params,
+        contract=predictor.recipe.contract,
+        rows={"training": len(labels), "holdout": holdout.height},
+        columns=predictor.recipe.columns,
+        metrics=metrics,
+        intervals=intervals(problem, predictions, metrics, seed),
+        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else [])],
+        slices=worst(problem, holdout.drop(target), predictions),
+        importance=importance(predictor.pipeline, rows, truth, params),
+        candidates=candidates,
+        origin=_origin(*origin),
+    )
+    for folder in (PLOTS, SERIES):
+        shutil.rmtree(project_root() / folder, ignore_errors=True)
+    plots.draw(problem, predictions, findings.importance, project_root() / PLOTS)
+    plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
+    curves.write(problem, predictions, project_root() / SERIES / "curves")
+    importances = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
+    importances.write_csv(project_root() / SERIES / "importance.csv")
+    (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
+    (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    for note in findings.notes:
+        get_run_logger().warning(note)
+    get_run_logger().info("Holdout: %s", ", ".join(evaluate.compared(metrics)))
+    return metrics
+
+
+def _origin(run_id: str, origin: Provenance) -> dict[str, str]:
+    """Return the run, code, data and libraries for the report."""
+    return {
+        "MLflow run": run_id,
+        "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "git commit": origin.code,
+        "Prefect flow run": origin.flow_run_name,
+        **{f"{path} (MD5)": md5 for path, md5 in origin.inputs.items()},
+        **{name: version(name) for name in ("scikit-learn", "skrub", "polars")},
+    }
+
+
+def link_report(run_id: str) -> None:
+    """Link the flow run to the report in MLflow."""
+    link = runs.link(run_id, REPORT.name)
+    create_link_artifact(link, "Report", key="report", description="Metrics, plots and the origin of the model")

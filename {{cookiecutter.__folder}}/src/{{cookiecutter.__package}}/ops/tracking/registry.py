@@ -1,0 +1,173 @@
+"""The registry of models: versions, their aliases, and every move of the alias `champion`.
+
+`champion` is the model in use; `challenger` is the newest version, unless that is the champion. The journal of the
+moves is kept in tags of the registered model: beside the alias, in the same database and backup.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from filelock import FileLock, Timeout
+
+from ...errors import ProjectError
+from ..settings import PACKAGE, read_settings, state_dir
+from .history import SETTLED, Entry, History, new_entry, version_label
+from .store import Store, Version, open_store
+
+if TYPE_CHECKING:
+    from .packaging import Package
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+LOCK_TIMEOUT = 60  # seconds to wait for another command that moves the alias
+FOUND = "the alias was moved, or its version deleted, outside of the project's commands"
+NO_VERSION = f"No version of {PACKAGE} is registered yet; `make train` makes the first."
+PENDING = (
+    "The alias `champion` does not match its journal: a command was interrupted, or the alias was moved by other "
+    "means. The next `train`, `promote` or `rollback` settles it."
+)
+
+
+class OvertakenError(ProjectError):
+    """Another command has moved the alias since the decision was made."""
+
+
+class ChampionState(NamedTuple):
+    """The champion, as the alias says, with the journal and all aliases."""
+
+    champion: int | None
+    history: History
+    aliases: Mapping[str, int] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether the alias does not match the journal: a command was killed, or something else moved the alias."""
+        return self.history.champion != self.champion
+
+
+def champion() -> ChampionState:
+    """Return who is champion; only reads, so an account that may not write can ask."""
+    return _state(open_store())
+
+
+def newest() -> Version | None:
+    """Return the version that was registered last, None if there is none."""
+    return open_store().version(None)
+
+
+def get(number: int) -> Version:
+    """Return a version; raise ProjectError if it does not exist."""
+    store = open_store()
+    if version := store.version(number):
+        return version
+    last = store.version(None)
+    known = f"the newest is {last.number}" if last else "none is registered yet; `make train` makes the first"
+    raise ProjectError(f"There is no version {number} of {PACKAGE}; {known}.")
+
+
+@contextmanager
+def load(number: int) -> Iterator["Package"]:
+    """Download a version for the block; the code that it was packed with loads it."""
+    from . import connection, packaging  # noqa: PLC0415 - take seconds
+
+    connection.connect()
+    with packaging.downloaded(get(number)) as package:
+        yield package
+
+
+def register(model_uri: str, tags: Mapping[str, str]) -> int:
+    """Register the logged model as the next version, unless an earlier try of this run did; return its number."""
+    import mlflow  # noqa: PLC0415 - takes seconds
+
+    run = mlflow.active_run()
+    run_id = run.info.run_id if run else ""
+    for registered in mlflow.MlflowClient().search_model_versions(f"name = '{PACKAGE}' and run_id = '{run_id}'"):
+        return int(registered.version)
+    return int(mlflow.register_model(model_uri, PACKAGE, tags=dict(tags)).version)
+
+
+def explain(version: int, reason: str) -> None:
+    """Change the reason that a version gives for its alias."""
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+
+    MlflowClient().set_model_version_tag(PACKAGE, str(version), "reason", reason)
+
+
+def reconcile() -> ChampionState:
+    """Finish what a killed command began, record what others changed, and return who is champion."""
+    with _locked() as store:
+        return _settle(store)
+
+
+def promote(move: Entry) -> None:
+    """Move the alias as the entry says; raise OvertakenError if its `from` is no longer the champion."""
+    with _locked() as store:
+        get(move.new or 0)
+        state = _settle(store)
+        if state.champion == move.new:
+            raise ProjectError(f"Version {move.new} of {PACKAGE} is the champion already.")
+        if state.champion != move.old:
+            raise OvertakenError(
+                f"Version {move.new} was not promoted: it was compared with {version_label(move.old)}, "
+                f"and since then another command has made {version_label(state.champion)} the champion."
+            )
+        _write(store, state.history, move)
+
+
+def rollback(by: str, reason: str) -> Entry:
+    """Return to the previous champion that is still registered; return the move."""
+    with _locked() as store:
+        state = _settle(store)
+        for number in state.history.previous():
+            if version := store.version(number):
+                move = new_entry("rollback", by, state.champion, number, reason, version.metrics)
+                _write(store, state.history, move)
+                return move
+        raise ProjectError(
+            f"There is no earlier champion of {PACKAGE} to return to; `journal` shows who was champion when."
+        )
+
+
+@contextmanager
+def _locked() -> Iterator[Store]:
+    """Open the store, and keep out every other command on this machine that moves the alias until the block ends."""
+    database = read_settings().mlflow_tracking_uri.removeprefix("sqlite:///").partition("?")[0]
+    lock = f"{state_dir() / 'mlflow.db' if '://' in database else database}.lock"
+    try:
+        with FileLock(lock, timeout=LOCK_TIMEOUT):
+            yield open_store()
+    except Timeout:
+        raise ProjectError(
+            f"Another command has held {lock} for {LOCK_TIMEOUT} seconds; end it or try again."
+        ) from None
+
+
+def _write(store: Store, history: History, move: Entry) -> ChampionState:
+    """Append an entry to the journal and carry it out; if this is killed, the next `_settle` carries it out."""
+    store.set_tag(history.next_key(), move.model_dump_json(by_alias=True))
+    return _settle(store)
+
+
+def _settle(store: Store) -> ChampionState:
+    """Make journal and aliases agree: carry out the last entry, and record changes made by other means."""
+    champion, history, aliases = _state(store)
+    if history.settled < len(history.entries):
+        last = history.entries[-1]
+        # A version that was deleted since cannot be champion: the alias stays, and an entry below says so.
+        if champion == last.old and (last.new is None or store.version(last.new)):
+            store.set_alias(CHAMPION, last.new)
+            champion = last.new
+        store.set_tag(SETTLED, str(len(history.entries)))
+    if history.champion != champion:
+        return _write(store, history, new_entry("found", "unknown", history.champion, champion, FOUND, {}))
+    latest = store.version(None)
+    challenger = latest.number if latest and latest.number != champion else None
+    if aliases.get(CHALLENGER) != challenger:
+        store.set_alias(CHALLENGER, challenger)
+    return _state(store)
+
+
+def _state(store: Store) -> ChampionState:
+    """Read the champion's state."""
+    tags, aliases = store.model()
+    return ChampionState(aliases.get(CHAMPION), History.read(tags), aliases)

@@ -1,0 +1,94 @@
+"""The verbs for registered models: look at them, change the champion, and train one again."""
+
+import getpass
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from ...errors import ProjectError
+
+app = typer.Typer()
+
+Version = Annotated[int, typer.Argument(help="Number of the version in the registry.", min=1)]
+
+
+@app.command()
+def status() -> None:
+    """Show the newest version: its alias and its metrics on the holdout."""
+    from .status import describe
+
+    typer.echo(describe())
+
+
+@app.command()
+def journal() -> None:
+    """Show every change of the champion: when, who, from, to and why."""
+    from . import registry
+
+    state = registry.champion()
+    typer.echo(str(state.history) or "No version has been champion yet; `make train` makes the first.")
+    if state.pending:
+        typer.echo(registry.PENDING)
+
+
+@app.command()
+def promote(version: Version, reason: Annotated[str, typer.Option(help="Reason to keep in the journal.")] = "") -> None:
+    """Make a version the champion by hand."""
+    from . import registry
+    from .history import new_entry, version_label
+
+    before = registry.reconcile().champion
+    metrics = registry.get(version).metrics
+    reason = reason.strip()
+    if not reason and sys.stdin.isatty():
+        reason = typer.prompt(f"Why should version {version} be the champion?").strip()
+    if not reason:
+        raise ProjectError(f"A promotion by hand needs a reason: promote {version} --reason '…'.")
+    move = new_entry("promote", _user(), before, version, reason, metrics)
+    registry.promote(move)
+    typer.echo(f"Version {version} is the champion now; before, it was {version_label(before)}.")
+
+
+@app.command()
+def rollback(reason: Annotated[str, typer.Option(help="Reason to keep in the journal.")] = "no reason given") -> None:
+    """Make the previous champion the champion again."""
+    from . import registry
+    from .history import version_label
+
+    move = registry.rollback(_user(), reason)
+    typer.echo(f"Version {move.new} is the champion again, instead of {version_label(move.old)}.")
+
+
+@app.command()
+def lineage(
+    version: Annotated[int | None, typer.Argument(help="By default the champion.", min=1)] = None,
+) -> None:
+    """Show where a version comes from: its run, flow run, code and data."""
+    from .lineage import describe
+
+    typer.echo(describe(version))
+
+
+@app.command()
+def reproduce(version: Version) -> None:
+    """Train a version again from its commit and data in a temporary folder, and compare the two."""
+    from .reproduce import reproduce as rebuild
+
+    typer.echo(rebuild(version))
+
+
+@app.command("check-lock")
+def check_lock() -> None:
+    """Check that dvc.lock is up to date; needs no data. `make check` runs it."""
+    from ..versioning import lock_check
+
+    typer.echo(lock_check.check())
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # in a container, a user may have no name
+        return f"user {os.getuid()}"

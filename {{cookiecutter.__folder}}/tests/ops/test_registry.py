@@ -1,0 +1,388 @@
+"""The registry: the alias `champion`, its journal, and the way back; also when killed, and when two come at once."""
+
+import json
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import mlflow
+import pytest
+from filelock import FileLock
+from mlflow.store.db.utils import _get_latest_schema_revision
+from prefect.states import Failed
+
+from penguin_model import cli
+from penguin_model.errors import ProjectError
+from penguin_model.ops.orchestration.policies import is_transient
+from penguin_model.ops.settings import PACKAGE
+from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
+from penguin_model.ops.tracking.history import History, new_entry
+
+# What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
+WARM = """
+import json, os, shutil, signal, sys, traceback
+from importlib import import_module
+
+history, registry, runs, settings, store = (
+    import_module(f"{sys.argv[1]}.ops.{name}")
+    for name in ("tracking.history", "tracking.registry", "tracking.runs", "settings", "tracking.store")
+)
+registry.reconcile()
+for line in sys.stdin:
+    folder, code, arguments = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.environ |= {"PROJECT_ROOT": folder, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+        exec(code)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
+"""
+
+# Forks a process for every point at which it may be killed.
+KILLED = """
+def look():
+    client = runs.connect()
+    model = client.get_registered_model(settings.PACKAGE)
+    return {"aliases": model.aliases, "tags": model.tags}
+
+def fork(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code
+
+def die_at(point):
+    left = [point]
+    def killing(change):
+        def call(*args, **kwargs):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return change(*args, **kwargs)
+        return call
+    for name in ("set_tag", "set_alias"):
+        setattr(store.SqlStore, name, killing(getattr(store.SqlStore, name)))
+
+def at_point():
+    die_at(point)
+    exec(command)
+
+def afterwards():
+    killed = look()
+    registry.reconcile()
+    with open("seen.jsonl", "a") as seen:
+        seen.write(json.dumps([point, killed, look()]) + "\\n")
+
+for command in arguments:
+    for point in range(99):
+        shutil.copy("before.db", "mlflow.db")
+        if fork(at_point) == 0:
+            break
+        fork(afterwards)
+"""
+
+# Both have seen the same champion before either moves the alias.
+AT_ONCE = """
+gates = [os.pipe(), os.pipe()]
+children = []
+for version in (2, 3):
+    child = os.fork()
+    if child == 0:
+        move = history.new_entry("promote", "test", registry.reconcile().champion, version, "at once", {})
+        os.write(gates[0][1], b"x")
+        os.read(gates[1][0], 1)
+        try:
+            registry.promote(move)
+            said = f"won {version}"
+        except registry.OvertakenError as error:
+            said = f"told {error}"
+        with open("said", "a") as file:
+            file.write(said + "\\n")
+        os._exit(0)
+    children.append(child)
+for _ in children:
+    os.read(gates[0][0], 1)
+os.write(gates[1][1], b"xx")
+for child in children:
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def three_versions(tmp_path_factory) -> Path:
+    """Make a database with three versions and no champion."""
+    file = tmp_path_factory.mktemp("registry") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
+        client = runs.connect()
+        client.create_registered_model(PACKAGE)
+        for score in (0.7, 0.8, 0.9):
+            with runs.run({}) as run_id:
+                mlflow.log_metric("score", score)
+            client.create_model_version(PACKAGE, file.parent.as_uri(), run_id, tags={"reason": "made"})
+    return file
+
+
+@pytest.fixture
+def client(three_versions, tmp_path, monkeypatch):
+    """Connect to a copy of that database."""
+    shutil.copy(three_versions, tmp_path / "mlflow.db")
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return runs.connect()
+
+
+@pytest.fixture(scope="module")
+def forked(three_versions, tmp_path_factory) -> Iterator[Callable[..., None]]:
+    """Run code, in a folder with a database, in a process that may fork and be killed."""
+    folder = tmp_path_factory.mktemp("warm")
+    shutil.copy(three_versions, folder / "mlflow.db")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    env = os.environ | {"PROJECT_ROOT": str(folder), "MLFLOW_TRACKING_URI": uri}
+    command = [sys.executable, "-c", WARM, PACKAGE]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as warm:
+
+        def forked(where: Path, code: str, *arguments: str) -> None:
+            print(json.dumps([str(where), code, arguments]), file=warm.stdin, flush=True)
+            assert warm.stdout.readline() == "0\n"
+
+        yield forked
+
+
+def promote(version: int, reason: str = "because") -> None:
+    registry.promote(new_entry("promote", "test", registry.reconcile().champion, version, reason, {"score": 1}))
+
+
+def aliases(client) -> dict[str, int]:
+    return {name: int(version) for name, version in client.get_registered_model(PACKAGE).aliases.items()}
+
+
+def moves() -> list[tuple]:
+    return [(entry.how, entry.old, entry.new) for entry in registry.reconcile().history.entries]
+
+
+def test_every_move_is_written_down(client):
+    assert registry.reconcile().champion is None
+    assert aliases(client) == {"challenger": 3}
+    promote(1, "it is the first")
+    promote(3)
+    assert aliases(client) == {"champion": 3}
+    assert moves() == [("promote", None, 1), ("promote", 1, 3)]
+    entry = registry.reconcile().history.entries[0]
+    assert (entry.by, entry.reason, entry.metrics) == ("test", "it is the first", {"score": 1})
+    assert "none → version 1  (promote, test)\n   it is the first" in str(registry.reconcile().history)
+
+
+def test_reading_changes_nothing_and_says_what_is_unsettled(client, tmp_path):
+    file = tmp_path / "mlflow.db"
+    promote(1)
+    assert registry.champion() == registry.reconcile()
+    client.set_registered_model_alias(PACKAGE, "champion", "2")
+    before = file.read_bytes()
+    state = registry.champion()
+    assert (state.champion, state.history.champion, state.pending) == (2, 1, True)
+    assert status.describe().endswith(registry.PENDING)
+    assert file.read_bytes() == before
+    assert not registry.reconcile().pending
+
+
+def test_status_needs_neither_mlflow_nor_scikit_learn():
+    code = f"import sys; from {PACKAGE}.ops.tracking import registry, status, verbs; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"mlflow", "sklearn", "prefect", "polars"} & set(done.stdout.splitlines())
+
+
+def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, monkeypatch):
+    assert _get_latest_schema_revision() == store.REVISION
+    client.set_model_version_tag(PACKAGE, "2", "reason", "because")
+    client.log_metric(registry.get(2).run_id, "no number", math.nan)
+    client.create_model_version(PACKAGE, tmp_path.as_uri())  # has no run
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "before.db")
+    seen = []
+    for way, revision in ((store.SqlStore, store.REVISION), (mlflow_store.MlflowStore, "another")):
+        shutil.copy(tmp_path / "before.db", tmp_path / "mlflow.db")
+        monkeypatch.setattr(store, "REVISION", revision)
+        opened = store.open_store()
+        assert isinstance(opened, way)
+        for text in ("first", "second"):
+            opened.set_tag("journal.000001", text)
+        for alias, version in (("champion", 1), ("champion", 2), ("challenger", 3), ("challenger", None)):
+            opened.set_alias(alias, version)
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+            rows = sorted(line for line in database.iterdump() if line.startswith("INSERT"))
+        seen.append((rows, opened.model(), [str(opened.version(number)) for number in (2, 4, 5, None)]))
+    assert seen[0] == seen[1]
+    assert seen[0][1] == ({"journal.000001": "second"}, {"champion": 2})
+
+
+def test_database_that_does_not_exist_is_empty_and_not_created(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'none.db'}")
+    assert registry.reconcile().champion is None
+    with pytest.raises(ProjectError, match=r"no version 1 of .*; none is registered yet"):
+        registry.get(1)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_database_that_fails_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.db").write_text("no database" * 99)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(ProjectError, match=r"store in MLFLOW_TRACKING_URI cannot be used: .*not a database"):
+        registry.champion()
+
+
+def test_locked_database_is_one_sentence_and_worth_another_try(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}?timeout=0.1")
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ProjectError, match=r"cannot be used: .*database is locked") as caught:
+            promote(1)
+    assert is_transient(None, None, Failed(data=caught.value))
+    promote(1)
+
+
+def test_rollback_returns_step_by_step_and_is_written_down(client):
+    for version in (1, 2, 3):
+        promote(version)
+    assert registry.rollback("test", "worse").new == 2
+    assert aliases(client) == {"champion": 2, "challenger": 3}
+    assert registry.rollback("test", "worse still").new == 1
+    assert moves()[3:] == [("rollback", 3, 2), ("rollback", 2, 1)]
+    with pytest.raises(ProjectError, match="no earlier champion"):
+        registry.rollback("test", "further")
+    promote(3)
+    assert registry.rollback("test", "again").new == 1
+
+
+def test_rollback_passes_over_a_version_that_was_deleted(client):
+    for version in (1, 2, 3):
+        promote(version)
+    client.delete_model_version(PACKAGE, "2")
+    assert registry.rollback("test", "worse").new == 1
+
+
+def test_alias_that_others_moved_is_found_and_written_down(client):
+    promote(1)
+    client.set_registered_model_alias(PACKAGE, "champion", "3")
+    assert registry.reconcile().champion == 3
+    client.delete_model_version(PACKAGE, "3")
+    assert registry.reconcile().champion is None
+    assert moves()[1:] == [("found", 1, 3), ("found", 3, None)]
+    assert registry.rollback("test", "it was deleted").new == 1
+
+
+def test_decision_against_another_champion_is_overtaken(client):
+    promote(1)
+    late = new_entry("promote", "test", 1, 3, "late", {})
+    promote(2)
+    with pytest.raises(
+        registry.OvertakenError, match=r"compared with version 1, and .* has made version 2 the champion"
+    ):
+        registry.promote(late)
+    assert aliases(client) == {"champion": 2, "challenger": 3}
+
+
+def test_metric_that_is_no_number_is_kept_as_such(client):
+    registry.promote(new_entry("promote", "test", None, 1, "x" * 9999, {"score": float("nan")}))
+    entry = registry.reconcile().history.entries[0]
+    assert str(entry.metrics["score"]) == "nan"
+    assert len(entry.model_dump_json()) < 5000
+
+
+def test_command_that_waits_too_long_is_one_sentence(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "LOCK_TIMEOUT", 0.1)
+    with (
+        FileLock(tmp_path / "mlflow.db.lock"),
+        pytest.raises(ProjectError, match=r"Another command has held .*mlflow\.db\.lock"),
+    ):
+        registry.reconcile()
+
+
+def test_journal_and_alias_agree_after_a_kill_at_any_point(client, forked, tmp_path):
+    promote(1)
+    promote(2)
+    before = client.get_registered_model(PACKAGE).tags
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "before.db")
+    commands = {
+        "registry.promote(history.new_entry('promote', 'test', 2, 3, 'killed', {'score': 0.9}))": 3,
+        "registry.rollback('test', 'killed')": 1,
+    }
+    forked(tmp_path, KILLED, *commands)
+    seen = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    targets = iter(commands.values())
+    for point, killed, after in seen:
+        if point == 0:  # killed before anything was written
+            new = next(targets)
+            assert killed["tags"] == before
+        champion, entries = (new, 3) if point else (2, 2)
+        history = History.read(after["tags"])
+        assert after["aliases"]["champion"] == history.champion == champion
+        assert len(history.entries) == history.settled == entries
+        assert history.entries[-1].reason == ("killed" if point else "because")
+        assert after["aliases"].get("challenger", champion) == 3
+        # What was written stays as it was.
+        assert all(after["tags"][key] == text for key, text in killed["tags"].items() if key != "journal.settled")
+    # Each of the two was killed between all its steps, and stood before and after the alias moved.
+    assert not list(targets)
+    assert [point for point, _, _ in seen] == [0, 1, 2, 3, 0, 1, 2]
+    assert {killed["aliases"]["champion"] for _, killed, _ in seen} == {1, 2, 3}
+
+
+def test_one_of_two_at_once_wins_and_the_other_is_told(client, forked, tmp_path):
+    promote(1)
+    forked(tmp_path, AT_ONCE)
+    won, told = sorted((tmp_path / "said").read_text().splitlines(), reverse=True)
+    winner = int(won.removeprefix("won "))
+    assert told == (
+        f"told Version {5 - winner} was not promoted: it was compared with version 1, "
+        f"and since then another command has made version {winner} the champion."
+    )
+    assert aliases(client)["champion"] == winner
+    assert moves()[1:] == [("promote", 1, winner)]
+
+
+def verb(monkeypatch, capsys, *words: str) -> str:
+    """Run a verb as the command line does; return what it printed, or the sentence that it ended with."""
+    monkeypatch.setattr(sys, "argv", [PACKAGE, *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return capsys.readouterr().out if not ended.value.code else str(ended.value.code)
+
+
+def test_verbs_move_the_alias_and_tell(client, monkeypatch, capsys):
+    def say(*words: str) -> str:
+        return verb(monkeypatch, capsys, *words)
+
+    assert "No version has been champion yet" in say("journal")
+    assert "Version 1 is the champion now; before, it was no champion" in say("promote", "1", "--reason", "first")
+    assert "is the champion already" in say("promote", "1", "--reason", "first")
+    assert "no version 9 of " in say("promote", "9", "--reason", "why not")
+    assert "needs a reason: promote 3 --reason" in say("promote", "3", "--reason", " ")
+    assert "version 3: challenger of version 1 (made)" in say("status")
+    assert "Version 3 is the champion now" in say("promote", "3", "--reason", "by request")
+    assert "version 3: champion (by request)" in say("status")
+    assert "Version 1 is the champion again, instead of version 3" in say("rollback", "--reason", "too slow")
+    assert say("journal").splitlines()[-1] == "   too slow"
+    assert aliases(client) == {"champion": 1, "challenger": 3}
+
+
+def test_reason_is_asked_for_where_there_is_a_terminal(client, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", lambda _: "asked for")
+    assert "Version 2 is the champion now" in verb(monkeypatch, capsys, "promote", "2")
+    assert registry.reconcile().history.entries[-1].reason == "asked for"
+    assert registry.reconcile().history.entries[-1].by

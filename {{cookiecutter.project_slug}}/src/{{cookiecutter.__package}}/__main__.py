@@ -1,5 +1,0 @@
-"""`python -m` runs the project's verbs."""
-
-from .cli import main
-
-main()
