@@ -1,17 +1,17 @@
-# A menu; `make` alone prints it. Everything made here lies in build/ and .venv/.
+# `make` alone prints the menu. All that these targets create is in build/ and .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check bench constraints clean
+.PHONY: help demo picture test test-fast check bench constraints clean
 
-# uv, from the PATH or through pip into a folder of its own, which no system's Python refuses. A Python without pip can still
-# make an environment that has it.
+# uv from the PATH, else installed by pip into build/tools, which works with a system's Python, too. A Python without pip can
+# still create a virtual environment that has pip.
 PYTHON ?= python3
 TOOLS := $(CURDIR)/build/tools
 UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
 export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
 RUN := uv run --quiet
 
-# The answers that bring dependencies of their own: the tested set is that of all of them together.
-BRINGING := data_remote=s3 data_remote=gcs data_remote=azure data_remote=ssh compute=dask compute=ray \
+# The answers that add dependencies: the tested set covers all of them together.
+WITH_DEPENDENCIES := data_remote=s3 data_remote=gcs data_remote=azure data_remote=ssh compute=dask compute=ray \
 	deployment=docker deployment=kubernetes
 
 help: ## print this menu
@@ -22,30 +22,33 @@ demo: $(UV) ## generate the default project into build/demo and train it
 		--output-dir build project_slug=demo > /dev/null
 	@mkdir -p build/demo/.uv/bin && ln -sf '$(UV)' build/demo/.uv/bin/uv
 	@$(MAKE) --no-print-directory -C build/demo setup train status
-	@printf '\nNext, in build/demo:\n  make ui      # look\n  make test    # test\n  make deploy  # deploy\n'
+	@printf '\nNext, in build/demo:\n  make ui      # see the run in Prefect and the model in MLflow\n  make test    # run its tests\n  make deploy  # register its flows with a Prefect server\n'
 
-test: $(UV) ## prove that every project that can be generated runs
+picture: demo ## draw docs/picture.png: the report, run and model of the demo, in headless Chromium
+	@$(UV) run --quiet --no-project --with 'playwright>=1.64,<2' --with 'pillow>=12' python docs/picture.py
+
+test: $(UV) ## run all tests: generate projects, train and deploy them
 	$(RUN) pytest --numprocesses auto --dist loadscope
 
-test-fast: $(UV) ## only the tests that generate projects and run none
+test-fast: $(UV) ## run the fast tests, which generate projects but do not run them
 	$(RUN) pytest --numprocesses auto -m 'not slow'
 
-check: $(UV) ## format, lint and types, changing nothing
+check: $(UV) ## check format, lint and types; change nothing
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(RUN) mypy
 
-bench: $(UV) ## time the commands beside a bare script
+bench: $(UV) ## time a project's commands beside a bare script
 	$(RUN) python tests/bench/bench.py
 
-constraints: $(UV) ## write down the tested set, as exclude-newer gives it: what any choice may need
+constraints: $(UV) ## write constraints.txt: the versions that exclude-newer gives, for all choices together
 	rm -rf build/constraints
-	for choice in $(BRINGING); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
+	for choice in $(WITH_DEPENDENCIES); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
 		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
 	cd build/constraints/compute-ray && uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
-		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.project_slug}}/constraints.txt'
+		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.__folder}}/constraints.txt'
 
-clean: ## remove build/, the demo included, and .venv/
+clean: ## remove build/, with the demo, and .venv/
 	rm -rf build .venv
 
 $(TOOLS)/bin/uv:

@@ -73,7 +73,7 @@ def errors(answers: dict[str, Any], typed: dict[str, str]) -> Iterator[str]:
     for name, answer in answers.items():
         if name[0] != "_" and name != "project_slug":
             yield from text_errors(name, str(answer), str(typed.get(name, "")))
-    yield from slug_errors(answers["__slug"], answers["deployment"])
+    yield from slug_errors(answers["project_slug"], answers["deployment"])
 
 
 def text_errors(name: str, text: str, typed: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Dockerfile and compose.yaml are what their linters and the rules of a team's servers want. Fast."""
+"""Dockerfile and compose.yaml pass their linters and follow the rules for a team's servers. Fast."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ SCHEMA = ("npx", "--yes", "dclint@3.1.0", "--quiet")
 
 @pytest.fixture(params=["docker", "kubernetes"])
 def dockerfile(request: pytest.FixtureRequest, bake: Bake) -> Path:
-    """Return the Dockerfile of a deployment that has one."""
+    """Return the Dockerfile of a project."""
     return bake(deployment=request.param).path / "Dockerfile"
 
 
@@ -38,7 +38,7 @@ def test_images_are_pinned_by_tag_and_digest(bake: Bake) -> None:
 
 
 @pytest.mark.parametrize("missing", ENV)
-def test_stack_wants_every_secret_and_defaults_none(bake: Bake, missing: str) -> None:
+def test_stack_requires_every_secret(bake: Bake, missing: str) -> None:
     project = bake(deployment="docker").path
     with pytest.raises(KeyError, match=f"{missing}.* missing in .env"):
         read(project, {name: value for name, value in ENV.items() if name != missing})
@@ -47,14 +47,14 @@ def test_stack_wants_every_secret_and_defaults_none(bake: Bake, missing: str) ->
     assert f"#{missing}=" in (project / ".env.example").read_text(encoding="utf-8")
 
 
-def test_secrets_go_into_the_environment_alone(bake: Bake) -> None:
+def test_secrets_are_in_the_environment_only(bake: Bake) -> None:
     services = read(bake(deployment="docker").path, ENV)["services"]
     for service in services.values():
         rest = yaml.safe_dump({name: part for name, part in service.items() if name != "environment"})
         assert not [secret for secret in ENV.values() if len(secret) > 4 and secret in rest]
 
 
-def test_services_are_held_tight(bake: Bake) -> None:
+def test_services_have_few_privileges(bake: Bake) -> None:
     stack = read(bake(deployment="docker").path, ENV)
     for name, service in stack["services"].items():
         assert service["cap_drop"] == ["ALL"]
@@ -69,7 +69,7 @@ def test_services_are_held_tight(bake: Bake) -> None:
     assert not stack["services"]["postgres"].get("ports")
 
 
-def test_variables_are_put_in_as_compose_does() -> None:
+def test_variables_are_filled_in_as_compose_does() -> None:
     assert interpolate("${A:-b}:${C:?missing}", {"C": "d"}) == "b:d"
     with pytest.raises(KeyError, match="missing"):
         interpolate("${C:?missing}", {"C": ""})

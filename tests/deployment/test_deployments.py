@@ -1,4 +1,4 @@
-"""Deployed flows run when they are due, and killed ones are seen and told of. Slow."""
+"""Deployed flows run when they are due, and killed runs are marked and reported. Slow."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from template import CHOICES, Bake
 
 pytestmark = pytest.mark.slow
 
-# Beside the project's own: a flow that runs for as long as a file is there.
+# A flow besides the project's own that runs as long as a file exists.
 WAITING = '''
 """A flow that waits."""
 
@@ -33,7 +33,7 @@ from ..ops.settings import project_root
 
 @flow(name="waiting")
 def waiting() -> None:
-    """Run for as long as the file is there."""
+    """Run as long as the file exists."""
     while (project_root() / "hold").exists():
         time.sleep(0.2)
 '''
@@ -50,7 +50,7 @@ FOREIGN = {"Origin": "http://example.org"}
 
 @contextmanager
 def channel() -> Iterator[tuple[str, list[str]]]:
-    """Serve a webhook on loopback for the block: its address, and what it has received."""
+    """Serve a webhook on loopback for the block; yield its address and the messages that it receives."""
     received: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ def channel() -> Iterator[tuple[str, list[str]]]:
 
 
 class TestProcessDeployments:
-    """A project that tells a channel, whose flows are deployed to the server of `ui`."""
+    """A project with a channel, whose flows are deployed to the server of `ui`."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -85,7 +85,7 @@ class TestProcessDeployments:
     @pytest.fixture(scope="class")
     @classmethod
     def pages(cls) -> dict[str, tuple[str, str]]:
-        """Return sites and passwords of the pages, once `ui` has said them."""
+        """Return sites and passwords of the pages, once `ui` has printed them."""
         return {}
 
     @pytest.fixture(scope="class")
@@ -97,7 +97,7 @@ class TestProcessDeployments:
         pages: dict[str, tuple[str, str]],
         tmp_path_factory: pytest.TempPathFactory,
     ) -> Iterator[Running]:
-        """Set a project up, start its server, and deploy."""
+        """Set up a project, start its server, and deploy."""
         folder = tmp_path_factory.mktemp("deployed")
         made = Running.copy_of(bake(notifications="slack"), folder, "3.13")
         made.prepare()
@@ -116,30 +116,30 @@ class TestProcessDeployments:
         return [str(deployed.environment / "bin/python"), "-m", deployed.package]
 
     def run_by_hand(self, deployed: Running, name: str) -> str:
-        """Ask for a run, and return its id."""
+        """Start a run; return its id."""
         said = deployed.run(*self.project(deployed), "prefect", "deployment", "run", f"{name}/{name}")
         found = re.search(r"UUID: (\S+)", said)
         assert found, said
         return found[1]
 
     def wait(self, deployed: Running, run: str, *states: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait until a run is in one of the states; return it."""
+        """Wait until a run is in one of these states; return the run."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for found in deployed.flow_runs(*states):
                 if found["id"] == run:
                     return found
             time.sleep(1)
-        message = f"{run} was in none of {states} within {seconds} s"
+        message = f"{run} did not reach any of {states} within {seconds} s"
         raise AssertionError(message)
 
     def test_deploying_twice_changes_nothing(self, deployed: Running) -> None:
-        assert "kept as it is" in deployed.make("deploy")
+        assert "unchanged" in deployed.make("deploy")
         said = deployed.run(*self.project(deployed), "prefect", "automation", "ls")
         assert said.count("Proactive") == 1
 
     def command(self, pages: dict[str, tuple[str, str]]) -> tuple[str, dict[str, Any], dict[str, str]]:
-        """Return how whoever knows the password may run a command: address, body, headers."""
+        """Return the request that runs a command for those who know the password: address, body, headers."""
         site, password = pages["Prefect"]
         url, known = f"{site}/api/deployments", {"Authorization": running.basic(password)}
         status, said = running.ask(f"{url}/name/waiting/waiting", **known)
@@ -153,7 +153,7 @@ class TestProcessDeployments:
         simple = FOREIGN | {"Content-Type": "text/plain"}
         asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
         assert running.ask(url, method="OPTIONS", **FOREIGN, **asked)[0] == 403
-        # No page of others has the password, but each is refused with it, too.
+        # Pages of other sites do not have the password; with it they are refused, too.
         for headers in ({}, known):
             assert running.ask(url, body, **simple, **headers)[0] == 403
             assert running.ask(url, body, Origin=pages["MLflow"][0], **headers)[0] == 403
@@ -176,7 +176,7 @@ class TestProcessDeployments:
         assert modes == [0o700, 0o600]
         processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
         assert not [name for name, (_, secret) in pages.items() if secret in processes]
-        # It is the password that they lack.
+        # Only the password was missing.
         assert self.websocket(site, password) == "accepted"
         status, said = running.ask(url, body, **known)
         assert status == 201, said
@@ -186,7 +186,7 @@ class TestProcessDeployments:
     def test_printed_addresses_open_the_pages(
         self, deployed: Running, pages: dict[str, tuple[str, str]]
     ) -> None:
-        """As far as that goes without a browser: the entrances do what Prefect's own form and a dialog do."""
+        """Without a browser: the entrance pages do what Prefect's own form and a dialog do."""
         site, password = pages["Prefect"]
         assert 'localStorage.setItem("prefect-password", btoa(' in running.ask(f"{site}/open")[1]
         installed = deployed.environment.glob("lib/python*/site-packages/prefect/server/ui-v2/assets/*.js")
@@ -206,7 +206,7 @@ class TestProcessDeployments:
 
     @staticmethod
     def websocket(site: str, password: str, **headers: str) -> int | str:
-        """Open a websocket and say the password: the status if it is not opened, else what becomes of it."""
+        """Open a websocket and send the password; return the status, or what happens to an open one."""
         host, _, port = site.removeprefix("http://").partition(":")
         said = {"Host": f"{host}:{port}", "Upgrade": "websocket", "Connection": "Upgrade"}
         said |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
@@ -221,7 +221,7 @@ class TestProcessDeployments:
             while answer.readline().strip():
                 pass
             message = json.dumps({"type": "auth", "token": password}).encode()
-            # One frame of text, below 126 bytes, masked by zeros.
+            # One text frame of less than 126 bytes, masked by zeros.
             connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
             return {0x81: "accepted", 0x88: "closed"}[answer.read(1)[0]]
 
@@ -251,6 +251,13 @@ class TestProcessDeployments:
         # Sooner than the server would mark a run whose heartbeats have stopped.
         assert self.wait(deployed, held, "CRASHED", seconds=30)
 
+    @staticmethod
+    def runs_with_heartbeats(deployed: Running) -> set[str]:
+        """Return the ids of all runs whose heartbeats have reached the server."""
+        query = "SELECT resource_id FROM events WHERE event = 'prefect.flow-run.heartbeat'"
+        rows = deployed.rows(".prefect/prefect.db", query)
+        return {str(resource).removeprefix("prefect.flow-run.") for (resource,) in rows}
+
     def test_killed_run_is_marked_and_told_of_by_the_server(
         self, deployed: Running, told: tuple[str, list[str]]
     ) -> None:
@@ -259,13 +266,14 @@ class TestProcessDeployments:
         code = f"from {deployed.package}.ops.orchestration.session import use_server; use_server()\n"
         code += f"from prefect import tags\nfrom {deployed.package}.flows.waiting import waiting\n"
         code += f"with tags('{deployed.package}'): waiting()"
-        before = {run["id"] for run in deployed.flow_runs("RUNNING")}
+        before = self.runs_with_heartbeats(deployed)
         flow = deployed.start(str(deployed.environment / "bin/python"), "-c", code)
         try:
             end = time.monotonic() + 120
             new: set[str] = set()
+            # The server cannot miss the heartbeats of a run before it has got the first one.
             while not new and time.monotonic() < end:
-                new = {run["id"] for run in deployed.flow_runs("RUNNING")} - before
+                new = self.runs_with_heartbeats(deployed) - before
                 time.sleep(0.2)
             [run] = new
         finally:

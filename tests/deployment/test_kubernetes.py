@@ -1,4 +1,4 @@
-"""What goes to a cluster is what Kubernetes' own schemas allow; the schemas come with a package."""
+"""Manifests and jobs are valid against Kubernetes' own schemas, which come with a package."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from kubernetes_validate import ValidationError
 from running import Running
 from template import Bake
 
-# What prefect-kubernetes makes of the deployments and the work pool, without a cluster.
+# The jobs that prefect-kubernetes creates from the deployments and the work pool, without a cluster.
 RENDER = """if True:
     import json, os
     from pathlib import Path
@@ -24,10 +24,10 @@ RENDER = """if True:
         from {package}.ops.deploy import deployments, register
         plan = deployments.read()
         template = register.base_job_template("kubernetes", Path("kubernetes/job.yaml"))
-        deployments.check_job_variables(plan, template)
+        deployments.check(plan, template)
         jobs = []
         for deployment in plan:
-            values = deployment["work_pool"]["job_variables"]
+            values = deployment.work_pool.job_variables
             job = asyncio.run(Configuration.from_template_and_values(template, values))
             job.prepare_for_flow_run(FlowRun(id=uuid4(), name="some-run", flow_id=uuid4()))
             jobs.append(job.job_manifest)
@@ -36,17 +36,17 @@ RENDER = """if True:
 
 
 def validate(manifest: dict[str, Any]) -> None:
-    """Hold a manifest against the schema of its kind; a key that is not in it is an error."""
+    """Validate a manifest against the schema of its kind; an unknown key is an error."""
     kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
 def manifests(folder: Path) -> list[dict[str, Any]]:
-    """Return all that the kustomization names."""
+    """Return all manifests of the kustomization."""
     names = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    return [one for name in names for one in yaml.safe_load_all((folder / name).read_text())]
+    return [manifest for name in names for manifest in yaml.safe_load_all((folder / name).read_text())]
 
 
-def test_every_manifest_is_what_kubernetes_allows(bake: Bake) -> None:
+def test_every_manifest_is_valid(bake: Bake) -> None:
     found = manifests(bake(deployment="kubernetes").path / "kubernetes")
     kinds = {manifest["kind"] for manifest in found}
     assert kinds == {"Deployment", "Namespace", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"}
@@ -58,9 +58,9 @@ def test_every_manifest_is_what_kubernetes_allows(bake: Bake) -> None:
 
 @pytest.mark.slow
 class TestKubernetesJobs:
-    """A project of that deployment, as its worker sees it."""
+    """A project for Kubernetes, as its worker sees it."""
 
-    def test_jobs_of_the_deployments_are_what_kubernetes_allows(self, bake: Bake, tmp_path: Path) -> None:
+    def test_jobs_of_the_deployments_are_valid(self, bake: Bake, tmp_path: Path) -> None:
         project = Running.copy_of(bake(deployment="kubernetes"), tmp_path, "3.13")
         project.prepare()
         jobs = project.ask(RENDER)
@@ -68,7 +68,7 @@ class TestKubernetesJobs:
         for job in jobs:
             pod = job["spec"]["template"]["spec"]
             for misplaced in ("completions", "parallelism"):
-                # By Prefect's own template, which means the job's; Kubernetes passes over them.
+                # Prefect's own template puts these keys of the job here; Kubernetes ignores them.
                 pod.pop(misplaced, None)
             validate(job)
             [container] = pod["containers"]

@@ -1,4 +1,4 @@
-"""The image and the stack of servers for a team, done natively, as no engine runs here. Slow."""
+"""The image and the servers for a team, run without an engine. Slow."""
 
 import json
 import os
@@ -70,10 +70,10 @@ print(json.dumps({
     "artifacts": [len(client.list_artifacts(version.run_id)) for version in versions],
 }))
 """
-# What Prefect's own client asks again for.
+# The statuses for which Prefect's own client repeats a request.
 AGAIN = Retry(8, allowed_methods=None, status_forcelist=[408, 429, 502, 503], backoff_factor=1)
 DOCKER = """#!/bin/sh
-# Stands in for docker: what is run in a container is run here.
+# Stands in for docker: runs a container's command on this machine.
 echo "$@" >> {log}
 if [ "$2" = exec ]; then
     shift 4
@@ -84,13 +84,13 @@ fi
 
 
 def ask(address: str, user: str | None = None, **query: Any) -> BaseHTTPResponse:  # noqa: ANN401 - JSON
-    """Ask a server a question in JSON, and again where it asks for that."""
+    """Send a JSON request to a server; repeat it if the server is busy."""
     headers = make_headers(basic_auth=user)
     return urllib3.request("POST", address, headers=headers, json=query, retries=AGAIN, timeout=90)
 
 
 def patiently(question: Callable[[], list[int]], right: Callable[[list[int]], bool]) -> list[int]:
-    """Ask until the answer is right, for two minutes at most; return the last answer."""
+    """Ask until the answer is right, for up to two minutes; return the last answer."""
     end = time.monotonic() + 120
     while not right(answer := question()) and time.monotonic() < end:
         time.sleep(0.1)
@@ -98,24 +98,24 @@ def patiently(question: Callable[[], list[int]], right: Callable[[list[int]], bo
 
 
 def files(root: Path) -> dict[str, int]:
-    """Return every file of an image and when it was changed; not what Python compiles for itself."""
+    """Return every file of an image and its modification time, without Python's bytecode."""
     kept = (path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(root)): path.stat().st_mtime_ns for path in kept}
 
 
 class TestStack:
-    """The image is built, the stack is started from it, and used."""
+    """The image is built; the stack is started from it and used."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def project(cls, bake: Bake) -> Project:
-        """Return the project, which is only read."""
+        """Return the project; tests only read it."""
         return bake(deployment="docker")
 
     @pytest.fixture(scope="class")
     @classmethod
     def image(cls, project: Project, tmp_path_factory: pytest.TempPathFactory) -> Image:
-        """Build the image from a context in which secrets lie about."""
+        """Build the image from a context that contains secrets."""
         folder = tmp_path_factory.mktemp("image")
         context = folder / "context"
         shutil.copytree(project.path, context)
@@ -129,9 +129,9 @@ class TestStack:
     def stack(
         cls, project: Project, image: Image, tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[tuple[Stack, Postgres]]:
-        """Start the servers and the worker; stop them at the end, also where one does not start."""
+        """Start the servers and the worker; stop them at the end, even if one does not start."""
         folder = tmp_path_factory.mktemp("stack")
-        # Not below pytest's folder: each run of pytest that begins closes it to PostgreSQL's user.
+        # Not below pytest's folder: every new run of pytest closes that to PostgreSQL's user.
         data = Path(tempfile.mkdtemp(prefix="postgres-"))
         services = Stack(project.path, image, folder, ENV)
         package = project.answers["__package"]
@@ -142,7 +142,7 @@ class TestStack:
             before = files(image.root)
             services.start("prefect", "mlflow")
             now = files(image.root)
-            # read_only: what they write lies in /tmp and in the volume, and the config was put there.
+            # read_only: they write only to /tmp and to the volume; the config is mounted.
             assert {name for name in now if now[name] != before.get(name)} - {"etc/mlflow-auth.ini"} == {
                 name for name in now if name.startswith(("tmp/", "mlartifacts/"))
             }
@@ -174,7 +174,7 @@ class TestStack:
         return said.json()
 
     def tasks(self, services: Stack, run: str) -> int:
-        """Count the tasks of a flow run that the server has as completed."""
+        """Count the completed tasks of a flow run on the server."""
         completed = {"type": {"any_": ["COMPLETED"]}}
         flow_run = {"id": {"any_": [run]}}
         return int(
@@ -182,11 +182,11 @@ class TestStack:
         )
 
     def run(self, services: Stack, deployment: str, times: int) -> list[str]:
-        """Ask for runs of a deployment, all at once."""
+        """Start several runs of a deployment at once; return their ids."""
         return list(json.loads(services.client(RUN, deployment, str(times))))
 
     def wait(self, services: Stack, wanted: list[str], tasks: int) -> None:
-        """Wait until runs have completed and their tasks are written."""
+        """Wait until runs have completed and the server has their tasks."""
         query = {"id": {"any_": wanted}}
         end = time.monotonic() + 300
         states: list[str] = []
@@ -201,13 +201,13 @@ class TestStack:
         raise AssertionError(states, [self.tasks(services, run) for run in wanted], services.log("worker"))
 
     def finished(self, services: Stack, run: str) -> int:
-        """Count the lines of a flow run's log that tell of an end: its own, and those of its tasks."""
+        """Count the log lines about the end of a flow run and of its tasks."""
         query = {"flow_run_id": {"any_": [run]}}
         said = [self.prefect(services, "logs/filter", logs=query, offset=page) for page in (0, 200)]
         return sum("Finished in state Completed()" in line["message"] for page in said for line in page)
 
     def recorded(self, services: Stack, project: Project) -> dict[str, Any]:
-        """Ask both servers for what they have recorded."""
+        """Return what both servers have recorded."""
         mlflow = json.loads(services.client(RECORDED.replace("PACKAGE", project.answers["__package"])))
         flows = self.prefect(services, "flow_runs/filter")
         return {
@@ -247,7 +247,7 @@ class TestStack:
             assert ask(prefect, user).status == 401
             assert ask(mlflow, user, max_results=1).status == 401
 
-    def test_page_is_not_served_under_a_foreign_name(self, stack: tuple[Stack, Postgres]) -> None:
+    def test_page_is_not_served_under_a_foreign_host(self, stack: tuple[Stack, Postgres]) -> None:
         port = stack[0].ports["5000"]
         for host, status in ((f"127.0.0.1:{port}", 401), ("evil.example", 403)):
             page = urllib3.request("GET", f"http://127.0.0.1:{port}/", headers={"Host": host}, timeout=60)
@@ -269,7 +269,7 @@ class TestStack:
         before = patiently(lambda: [self.tasks(services, run) for run in wanted], any)
         assert 0 < sum(before) < 200
         postgres.stall(15)
-        # Asked now, answered when the database goes on: an error would be one to the runs, too.
+        # The answer comes when the database goes on; an error would reach the runs, too.
         after = [self.tasks(services, run) for run in wanted]
         assert all(now >= then for now, then in zip(after, before, strict=True))
         self.wait(services, wanted, tasks=100)
@@ -277,7 +277,7 @@ class TestStack:
         lines = patiently(lambda: [self.finished(services, run) for run in wanted], [101, 101].__eq__)
         assert lines == [101, 101]
 
-    def test_what_was_backed_up_is_there_again(
+    def test_backup_is_restored(
         self, stack: tuple[Stack, Postgres], project: Project, tmp_path: Path
     ) -> None:
         services, postgres = stack

@@ -149,8 +149,9 @@ def test_slug_that_cannot_name_a_namespace_is_refused_for_kubernetes(refuse: Ref
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_ordinary_slug_is_accepted(slug: str) -> None:
+def test_allowed_slug_is_the_name_of_the_folder(bake: Bake, slug: str) -> None:
     assert not list(slug_errors(slug, "process"))
+    assert bake(project_slug=slug).path.name == slug
 
 
 def test_long_name_gets_a_slug_that_fits(bake: Bake) -> None:

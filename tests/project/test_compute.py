@@ -1,4 +1,4 @@
-"""Searches on Dask and on Ray, whose servers and workers are started by themselves, as elsewhere. Slow."""
+"""Searches on Dask and on Ray clusters that are started separately, as in production. Slow."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from template import Bake
 
 pytestmark = pytest.mark.slow
 
-# Small, so that what is seen is the way of the tasks; drawn, so that no two candidates are alike.
+# Small and quick; candidates are drawn at random, so that no two are equal.
 SEARCHED = """model:
   estimator: sklearn.ensemble.RandomForestClassifier
   params: {n_estimators: 5}
@@ -33,7 +33,7 @@ search:
   folds: 2
 
 gate:"""
-# The search alone, as the training flow runs it, on the project's own task runner or on threads.
+# The search of the training flow alone, on the project's task runner or on threads.
 SEARCH = """if True:
     import json, sys
     from {package}.ops.orchestration.session import api
@@ -61,7 +61,7 @@ SEARCH = """if True:
             tried = searching()
     print(json.dumps([[one.params, one.scores, one.chosen] for one in tried]))
 """
-# What the last flow run's candidates became in Prefect, and in how many processes they ran.
+# The states of the last flow run's candidates in Prefect.
 TASKS = """if True:
     import json
     from {package}.ops.orchestration.session import api
@@ -78,14 +78,14 @@ TASKS = """if True:
 
 
 def listens(port: int) -> bool:
-    """Tell whether somebody listens on a port."""
+    """Tell whether a program listens on a port."""
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
 def started(project: Running, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server of the project's environment for the block, with nothing told of Prefect."""
+    """Run a command of the project's environment for the block, without settings of Prefect."""
     program = subprocess.Popen(
         [str(project.environment / "bin" / command[0]), *command[1:]],
         cwd=project.path.parent,
@@ -106,7 +106,7 @@ def started(project: Running, *command: str) -> Iterator[subprocess.Popen[bytes]
 
 
 def set_up(bake: Bake, folder: Path, compute: str) -> Running:
-    """Generate a project that searches, and set it up."""
+    """Generate a project whose training searches, and set it up."""
     made = Running.copy_of(bake(compute=compute), folder, "3.13")
     made.prepare()
     file = made.path / "params.yaml"
@@ -118,19 +118,19 @@ def set_up(bake: Bake, folder: Path, compute: str) -> Running:
 
 
 def search(project: Running, where: str) -> Any:  # noqa: ANN401 - JSON
-    """Search afresh, and return what was tried: parameters, scores to the last digit, who was chosen."""
+    """Search without cached results; return parameters, scores and choice of every candidate."""
     shutil.rmtree(project.path / ".prefect/storage", ignore_errors=True)
     return project.ask(SEARCH, where)
 
 
 @cache
-def by_threads(project: Running) -> Any:  # noqa: ANN401 - JSON
-    """Return what threads have tried, to which the others are compared."""
+def on_threads(project: Running) -> Any:  # noqa: ANN401 - JSON
+    """Return the result of a search on threads, the reference."""
     return search(project, "threads")
 
 
 def search_interrupted(project: Running, where: str, interrupt: Callable[[], None]) -> Any:  # noqa: ANN401 - JSON
-    """Search afresh, do something when four candidates have ended, and return what was tried."""
+    """Search as `search` does, and call `interrupt` when four candidates have finished."""
     shutil.rmtree(project.path / ".prefect/storage")
     said = []
     with project.started("-c", SEARCH.format(package=project.package), where) as searching:
@@ -144,7 +144,7 @@ def search_interrupted(project: Running, where: str, interrupt: Callable[[], Non
 
 
 class TestDask:
-    """A scheduler and two workers, each a process that was started by itself."""
+    """A scheduler and two workers, each started separately."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -154,9 +154,9 @@ class TestDask:
 
     @pytest.fixture
     def workers(self, project: Running, tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
-        """Run scheduler and workers, and let .env name the scheduler."""
+        """Run scheduler and workers, and name the scheduler in .env."""
         file = tmp_path / "scheduler.json"
-        # As docs/scaling.md says: to import the project takes longer than some waits for an answer.
+        # As in docs/scaling.md: importing the project takes longer than some of Dask's timeouts.
         preload = ("--preload", f"{project.package}.flows.search")
         alone = ("--scheduler-file", str(file), "--no-dashboard", *preload)
         with ExitStack() as running:
@@ -171,7 +171,7 @@ class TestDask:
             yield found
             (project.path / ".env").unlink()
 
-    def test_training_searches_in_both_workers_and_as_threads_do(
+    def test_training_searches_in_both_workers(
         self, project: Running, workers: list[subprocess.Popen[bytes]]
     ) -> None:
         project.make("train")
@@ -190,19 +190,19 @@ class TestDask:
         assert sum(ran) == 24
         assert min(ran) > 0
 
-    def test_killed_worker_loses_nothing_and_scores_are_those_of_threads(
+    def test_killed_worker_loses_nothing_and_scores_are_as_on_threads(
         self, project: Running, workers: list[subprocess.Popen[bytes]]
     ) -> None:
         tried = search_interrupted(project, "dask", workers[0].kill)
         assert workers[0].wait() == -signal.SIGKILL
-        # What it had scored is lost with its memory, and asked for again: the results that are kept answer.
+        # Its results are lost with its memory. Dask runs those tasks again, and Prefect finds them cached.
         ended = project.ask(TASKS)
         assert len(ended) == 24
         assert set(ended) <= {"Completed", "Cached"}
-        assert tried == by_threads(project)
+        assert tried == on_threads(project)
 
-    def test_scheduler_that_is_gone_is_a_sentence(self, project: Running) -> None:
-        shutil.rmtree(project.path / ".prefect/storage")
+    def test_unreachable_scheduler_is_reported_in_one_sentence(self, project: Running) -> None:
+        shutil.rmtree(project.path / ".prefect/storage", ignore_errors=True)
         environment = project.env() | {"DASK_SCHEDULER_ADDRESS": f"tcp://127.0.0.1:{free_port()}"}
         command = [str(project.environment / "bin" / project.path.name), "train"]
         failed = subprocess.run(
@@ -210,13 +210,15 @@ class TestDask:
         )
         assert failed.returncode == 1
         assert re.search(
-            r"^Training failed: No Dask scheduler answers at tcp://.*\.env\.$", failed.stderr, re.MULTILINE
+            r"^Training failed: No Dask scheduler answers at tcp://.* to run on this machine\.$",
+            failed.stderr,
+            re.MULTILINE,
         )
         assert "Traceback" not in failed.stderr
 
 
 class TestRay:
-    """A head with two CPUs, started by itself."""
+    """A head with two CPUs, started separately."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -227,9 +229,9 @@ class TestRay:
     @pytest.fixture(scope="class")
     @classmethod
     def _head(cls, project: Running) -> Iterator[None]:
-        """Run the head, and let .env name it."""
+        """Run the head, and name it in .env."""
         port = str(free_port())
-        # Its sockets lie there, and a socket's path is at most 107 characters long.
+        # For its sockets, whose paths may have at most 107 characters.
         with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
             options = (
                 "--node-ip-address",
@@ -260,17 +262,17 @@ class TestRay:
                 (project.path / ".env").unlink()
 
     @pytest.mark.usefixtures("_head")
-    def test_training_searches_as_threads_do(self, project: Running) -> None:
+    def test_training_searches_with_the_same_scores_as_on_threads(self, project: Running) -> None:
         project.make("train")
         assert project.ask(TASKS) == ["Completed"] * 24
-        assert search(project, "ray") == by_threads(project)
+        assert search(project, "ray") == on_threads(project)
 
     @pytest.mark.usefixtures("_head")
     def test_killed_worker_loses_nothing(self, project: Running) -> None:
         killed = []
 
         def kill_one() -> None:
-            """Kill a process that tries a candidate: Ray names each by what it does."""
+            """Kill a process that runs a candidate; Ray names processes after their task."""
             for process in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):
                     if process.read_bytes().startswith(b"ray::candidate"):
@@ -283,4 +285,4 @@ class TestRay:
         ended = project.ask(TASKS)
         assert len(ended) == 24
         assert set(ended) <= {"Completed", "Cached"}
-        assert tried == by_threads(project)
+        assert tried == on_threads(project)

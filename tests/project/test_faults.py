@@ -1,4 +1,4 @@
-"""What a killed or failing training leaves behind, and that the next one completes. Slow."""
+"""Trainings that are killed or fail: what they leave behind, and that the next one completes. Slow."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from template import Bake
 
 pytestmark = pytest.mark.slow
 
-# Train with a fault at a named point; Prefect may be imported only after it was configured.
+# Train with a fault at a named point. Prefect may only be imported after `configure`.
 FAULT = """
 import os, resource, signal, sys
 from pathlib import Path
@@ -57,7 +57,7 @@ def in_task(engine, transaction):
 SyncTaskRunEngine.call_task_fn = in_task
 if {fault!r} == "killed in a write":
     Path.replace = lambda *_: die()
-if {fault!r} == "killed between":  # the model is logged, and no version yet
+if {fault!r} == "killed between":  # the model is logged, but not yet registered
     from {package}.ops.tracking import registry
     registry.register = lambda *_: die()
 sys.argv = ["train", "train"]
@@ -88,12 +88,12 @@ ENDED = {"Completed", "Failed", "Crashed"}
 
 
 def rows(project: Running, database: str, query: str) -> list[Any]:
-    """Return the first column of what a database answers."""
+    """Return the first column of a query on a database."""
     return [row[0] for row in project.rows(database, query)]
 
 
 class TestFaults:
-    """A project that has trained once, and then meets one fault after the other."""
+    """A project that has trained once, and then has one fault after the other."""
 
     versions: ClassVar[int] = 1
     killed: ClassVar[int] = 0
@@ -115,7 +115,7 @@ class TestFaults:
         text = params.read_text(encoding="utf-8")
         seed = re.search(r"random_state: (\d+)", text)
         assert seed
-        if "write" in fault:  # only what is not cached is written
+        if "write" in fault:  # a cached task writes no file
             text = re.sub(r"  seed: (\d+)", lambda found: f"  seed: {int(found[1]) + 1}", text)
         params.write_text(text.replace(seed[0], f"random_state: {int(seed[1]) + 1}"), encoding="utf-8")
         code = FAULT.format(package=project.package, task=task, fault=fault)
@@ -130,22 +130,22 @@ class TestFaults:
         )
 
     def left(self, project: Running) -> dict[str, Any]:
-        """Look into the databases of Prefect and MLflow, which takes no time."""
+        """Read the databases of Prefect and MLflow directly, which is quick."""
         return {
             "flows": rows(project, ".prefect/prefect.db", "SELECT state_name FROM flow_run ORDER BY rowid"),
             "runs": rows(project, "mlflow.db", "SELECT status FROM runs"),
             "versions": len(rows(project, "mlflow.db", "SELECT version FROM model_versions")),
         }
 
-    def complete(self, project: Running, made: int) -> dict[str, Any]:
-        """See the next training complete, nothing left of the fault, and this many versions more."""
+    def complete(self, project: Running, new: int) -> dict[str, Any]:
+        """Train again: it completes, removes what the fault left, and there are this many new versions."""
         project.make("train")
         assert not list((project.path / "data/processed").glob("*.unfinished"))
         left = self.left(project)
         assert set(left["flows"]) <= ENDED
         assert "RUNNING" not in left["runs"]
         before, TestFaults.versions = self.versions, left["versions"]
-        assert left["versions"] == before + made
+        assert left["versions"] == before + new
         return left
 
     @pytest.mark.parametrize(
@@ -164,44 +164,49 @@ class TestFaults:
             ("register", "killed after"),
         ],
     )
-    def test_killed_training_leaves_nothing_half_done(self, project: Running, task: str, fault: str) -> None:
+    def test_killed_training_leaves_nothing_half_registered(
+        self, project: Running, task: str, fault: str
+    ) -> None:
         lock = (project.path / "dvc.lock").read_bytes()
         assert self.fail(project, task, fault).returncode == -9
         assert (project.path / "dvc.lock").read_bytes() == lock
         left = self.left(project)
-        # Each has recorded the end of the one before, and gets as far at least.
+        # Each run has recorded the end of the one before.
         *before, _ = left["flows"]
         assert set(before) <= {"Completed", "Crashed"}
         assert before.count("Crashed") == self.killed
         assert left["runs"].count("RUNNING") <= 1
-        # A version is registered whole, or not at all.
+        # A version is registered completely or not at all.
         assert left["versions"] == self.versions + ((task, fault) == ("register", "killed after"))
         TestFaults.killed, TestFaults.versions = self.killed + 1, left["versions"]
 
-    def test_training_after_those_killed_completes(self, project: Running) -> None:
-        assert self.complete(project, made=1)["flows"].count("Crashed") == self.killed
+    def test_training_after_killed_ones_completes(self, project: Running) -> None:
+        assert self.complete(project, new=1)["flows"].count("Crashed") == self.killed
 
-    def test_full_disk_is_said_and_nothing_is_lost(self, project: Running) -> None:
+    def test_full_disk_is_reported_and_nothing_is_lost(self, project: Running) -> None:
         failed = self.fail(project, "train", "disk full")
         assert failed.returncode == 1
         assert re.search("Training failed: .*File too large", failed.stderr)
-        assert "Failed" in self.complete(project, made=1)["flows"]
+        assert "Failed" in self.complete(project, new=1)["flows"]
 
-    def test_server_that_goes_away_takes_nothing_along(self, project: Running) -> None:
+    def test_lost_prefect_server_loses_nothing(self, project: Running) -> None:
         failed = self.fail(project, "train", "server gone", PREFECT_CLIENT_MAX_RETRIES="1")
         assert failed.returncode == 1
         assert re.search(r"The Prefect API at http://127\.0\.0\.1:\d+/api went away", failed.stderr)
         assert "Traceback" not in failed.stderr
-        self.complete(project, made=2)
+        # Prefect asks for concurrency limits every five seconds: a slow run ends before it has registered its model.
+        registered = self.left(project)["versions"] - self.versions
+        assert registered in {0, 1}
+        self.complete(project, new=registered + 1)
 
-    def test_mlflow_server_that_is_away_is_said(self, project: Running) -> None:
+    def test_unreachable_mlflow_server_is_reported(self, project: Running) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"http://127.0.0.1:{taken.getsockname()[1]}"
         failed = self.fail(project, "none", "", MLFLOW_TRACKING_URI=address, **self.impatient)
         assert f"Training failed: No MLflow server answers at {address}" in failed.stderr
         assert "Traceback" not in failed.stderr
 
-    def test_mlflow_server_that_goes_away_has_nothing_half_registered(self, project: Running) -> None:
+    def test_lost_mlflow_server_has_no_half_registered_version(self, project: Running) -> None:
         with self.mlflow_server(project) as (address, process):
             server = {"MLFLOW_TRACKING_URI": address, "SERVER": str(process), **self.impatient}
             failed = self.fail(project, "register", "mlflow gone", **server)
@@ -213,10 +218,10 @@ class TestFaults:
         states = rows(project, "served.db", "SELECT status FROM runs")
         assert len(states) == 2
         assert "RUNNING" not in states
-        self.complete(project, made=1)
+        self.complete(project, new=1)
 
     @pytest.mark.skipif(shutil.which("cc") is None, reason="libfaketime is built when it is installed")
-    def test_clock_that_jumps_harms_nothing(self, project: Running, tmp_path: Path) -> None:
+    def test_jump_of_the_clock_does_no_harm(self, project: Running, tmp_path: Path) -> None:
         built = SHARED / "libfaketime"
         project.uv("pip", "install", "--target", str(built), "libfaketime==3.0.1")
         [library] = built.rglob("libfaketime.so.1")
@@ -224,21 +229,21 @@ class TestFaults:
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
             "FAKETIME_NO_CACHE": "1",
-            # No jump of a clock moves the time that has passed.
+            # The monotonic clock does not jump.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         for jump in ("-7200", "+7200"):
             (tmp_path / "clock").write_text("+0", encoding="utf-8")
             done = self.fail(project, "train", "clock jumps", JUMP=jump, **clock)
             assert done.returncode == 0, done.stderr
-        # The clock did jump within each of the two.
+        # The clock jumped during both trainings.
         starts = rows(project, "mlflow.db", "SELECT start_time FROM runs ORDER BY rowid DESC LIMIT 2")
         ends = rows(project, "mlflow.db", "SELECT end_time FROM runs ORDER BY rowid DESC LIMIT 2")
         assert ends[0] - starts[0] > 7000000
         assert ends[1] - starts[1] < 0
-        self.complete(project, made=3)
+        self.complete(project, new=3)
 
-    def test_locked_mlflow_is_waited_for_or_said(self, project: Running) -> None:
+    def test_locked_mlflow_database_is_waited_for_or_reported(self, project: Running) -> None:
         hold = """if True:
             import os, sqlite3, time
             held = sqlite3.connect("mlflow.db", isolation_level=None)
@@ -256,9 +261,9 @@ class TestFaults:
             (project.path / "models/enough").touch()
             project.make("train")
             assert holder.poll() == 0
-        self.complete(project, made=1)
+        self.complete(project, new=1)
 
-    def test_held_dvc_lock_is_waited_for(self, project: Running) -> None:
+    def test_dvc_lock_of_another_process_is_waited_for(self, project: Running) -> None:
         hold = """if True:
             import time
             from dvc.repo import Repo
@@ -270,7 +275,7 @@ class TestFaults:
             assert "up to date" in project.make("train")
             assert holder.poll() == 0
 
-    def test_prefect_and_mlflow_say_the_same(self, project: Running) -> None:
+    def test_prefect_and_mlflow_agree(self, project: Running) -> None:
         left, asked = self.left(project), project.ask(ASKED)
         assert (asked["flows"], asked["runs"]) == (sorted(left["flows"]), sorted(left["runs"]))
         assert asked["versions"] == left["versions"] == self.versions
@@ -279,7 +284,7 @@ class TestFaults:
 
     @contextmanager
     def held(self, project: Running, code: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a program that holds something for a while; go on when it does."""
+        """Run a program that holds a lock for the block; start the block when it does."""
         with project.start(str(project.environment / "bin/python"), "-c", code) as holder:
             try:
                 assert holder.stdout
@@ -290,7 +295,7 @@ class TestFaults:
 
     @contextmanager
     def mlflow_server(self, project: Running) -> Iterator[tuple[str, int]]:
-        """Run MLflow's server for the block, on a database of its own: address and process group."""
+        """Run an MLflow server with its own database for the block; yield address and process group."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         store = ["--backend-store-uri", "sqlite:///served.db", "--artifacts-destination", "served"]

@@ -1,4 +1,4 @@
-"""What a channel is told, for each that may be chosen: held against what Slack and Teams document. Slow."""
+"""Notifications by Slack and Teams: their payloads follow the documented schemas. Slow."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from template import Bake
 
 pytestmark = pytest.mark.slow
 
-# https://docs.slack.dev/reference/block-kit/blocks, for the blocks that are sent.
+# The blocks that are sent, after https://docs.slack.dev/reference/block-kit/blocks
 PLAIN = {
     "type": "object",
     "required": ["type", "text"],
@@ -25,7 +25,7 @@ MARKDOWN = {
     "additionalProperties": False,
     "properties": {
         "type": {"const": "mrkdwn"},
-        # What Slack would read as a mention or a link does not come from people.
+        # Text from people contains nothing that Slack reads as a mention or a link.
         "text": {
             "type": "string",
             "minLength": 1,
@@ -67,7 +67,7 @@ SLACK = {
         },
     },
 }
-# https://adaptivecards.io/explorer, for the elements that are sent.
+# The elements that are sent, after https://adaptivecards.io/explorer
 TEXT = {"type": "string", "minLength": 1}
 CARD = {
     "type": "object",
@@ -148,7 +148,7 @@ LONG = "\"'\\ <!channel> & *_`[x](y) \U0001f427 " * 400
 PAYLOADS = """
 import json, sys
 from {package}.ops.notify import channel
-from {package}.ops.notify.webhook import Message
+from {package}.ops.notify.hooks import Message
 long = sys.argv[1]
 print(json.dumps([
     channel.payload(Message("training: Failed")),
@@ -158,24 +158,24 @@ print(json.dumps([
 
 
 class TestNotifications:
-    """Slack and Teams."""
+    """Projects that notify Slack or Teams."""
 
     @pytest.fixture(scope="class", params=["slack", "teams"])
     @classmethod
     def project(
         cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
     ) -> Running:
-        """Set up a project that tells the one or the other."""
+        """Set up a project for each."""
         made = bake(notifications=request.param)
         project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.13")
         project.prepare()
         return project
 
-    def test_code_is_clean_and_its_tests_pass(self, project: Running) -> None:
+    def test_types_are_right_and_its_tests_pass(self, project: Running) -> None:
         project.uv("run", "mypy")
         assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
 
-    def test_message_is_what_the_channel_takes(self, project: Running) -> None:
+    def test_payload_follows_the_schema_of_the_channel(self, project: Running) -> None:
         slack = "mrkdwn" in (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
             encoding="utf-8"
         )
@@ -184,14 +184,14 @@ class TestNotifications:
             assert [error.message for error in schema.iter_errors(payload)] == []
             assert len(json.dumps(payload).encode()) < 28_000
 
-    def test_failed_run_is_told(self, project: Running) -> None:
+    def test_failed_delivery_is_logged_once_without_the_url(self, project: Running) -> None:
         environment = project.env() | {"NOTIFY_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
         verb = [str(project.environment / "bin" / project.path.name), "score"]
         done = subprocess.run(
             verb, cwd=project.path, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 1
-        said = done.stdout + done.stderr
-        assert said.count("A notification was not delivered: ConnectError") == 1
-        assert "There is no champion to predict with" in said
-        assert "secret" not in said
+        output = done.stdout + done.stderr
+        assert output.count("A notification was not delivered: ConnectError") == 1
+        assert "There is no champion yet" in output
+        assert "secret" not in output

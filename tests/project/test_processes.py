@@ -1,4 +1,4 @@
-"""What a project starts, it stops, also when it is killed; and what was killed goes on where it was. Slow."""
+"""A project stops every process that it starts, even if it is killed, and resumes killed runs. Slow."""
 
 import json
 import re
@@ -60,7 +60,7 @@ cli.main()
 
 
 def gone(url: str) -> bool:
-    """Tell whether nothing answers at an address any more, within a minute."""
+    """Tell whether an address stops answering within a minute."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
@@ -86,7 +86,7 @@ class TestProcesses:
         return str(project.environment / "bin/python")
 
     def refused(self, project: Running, *arguments: str, **env: str) -> str:
-        """Run Python in the project, which has to end with exit code 1 and a sentence."""
+        """Run Python in the project, which has to fail with one sentence; return stderr."""
         done = subprocess.run(
             [self.python(project), *arguments],
             cwd=project.path,
@@ -99,7 +99,7 @@ class TestProcesses:
         assert "Traceback" not in done.stderr
         return done.stderr
 
-    def test_killed_search_goes_on_where_it_was(self, project: Running) -> None:
+    def test_killed_search_is_resumed(self, project: Running) -> None:
         params = project.path / "params.yaml"
         own = params.read_text(encoding="utf-8")
         kept = re.sub(r"^(model|search):\n(?:(?:[ #].*)?\n)*", "", own, flags=re.MULTILINE)
@@ -123,12 +123,14 @@ class TestProcesses:
             said = [process.communicate(timeout=300)[0] for process in (one, other)]
         assert [one.returncode, other.returncode] == [0, 0], said
         assert sorted(text.count("Another training is running in this folder") for text in said) == [0, 1]
+        # Where nobody is notified, nothing is logged about notifications.
+        assert not any("hook" in text for text in said)
         recorded = project.recorded()
         assert sorted(recorded["flows"]) == sorted([*(state for (state,) in flows), "Completed", "Completed"])
         assert recorded["versions"] == versions + 2
 
     @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-    def test_embedded_server_is_for_its_parent_alone_and_ends_with_it(
+    def test_embedded_server_serves_only_its_parent_and_ends_with_it(
         self, project: Running, how: signal.Signals
     ) -> None:
         with project.started("-c", SERVED.format(package=project.package)) as parent:
@@ -145,7 +147,7 @@ class TestProcesses:
 
     def test_server_that_cannot_start_is_one_sentence(self, project: Running) -> None:
         said = self.refused(project, "-c", NO_SERVER.format(package=project.package))
-        assert re.search(r"server ended while it started; .*server\.log says why", said)
+        assert re.search(r"Prefect's server did not start; see .*server\.log", said)
 
     def test_unreachable_api_is_one_sentence(self, project: Running) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -170,7 +172,9 @@ class TestProcesses:
         assert not announced.exists()
         assert "No Prefect server is running" in self.refused(project, *flows)
 
-    def test_password_of_a_killed_server_is_not_told_to_who_has_its_port(self, project: Running) -> None:
+    def test_password_of_a_killed_server_is_not_sent_to_the_program_that_has_its_port(
+        self, project: Running
+    ) -> None:
         announced = project.path / ".prefect/server.url"
         with socket.create_server(("127.0.0.1", 0)) as taken:
             announced.write_text(f"http://127.0.0.1:{taken.getsockname()[1]}/api\nsecret\n")

@@ -159,6 +159,22 @@ class TestExperiments:
             for path, content in before.items():
                 path.write_bytes(content)
 
+    def test_commands_of_agents_md_run(self, project: Running) -> None:
+        text = (project.path / "AGENTS.md").read_text(encoding="utf-8")
+        [block] = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines():
+            project.run("sh", "-c", line)
+
+    def test_make_train_shows_errors_of_dvc(self, project: Running) -> None:
+        stage = project.path / "dvc.yaml"
+        before = stage.read_bytes()
+        stage.write_bytes(before + b"[")
+        try:
+            with pytest.raises(AssertionError, match=r"dvc\.yaml' is invalid"):
+                project.make("train")
+        finally:
+            stage.write_bytes(before)
+
     def test_experiments_land_in_the_one_mlflow(self, project: Running) -> None:
         project.git("add", ".")
         project.git("commit", "--quiet", "--message", "Train")
@@ -208,7 +224,7 @@ class TestExperiments:
             assert json.loads(project.uv("run", "dvc", "status", "--cloud", "--json")) == {}
         project.git("add", ".")
         project.git("commit", "--quiet", "--message", "Keep what the retraining made")
-        assert project.uv("run", project.path.name, "check-lock") == "dvc.lock is true.\n"
+        assert project.uv("run", project.path.name, "check-lock") == "dvc.lock is up to date.\n"
 
     def test_champion_predicts_raw_rows_without_the_project(self, project: Running, tmp_path: Path) -> None:
         requirements = next(project.path.glob("mlartifacts/**/requirements.txt"))

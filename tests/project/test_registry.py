@@ -96,18 +96,18 @@ class TestRegistry:
         (step.parent / "new.py").write_text('"""Not even known to git."""\n', encoding="utf-8")
         said = train(project, {"max_iter": 100}, {"minimum": None, "improvement": 100000})
         files = f"params.yaml, src/{project.package}/steps/new.py, src/{project.package}/steps/train.py"
-        assert f"Not committed: {files}; kept beside the model as code.patch" in said
-        assert "less than the 100000 that gate.improvement asks for" in say(project, "status")
+        assert f"Uncommitted changes in {files}; the MLflow run keeps them as code.patch" in said
+        assert "less than gate.improvement (100000)" in say(project, "status")
         assert aliases(project) == {"champion": 1, "challenger": 2}
         step.write_text(text, encoding="utf-8")
         (step.parent / "new.py").unlink()
 
-    def test_better_model_that_falls_in_no_slice_is_champion(self, project: Running) -> None:
+    def test_better_model_that_is_worse_in_no_slice_is_champion(self, project: Running) -> None:
         change(project, {"max_iter": 60}, {"improvement": 0, "slices": ["sex", "island"]})
         keep(project, "Look at slices")
-        assert "Not committed" not in project.make("train")
+        assert "Uncommitted changes" not in project.make("train")
         assert re.search(
-            r"version 3: champion \(.* better than the champion's .* falls in none of \d slices",
+            r"version 3: champion \(.* better than the champion's .* worse in none of \d slices",
             say(project, "status"),
         )
         keep(project, "Train the third")
@@ -226,7 +226,7 @@ class TestRegistry:
     def test_lock_is_held_true_in_a_clone_without_data(self, project: Running) -> None:
         clone = project._replace(path=project.path.parent / "clone" / project.path.name)
         project.git("clone", "--quiet", str(project.path), str(clone.path))
-        assert "dvc.lock is true." in clone.make("check")
+        assert "dvc.lock is up to date." in clone.make("check")
         assert not (clone.path / "data/raw/penguins.csv").exists()
         lock = clone.path / "dvc.lock"
         true = lock.read_text(encoding="utf-8")
@@ -248,11 +248,11 @@ class TestRegistry:
         step.write_text(f"{step.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
         said = refused(clone, "check-lock")
         assert (
-            f"- src/{clone.package}/steps is not what dvc.lock says that the training read (modified)\n"
+            f"- src/{clone.package}/steps, which the training reads, does not match dvc.lock (modified)\n"
             in said
         )
         clone.git("checkout", "--quiet", ".")
-        assert "dvc.lock is true." in say(clone, "check-lock")
+        assert "dvc.lock is up to date." in say(clone, "check-lock")
 
 
 class Asked:

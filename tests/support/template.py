@@ -11,7 +11,7 @@ import yaml
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
-PROJECT = ROOT / "{{cookiecutter.project_slug}}"
+PROJECT = ROOT / "{{cookiecutter.__folder}}"
 TEMPLATE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
 # Every question with choices: a new one is tested without a new test.

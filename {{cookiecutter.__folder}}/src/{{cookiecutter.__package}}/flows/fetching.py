@@ -1,0 +1,57 @@
+"""The fetching flow: origin → snapshot → validate → track."""
+
+from functools import partial
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from ..config import Contract, Data
+from ..errors import ProjectError
+from ..ops import sources
+from ..ops.notify.channel import NOTIFIED
+from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.violations import violations_kept
+from ..ops.settings import project_root, read_contract, read_params
+from ..ops.versioning import dvc
+from ..steps import ingest, validate
+
+
+@flow(name="fetching", **NOTIFIED)
+def fetching() -> None:
+    """Read the table again from its origin; a snapshot that breaks the contract does not replace the present one."""
+    data, contract = read_params().data, read_contract()
+    snapshot = read_origin(data)
+    try:
+        validate_snapshot(snapshot, data, contract)
+        track(snapshot, Path(data.source))
+    finally:
+        snapshot.unlink(missing_ok=True)
+
+
+@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def read_origin(data: Data) -> Path:
+    """Take a new snapshot, next to the present one."""
+    if data.origin is None:
+        raise ProjectError(
+            f"params.yaml: data.origin is not set, so there is nothing to fetch; {data.source} is unchanged."
+        )
+    unfinished = project_root() / Path(data.source).with_name(f".fetched-{Path(data.source).name}")
+    sources.take(sources.address(data.origin), data.query, unfinished)
+    get_run_logger().info("Read %s", data.origin)
+    return unfinished
+
+
+@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def validate_snapshot(snapshot: Path, data: Data, contract: Contract) -> None:
+    """Stop if the new snapshot breaks the contract: the present one stays."""
+    with violations_kept(), ingest.readable(str(data.origin)):
+        ingest.read(snapshot, data.null_values, contract.types, partial(validate.check, contract=contract))
+
+
+@task(name="track", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def track(snapshot: Path, source: Path) -> None:
+    """Replace the present snapshot with the new one, and version it with DVC."""
+    snapshot.replace(project_root() / source)
+    dvc.track(source)
+    get_run_logger().info("%s is new; `make train` trains on it", source)

@@ -1,0 +1,169 @@
+"""The training flow: source → ingest → validate → features → search → train → evaluate → promote → register."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import polars as pl
+from httpx import TransportError
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from ..config import Contract, Model, Params, Split
+from ..model.predictor import Predictor, Recipe
+from ..ops import files
+from ..ops.files import File
+from ..ops.notify.channel import NOTIFIED
+from ..ops.orchestration import run_locks
+from ..ops.orchestration.policies import CACHED, RETRY, reuse
+from ..ops.orchestration.results import TrainingResult
+from ..ops.orchestration.task_runner import task_runner
+from ..ops.orchestration.violations import violations_kept
+from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
+from ..ops.settings import PACKAGE, project_root, read_contract, read_params
+from ..ops.tracking import runs
+from ..ops.versioning import dvc, git
+from ..ops.versioning.content import digest_of_code
+from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
+from ..steps import drift, evaluate, ingest, split, train, validate
+from ..steps.search import outcome
+from .evaluation import evaluate_model, link_report
+from .promotion import choose_alias, register_model
+from .search import search_parameters
+
+
+@flow(name="training", task_runner=task_runner(), **NOTIFIED)
+def training(*, record: bool = False) -> TrainingResult:
+    """Train the model of params.yaml, compare it with the champion, and register it as champion or challenger.
+
+    With `record`, the run is recorded in dvc.lock, as `dvc repro` does for the runs that it starts.
+    """
+    with run_locks.exclusive(str(flow_run.id)):
+        result = train_and_register()
+        if record:
+            dvc.record()
+    return result
+
+
+def train_and_register() -> TrainingResult:
+    """Run the steps in order."""
+    params, contract = read_params(), read_contract()
+    recipe = Recipe.of(params, contract)
+    source = File.at(Path(params.data.source))
+    [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
+    validate_table(table, contract)
+    training_rows, holdout = reuse(build_features)(table, recipe, params.split)
+    with _mlflow_run(params, contract, source, table) as (run_id, origin):
+        model, candidates = search_parameters(run_id, training_rows, recipe, params)
+        tuned = params.model_copy(update={"model": model})
+        predictor = train_model(training_rows, recipe, model, params.split.seed)
+        metrics = evaluate_model(predictor, [training_rows, holdout], tuned, candidates, (run_id, origin))
+        runs.log_results(
+            run_id, tuned.model_dump(), metrics | outcome(candidates), project_root() / PLOTS, project_root() / REPORT
+        )
+        complete = origin._replace(outputs=digests(File.all_at(MADE)))
+        verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
+        version, decision = register_model(recipe, MODELS, table, complete, verdict)
+        _write_record(params, complete)
+    result = TrainingResult(metrics, version, decision.alias, decision.reason)
+    # The model is registered: a Prefect server that is gone by now does not fail the run.
+    with suppress(TransportError):
+        link_report(run_id)
+        create_markdown_artifact(summary(result, run_id), key="training", description="The result of this training")
+    return result
+
+
+@task(name="ingest", timeout_seconds=3600, **RETRY, **CACHED)
+def ingest_table(source: File, null_values: list[str], types: dict[str, str]) -> list[File]:
+    """Read the source and write it as Parquet; copy it if it is already in that form."""
+    with ingest.readable(source.path):
+        if ingest.is_as_kept(source.full, null_values):
+            files.copy(source.full, TABLE)
+            table = source.model_copy(update={"path": TABLE})
+        else:
+            ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
+            table = File.at(TABLE)
+    get_run_logger().info("Read %s", source.path)
+    return [table]
+
+
+@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def validate_table(table: File, contract: Contract) -> None:
+    """Stop if the table violates the contract; write the rows that violate it to a file, and show some in Prefect."""
+    with violations_kept(), ingest.readable(table.path):
+        validate.check(pl.scan_parquet(table.full), contract)
+    get_run_logger().info("The table satisfies contract.yaml")
+
+
+@task(name="features", timeout_seconds=3600, **RETRY, **CACHED)
+def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
+    """Build the features of all labelled rows, and split them into training rows and holdout."""
+    raw = pl.scan_parquet(table.full)
+    rows = ingest.drop_unlabelled(raw, recipe.data.target)
+    recipe.check_features(rows.head(5))
+    built = recipe.build_features(rows, labelled=True)
+    units = split.find_units(built, parts, list(recipe.inputs.columns), recipe.data.target)
+    holdout = split.holdout(units, parts)
+    files.write_parquet({TRAINING: built.filter(~holdout), HOLDOUT: built.filter(holdout)})
+    if parts.column is None and (copies := split.copied(units)):
+        get_run_logger().info("%d rows are copies of other rows; they stay on the same side of the split", copies)
+    get_run_logger().info(
+        "%d rows to train on, %d in the holdout (%s split), %d dropped because their target is missing",
+        len(holdout) - holdout.sum(),
+        holdout.sum(),
+        parts.by,
+        raw.select(pl.len()).collect().item() - len(holdout),
+    )
+    return File.all_at([TRAINING, HOLDOUT])
+
+
+@task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRY)
+def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
+    """Fit the pipeline; save it with its recipe and a profile of its training data."""
+    pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
+    table = pl.read_parquet(training.full)
+    rows = table.select(recipe.columns)
+    fitted = train.fit(pipeline, rows, table.get_column(recipe.data.target))
+    predictor = Predictor(fitted, recipe)
+    predictor.save(project_root() / MODELS)
+    profile = drift.profile(rows.lazy()).model_dump_json(exclude_none=True)
+    (project_root() / MODELS / PROFILE).write_text(profile, encoding="utf-8")
+    get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
+    return predictor
+
+
+@contextmanager
+def _mlflow_run(params: Params, contract: Contract, source: File, table: File) -> Iterator[tuple[str, Provenance]]:
+    """Open an MLflow run that records code and data; yield its id and the model's provenance."""
+    code = git.code()
+    if code.patch:
+        changed = ", ".join(code.changed)
+        get_run_logger().warning("Uncommitted changes in %s; the MLflow run keeps them as %s", changed, PATCH)
+    elif code.commit == "none":
+        get_run_logger().warning("There is no git commit, so `reproduce` cannot rebuild this version")
+    inputs = [source, File.at(CONTRACT), File.at(PARAMS)]
+    origin = Provenance.of(code, (str(flow_run.id), str(flow_run.name)), params.split, inputs)
+    with runs.run(origin.tags()) as run_id:
+        runs.log_patch(code.patch)
+        rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()
+        runs.log_dataset(run_id, source.path, source.md5, contract, rows)
+        yield run_id, origin
+
+
+def _write_record(params: Params, origin: Provenance) -> None:
+    """Write the file that dvc.lock is checked against where the data is missing."""
+    Record(
+        code=digest_of_code(),
+        params=params.model_dump(mode="json"),
+        deps=dict(origin.inputs),
+        outs=dict(origin.outputs),
+    ).write()
+
+
+def summary(result: TrainingResult, run_id: str) -> str:
+    """Return the result of a training as Markdown."""
+    rows = "\n".join(f"| {line.replace(' ', ' | ', 1)} |" for line in evaluate.compared(result.metrics))
+    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {result.reason}."
+    return f"{sentence}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"

@@ -1,0 +1,105 @@
+"""The model in use: raw rows in, predictions out. MLflow loads it with `_load_pyfunc`, without this project."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from pydantic import BaseModel
+from sklearn.pipeline import Pipeline
+
+from ..config import Contract, Data, Params
+from ..errors import ProjectError
+from . import PIPELINE, RECIPE, casting, features, persistence
+
+
+class Recipe(BaseModel):
+    """What turns raw rows into the columns of the pipeline."""
+
+    data: Data
+    features: dict[str, str]
+    contract: Contract
+    trusted: list[str]
+
+    @classmethod
+    def of(cls, params: Params, contract: Contract) -> Self:
+        """Return what a prediction needs of the parameters; raise ProjectError if they do not fit the contract."""
+        named = {"data.target": [params.data.target], "data.drop": params.data.drop, "gate.slices": params.gate.slices}
+        for key, names in named.items():
+            for name in names:
+                if name not in contract.columns:
+                    columns = ", ".join(contract.columns)
+                    raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has {columns}.")
+        return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
+
+    @property
+    def inputs(self) -> Contract:
+        """The raw columns that a prediction needs: those of the model, and those that a feature uses."""
+        unseen = {self.data.target, *self.data.drop} - features.needed(self.features)
+        return Contract(columns={name: column for name, column in self.contract.columns.items() if name not in unseen})
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the pipeline, in order: raw columns, then features."""
+        seen = [name for name in self.inputs.columns if name not in self.data.drop]
+        return [*seen, *features.read(self.features)]
+
+    def build_features(self, rows: pl.LazyFrame, *, labelled: bool = False) -> pl.LazyFrame:
+        """Cast raw rows and add the features, in the same way for training, scoring and serving.
+
+        Labelled rows have the target and keep all columns of the contract; others need only the inputs.
+        """
+        kept = self.contract if labelled else self.inputs
+        return features.build(casting.conform(rows, kept), self.features, hidden=self.data.target)
+
+    def check_features(self, rows: pl.LazyFrame) -> None:
+        """Raise ProjectError for a feature that uses other rows than its own; a handful of labelled rows is enough."""
+        some = casting.conform(rows, self.contract).collect()
+        features.check_alone(some, self.features, hidden=self.data.target)
+
+
+class Predictor:
+    """A fitted pipeline and its recipe."""
+
+    def __init__(self, pipeline: Pipeline, recipe: Recipe) -> None:
+        """Combine the two; `load` reads them from a folder."""
+        self.pipeline = pipeline
+        self.recipe = recipe
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the files that `save` wrote."""
+        recipe = Recipe.model_validate_json((folder / RECIPE).read_text(encoding="utf-8"))
+        return cls(persistence.load(folder / PIPELINE, recipe.trusted), recipe)
+
+    def save(self, folder: Path) -> None:
+        """Write pipeline (skops) and recipe (JSON) into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        persistence.save(self.pipeline, folder / PIPELINE, self.recipe.trusted)
+        (folder / RECIPE).write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+
+    def predict(
+        self, rows: pd.DataFrame | pl.DataFrame, params: Mapping[str, Any] | None = None
+    ) -> np.ndarray | pd.DataFrame:
+        """Predict the target of each raw row.
+
+        With `params={"probabilities": True}` a classifier returns a frame: a column of probabilities per class.
+        """
+        columns = self.columns(rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows))
+        if params and params.get("probabilities"):
+            return pd.DataFrame(self.pipeline.predict_proba(columns), columns=self.pipeline.classes_)
+        return np.asarray(self.pipeline.predict(columns))
+
+    def columns(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns of the pipeline for raw rows; raise ProjectError if these do not match the contract."""
+        try:
+            return self.recipe.build_features(rows.lazy()).select(self.recipe.columns).collect()
+        except pl.exceptions.InvalidOperationError as error:
+            raise ProjectError(f"The rows do not have the types of contract.yaml: {casting.refusal(error)}.") from None
+
+
+def _load_pyfunc(path: str) -> Predictor:
+    """Load the model for MLflow."""
+    return Predictor.load(Path(path))

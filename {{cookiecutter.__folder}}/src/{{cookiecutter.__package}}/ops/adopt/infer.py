@@ -1,0 +1,154 @@
+"""Decide how to learn from a new table, and say why: problem, columns, contract."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from ...config import Column, Contract, Problem, Rows
+from ...errors import ProjectError
+from .profile import LEVELS, Profile
+
+# The most different values that are classes: of whole numbers, and of text.
+CLASSES, NAMED_CLASSES = 20, 1000
+# Text may only have its present values if they are at most so many, and each occurs so often on average.
+ALLOWED, OFTEN = 20, 5
+IDENTIFIER = re.compile(
+    r"(.*[\W_])?(id|ids|uuid|guid|key|index|idx|row|rows?_?(names?|num|number|id)|nr|no|number|unnamed\W*\d*)?[\W_]*",
+    re.IGNORECASE,
+)
+
+
+class Decision(NamedTuple):
+    """How to learn from a table, what the table must be, and the sentences that say why."""
+
+    problem: Problem
+    drop: list[str]
+    contract: Contract
+    reasons: list[str]
+
+
+def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, needed: Sequence[str] = ()) -> Decision:
+    """Decide by what the columns hold; `needed` are those that the split uses.
+
+    Raises ProjectError if no model can be trained.
+    """
+    columns = {profile.name: profile for profile in profiles}
+    for name in (target, *needed):
+        if name not in columns:
+            raise ProjectError(f"The table has no column '{name}'; it has {_quoted(list(columns))}.")
+    labels = columns[target]
+    chosen, why = _problem(labels, problem)
+    hidden = dict(_hidden([profile for profile in profiles if profile.name != target], set(needed)))
+    if not [name for name, profile in columns.items() if name != target and name not in hidden and profile.type]:
+        raise ProjectError("No column is left to learn from: all others are constant, empty, nested or identifiers.")
+    reasons = [f"Target '{target}': {chosen}, because {why}."]
+    if labels.nullable:
+        reasons.append(f"{labels.rows - labels.present} of {labels.rows} rows have no target; training skips them.")
+    reasons += [
+        f"Hidden from the model ({reason}): {_quoted([name for name in hidden if hidden[name] == reason])}."
+        for reason in sorted(set(hidden.values()))
+    ]
+    contract = Contract(
+        rows=Rows(min=max(2, labels.rows // 2), max=10 * max(labels.rows, 10)),
+        columns={
+            profile.name: _column(
+                profile,
+                identifier="identifier" in hidden.get(profile.name, ""),
+                classes=profile is labels and chosen == "classification",
+            )
+            for profile in profiles
+            if profile.type and profile.present
+        },
+    )
+    return Decision(chosen, [name for name in hidden if name in contract.columns], contract, reasons)
+
+
+def _problem(labels: Profile, requested: Problem | None) -> tuple[Problem, str]:
+    name, kind, distinct = labels.name, labels.type, labels.distinct
+    if kind in {None, "date", "datetime"}:
+        raise ProjectError(f"The target '{name}' has type {kind or 'nested'}; it must be a number, text or boolean.")
+    if labels.present < 2:  # noqa: PLR2004 - one to train on, one to evaluate on
+        raise ProjectError(
+            f"The target '{name}' has a value in {labels.present} of {labels.rows} rows; at least 2 are needed."
+        )
+    if distinct < 2:  # noqa: PLR2004
+        raise ProjectError(f"The target '{name}' has only one value; there is nothing to predict.")
+    number = kind in {"integer", "float"}
+    whole = kind == "integer" or (
+        number and bool(labels.levels) and all(float(level).is_integer() for level in labels.levels or ())
+    )
+    if requested == "regression" and not number:
+        raise ProjectError(f"The target '{name}' has type {kind}; regression needs numbers.")
+    if requested == "classification" and kind == "float" and not whole:
+        raise ProjectError(f"The target '{name}' has fractions; classification needs text, booleans or whole numbers.")
+    if requested:
+        return requested, "you chose it"
+    if number and not whole:
+        return "regression", "it has numbers with fractions" if kind == "float" and labels.levels else "it has numbers"
+    if number and (distinct > CLASSES or (distinct > 2 and 2 * distinct > labels.present)):  # noqa: PLR2004
+        return "regression", f"it has {distinct} different numbers"
+    if distinct > NAMED_CLASSES or distinct == labels.present > 10:  # noqa: PLR2004 - tiny tables have one row a class
+        raise ProjectError(
+            f"The target '{name}' has {distinct} different values in {labels.present} rows: too many for classes."
+        )
+    return "classification", f"it has {distinct} different values" + (" (whole numbers)" if number else "")
+
+
+def _hidden(profiles: Sequence[Profile], needed: set[str]) -> Iterator[tuple[str, str]]:
+    """Yield the columns that the model must not see, each with the reason."""
+    for profile in profiles:
+        if profile.type is None and profile.dtype != pl.Null:
+            yield profile.name, f"unsupported type {str(profile.dtype).partition('(')[0]}"
+        elif not profile.present:
+            yield profile.name, "empty"
+        elif profile.name in needed:
+            continue
+        elif profile.distinct == 1 and not profile.nullable:
+            yield profile.name, "constant"
+        elif _is_identifier(profile):
+            yield profile.name, "identifier, different in every row"
+
+
+def _is_identifier(profile: Profile) -> bool:
+    if profile.nullable or profile.type not in {"string", "integer"} or profile.distinct < profile.rows:
+        return False
+    if IDENTIFIER.fullmatch(profile.name) or re.search(r"[a-z](Id|ID)$", profile.name):
+        return True
+    prose = profile.blanks >= 0.5  # noqa: PLR2004 - share of values with several words
+    return profile.type == "string" and profile.rows > LEVELS and not prose
+
+
+def _column(profile: Profile, *, identifier: bool, classes: bool) -> Column:
+    assert profile.type  # noqa: S101 - decide leaves out columns without a type
+    rules: dict[str, object] = {"type": profile.type, "nullable": profile.nullable}
+    often = profile.levels and len(profile.levels) <= ALLOWED and profile.present >= OFTEN * len(profile.levels)
+    if profile.levels and profile.type in {"string", "integer"} and (classes or (often and profile.type == "string")):
+        rules["allowed"] = profile.levels
+    elif identifier:
+        rules["unique"] = True
+    elif profile.low is not None and profile.high is not None:
+        rules["min"], rules["max"] = _widened(profile.low, profile.high)
+    return Column.model_validate(rules)
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Widen a range by half of its span at either end, rounded outwards to two digits, but not below zero."""
+    span = (high - low) or abs(high) or 1
+    least, most = low - span / 2, high + span / 2
+    return (0.0 if low >= 0 > least else -_rounded_up(-least)), _rounded_up(most)
+
+
+def _rounded_up(value: float) -> float:
+    """Round up to two significant digits."""
+    if not value or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(f"{math.ceil(value / unit) * unit:.6g}")
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:12])
+    return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} more"  # noqa: PLR2004

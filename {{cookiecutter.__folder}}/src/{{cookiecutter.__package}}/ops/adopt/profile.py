@@ -1,0 +1,144 @@
+"""Describe a new table: what its columns hold, counted in streaming queries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+from ...config import Type
+from ...model.casting import cast
+from ...steps.copies import fingerprint
+
+# Text for a missing value; the second kind only where everything else is a number, a date or true/false.
+MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"])
+PERHAPS = frozenset(["-", "--", ".", "None", "none"])
+# Types are guessed from so many rows, and then checked against all.
+GUESSED = 10_000
+# Different values are counted exactly in tables of up to so many rows, or if they seem to differ in most rows.
+EXACT = 1_000_000
+# Different values are listed up to so many.
+LEVELS = 50
+TYPES: dict[DataTypeClass, Type] = {
+    pl.Boolean: "boolean",
+    **dict.fromkeys([pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32], "integer"),
+    # An integer that may be too big for 64 bits becomes a float; times of day and durations become seconds.
+    **dict.fromkeys([pl.UInt64, pl.Int128, pl.Float32, pl.Float64, pl.Decimal, pl.Time, pl.Duration], "float"),
+    pl.Date: "date",
+    pl.Datetime: "datetime",
+    **dict.fromkeys([pl.String, pl.Categorical, pl.Enum], "string"),
+}
+KINDS: tuple[Type, ...] = ("boolean", "integer", "float", "date", "datetime")
+
+
+class Profile(NamedTuple):
+    """What a column holds: numbers have a range, text the share of values with several words, few values are listed."""
+
+    name: str
+    dtype: pl.DataType
+    type: Type | None
+    rows: int
+    present: int
+    distinct: int
+    low: float | None = None
+    high: float | None = None
+    blanks: float = 0
+    levels: list[str] | list[int] | None = None
+
+    @property
+    def nullable(self) -> bool:
+        """Whether a value is missing."""
+        return self.present < self.rows
+
+
+def missing_words(table: pl.LazyFrame) -> list[str]:
+    """Return the text that stands for a missing value."""
+    names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
+    likely = [pl.col(name).filter(pl.col(name).str.strip_chars().is_in(MISSING | PERHAPS | {""})) for name in names]
+    words_of = dict(zip(names, _row(table, [words.unique().implode() for words in likely]), strict=True))
+    certain = {word for words in words_of.values() for word in words if word.strip() in MISSING | {""}}
+    for name in names:
+        doubtful = set(words_of[name]) - certain
+        if doubtful and types_of(without(table.select(name), [*certain, *doubtful]))[name] not in {"string", None}:
+            certain |= doubtful
+    return sorted(certain)
+
+
+def without(table: pl.LazyFrame, words: Sequence[str]) -> pl.LazyFrame:
+    """Make text missing if it is one of the words."""
+    names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
+    return table.with_columns(pl.when(~pl.col(name).is_in(list(words))).then(pl.col(name)) for name in names)
+
+
+def profile(table: pl.LazyFrame) -> list[Profile]:
+    """Describe each column; one that is nested or empty has no type."""
+    schema, types = table.collect_schema(), types_of(table)
+    known = {name: kind for name, kind in types.items() if kind}
+    typed = table.select(cast(name, schema[name], kind).value for name, kind in known.items())
+    rows: int = table.select(pl.len()).collect(engine="streaming").item()
+    counted = _counted(typed, known, rows)
+    levels = _levels(typed, [name for name, facts in counted.items() if facts["distinct"] <= LEVELS])
+    if rows > EXACT:
+        for name, facts in counted.items():
+            if facts["distinct"] > rows / 2 and known[name] != "float":
+                [facts["distinct"]] = _row(typed, [pl.col(name).drop_nulls().hash().n_unique()])
+    return [
+        Profile(name, dtype, types[name], rows, **counted[name], levels=levels.get(name))
+        if name in counted
+        else Profile(name, dtype, None, rows, 0, 0)
+        for name, dtype in schema.items()
+    ]
+
+
+def duplicates(table: pl.LazyFrame, names: Sequence[str]) -> int:
+    """Count the rows that repeat an earlier one."""
+    return int(table.select(pl.len() - fingerprint(names).n_unique()).collect(engine="streaming").item())
+
+
+def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
+    """Return the contract's type of each column; text may hold numbers, dates or true/false."""
+    schema = table.collect_schema()
+    types = {name: TYPES.get(dtype.base_type()) for name, dtype in schema.items()}
+    candidates = {name: KINDS for name, dtype in schema.items() if dtype == pl.String}
+    for part in (table.head(GUESSED), table):
+        pairs = [(name, kind) for name, kinds in candidates.items() for kind in kinds]
+        misfits = [(cast(name, schema[name], kind).lost | _looks_different(name, kind)).any() for name, kind in pairs]
+        fits = {pair for pair, misfit in zip(pairs, _row(part, misfits), strict=True) if not misfit}
+        candidates = {name: tuple(kind for kind in KINDS if (name, kind) in fits) for name in candidates}
+    return types | {name: kinds[0] if kinds else "string" for name, kinds in candidates.items()}
+
+
+def _looks_different(name: str, kind: str) -> pl.Expr:
+    # 007 is a name, not a number; 7.0 belongs to numbers with fractions.
+    patterns = {"integer": r"^\s*[-+]?0\d|[.eE]", "float": r"^\s*[-+]?0\d"}
+    return pl.col(name).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
+
+
+def _counted(typed: pl.LazyFrame, types: Mapping[str, Type], rows: int) -> dict[str, dict[str, Any]]:
+    return dict(zip(types, _row(typed, [_facts(name, kind, rows) for name, kind in types.items()]), strict=True))
+
+
+def _facts(name: str, kind: Type, rows: int) -> pl.Expr:
+    column, present = pl.col(name), pl.col(name).drop_nulls()
+    facts = {
+        "present": column.count(),
+        "distinct": present.n_unique() if rows <= EXACT else present.approx_n_unique(),
+    }
+    if kind in {"integer", "float"}:
+        facts |= {"low": column.min(), "high": column.max()}
+    if kind == "string":
+        facts["blanks"] = column.str.contains(r"\S\s+\S").mean().fill_null(0)
+    return pl.struct(expression.alias(fact) for fact, expression in facts.items())
+
+
+def _levels(typed: pl.LazyFrame, names: list[str]) -> dict[str, list[str] | list[int]]:
+    if not names:
+        return {}
+    levels = _row(typed, [pl.col(name).drop_nulls().unique().sort().implode() for name in names])
+    return dict(zip(names, levels, strict=True))
+
+
+def _row(table: pl.LazyFrame, expressions: list[pl.Expr]) -> Sequence[Any]:
+    """Compute a value per expression, all in one streaming query."""
+    named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
+    return table.select(named).collect(engine="streaming").row(0) if named else ()

@@ -1,0 +1,61 @@
+"""Files of the project: identified by their content, and written completely or not at all."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+from pydantic import BaseModel
+
+from .settings import project_root
+from .versioning.content import md5
+
+
+class File(BaseModel):
+    """A file at some point in time: its path below the project's root, and the MD5 of its content."""
+
+    path: Path
+    md5: str
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Record the file as it is now; raise FileNotFoundError if it does not exist."""
+        return cls(path=path, md5=md5(project_root() / path))
+
+    @classmethod
+    def all_at(cls, paths: Iterable[Path]) -> list[Self]:
+        """Record several files in parallel: hashing releases the GIL."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(cls.at, paths))
+
+    @property
+    def full(self) -> Path:
+        """The absolute path."""
+        return project_root() / self.path
+
+    def intact(self) -> bool:
+        """Tell whether the file is unchanged."""
+        return self.full.is_file() and md5(self.full) == self.md5
+
+
+def write_parquet(frames: Mapping[Path, pl.LazyFrame]) -> None:
+    """Write Parquet files without holding the tables in memory, one by one: two at once need twice the memory."""
+    unfinished = {path: _unfinished(path) for path in frames}
+    for path, file in unfinished.items():
+        frames[path].sink_parquet(file, mkdir=True, engine="streaming")
+    for path, file in unfinished.items():
+        file.replace(project_root() / path)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file."""
+    unfinished = _unfinished(path)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, unfinished)
+    unfinished.replace(project_root() / path)
+
+
+def _unfinished(path: Path) -> Path:
+    return (project_root() / path).with_suffix(".unfinished")

@@ -1,0 +1,37 @@
+"""Seam: who is notified when a flow run ends; here a Teams channel, by the webhook of a workflow."""
+
+from functools import partial
+
+from .hooks import Message, cut, hooks_for, killed_run_message
+
+
+def payload(message: Message) -> dict[str, object]:
+    """Format a message as an adaptive card: a heading, the text, the facts and a link; Teams allows 28 KB."""
+    title = escape(cut(message.title, 150))
+    body: list[dict[str, object]] = [
+        {"type": "TextBlock", "size": "Medium", "weight": "Bolder", "wrap": True, "text": title}
+    ]
+    if message.text:
+        body.append({"type": "TextBlock", "wrap": True, "text": escape(cut(message.text, 2000))})
+    if message.facts:
+        facts = [{"title": cut(name, 100), "value": escape(cut(value, 200))} for name, value in message.facts.items()]
+        body.append({"type": "FactSet", "facts": facts[:20]})
+    card: dict[str, object] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": body,
+    }
+    if message.link:
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open the run", "url": message.link}]
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def escape(text: str) -> str:
+    """Escape characters that a card reads as Markdown."""
+    return "".join(f"\\{character}" if character in "\\`*_[]#" else character for character in text)
+
+
+NOTIFIED = hooks_for(payload)
+killed_message = partial(killed_run_message, payload)

@@ -1,0 +1,197 @@
+"""Where the project is and where it runs: the one reader of .env, of params.yaml and of contract.yaml."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from dotenv import dotenv_values
+from pydantic import AnyHttpUrl, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from ..config import Contract, Params
+from ..errors import ProjectError
+
+# The package's name is also the name of the experiment, of the registered model and of the tag of deployments.
+PACKAGE = __name__.partition(".")[0]
+# Where the code is: below the project's root, or in an image among other packages.
+PACKAGE_DIR = Path(__file__).parents[1]
+
+# How the names of a cloud storage's variables begin.
+CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
+# A key that prefect.yaml or compose.yaml uses; it is not passed on with the other settings.
+ForDeployment = Annotated[str | None, Field(exclude=True)]
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def project_root() -> Path:
+    """Return the folder of data, models and reports: PROJECT_ROOT, by default the folder that this code is in."""
+    return Path(os.environ.get("PROJECT_ROOT", PACKAGE_DIR.parents[1])).resolve()
+
+
+def state_dir() -> Path:
+    """Return the folder of .env and of the state of MLflow and Prefect.
+
+    It is the root, except in the copies below `.dvc/tmp/exps` in which DVC runs experiments: these use the original's.
+    """
+    here = project_root()
+    originals = [folder.parents[2] for folder in here.parents if folder.parts[-3:] == (".dvc", "tmp", "exps")]
+    return originals[0] if originals else here
+
+
+class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper):
+    """Where the project runs; the defaults need no server."""
+
+    prefect_api_url: AnyHttpUrl | None = None
+    prefect_api_key: str | None = None
+    prefect_api_auth_string: str | None = None
+    prefect_home: Path = Path(".prefect")
+    prefect_logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    mlflow_tracking_uri: str = "sqlite:///mlflow.db"
+    mlflow_tracking_username: str | None = None
+    mlflow_tracking_password: str | None = None
+    mlflow_artifact_root: str = "mlartifacts"
+    source_url: str | None = None
+    notify_webhook_url: SecretStr | None = None
+    notify_on: frozenset[Literal["success", "promotion", "drift"]] = frozenset()
+    dask_scheduler_address: str | None = None
+    ray_address: str | None = None
+    image: ForDeployment = None
+    repository: ForDeployment = None
+    docker_gid: ForDeployment = None
+    postgres_password: ForDeployment = None
+    mlflow_flask_server_secret_key: ForDeployment = None
+    prefect_port: ForDeployment = None
+    mlflow_port: ForDeployment = None
+
+    @field_validator("notify_on", mode="before")
+    @classmethod
+    def split_words(cls, value: object) -> object:
+        """Accept words separated by commas."""
+        return {word.strip() for word in value.split(",") if word.strip()} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def absolute_paths(self) -> Self:
+        """Make paths absolute, so that they mean the same in every working folder."""
+        object.__setattr__(self, "prefect_home", state_dir() / self.prefect_home)
+        if "://" not in self.mlflow_artifact_root:
+            object.__setattr__(self, "mlflow_artifact_root", (state_dir() / self.mlflow_artifact_root).as_uri())
+        scheme, _, path = self.mlflow_tracking_uri.partition(":///")
+        if scheme == "sqlite":
+            # While another process writes, wait for a minute instead of 5 seconds.
+            wait = "" if "?" in path else "?timeout=60"
+            object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{state_dir() / path}{wait}")
+        return self
+
+
+def read_settings() -> Settings:
+    """Read .env and the environment; raise ProjectError naming file, key and what is allowed."""
+    # The environment has variables for other programs; a key of .env that is not a setting is misspelt.
+    keys = {field.upper() for field in Settings.model_fields} | _env_file().keys()
+    values = {key: value for key, value in variables().items() if key in keys and not key.startswith(CLOUD)}
+    return parse(values, ".env (or the environment)", Settings)
+
+
+def cloud_options() -> dict[str, str]:
+    """Return the variables of a cloud's storage, such as AWS_ENDPOINT_URL."""
+    return {name: value for name, value in variables().items() if name.startswith(CLOUD)}
+
+
+def image() -> str:
+    """Return the name of the image that flows run in: IMAGE, by default the project's name."""
+    return variables().get("IMAGE") or f"{metadata(PACKAGE)['Name']}:latest"
+
+
+def variables() -> dict[str, str]:
+    """Return the variables of .env and of the environment, which wins; an empty one counts as not set."""
+    environment = {name: value for name, value in os.environ.items() if value}
+    return _env_file() | environment
+
+
+def _env_file() -> dict[str, str]:
+    values = dotenv_values(state_dir() / ".env")
+    return {name.upper(): value for name, value in values.items() if value}
+
+
+def read_params() -> Params:
+    """Read params.yaml; raise ProjectError naming file, key and what is allowed."""
+    return read_yaml("params.yaml", Params)
+
+
+def read_contract() -> Contract:
+    """Read contract.yaml; raise ProjectError naming file, key and what is allowed."""
+    return read_yaml("contract.yaml", Contract)
+
+
+def read_yaml(name: str, section: type[Section]) -> Section:
+    """Read a file of the root as a section; raise ProjectError naming file, key and what is allowed."""
+    return parse(load_yaml(name), name, section)
+
+
+def load_yaml(name: str) -> Any:
+    """Read a YAML file of the root; raise ProjectError if it is missing or not valid YAML."""
+    try:
+        # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.
+        return YAML(typ="safe").load(project_root() / name)
+    except FileNotFoundError:
+        raise ProjectError(f"{name} is missing in {project_root()}.") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ProjectError(f"{name}, line {line}: not valid YAML ({error.problem}).") from None
+
+
+def parse(content: Any, file: str, section: type[Section]) -> Section:
+    """Return the content of a file as a section; raise ProjectError naming file, key and what is allowed."""
+    try:
+        return section.model_validate(content)
+    except ValidationError as error:
+        raise ProjectError(explain(error, file, section)) from None
+
+
+def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
+    """Return a sentence for each fault that pydantic found in a file."""
+    sentences = []
+    for fault in error.errors():
+        # A part in parentheses is the tag of a union, not a key.
+        location = [str(part) for part in fault["loc"] if not str(part).startswith("(")]
+        key = ".".join(location)
+        match fault["type"]:
+            case "extra_forbidden":
+                sentences.append(unknown_key(file, key, _fields(section, location[:-1])))
+            case "missing":
+                sentences.append(f"{file}: `{key}` is missing.")
+            case "value_error" if isinstance(fault["input"], dict):
+                sentences.append(f"{file}: {fault['ctx']['error']}.")
+            case _:
+                reason = fault["msg"].removeprefix("Value error, ")
+                sentences.append(f"{file}: `{key}` is {fault['input']!r}; {reason[0].lower()}{reason[1:]}.")
+    return "\n".join(sentences)
+
+
+def unknown_key(file: str, key: str, allowed: Iterable[str]) -> str:
+    """Return the sentence for a key that a file must not have."""
+    allowed = list(allowed)
+    similar = get_close_matches(key.rpartition(".")[2], allowed, n=1)
+    hint = f"did you mean `{similar[0]}`?" if similar else f"allowed are {', '.join(allowed) or 'none'}."
+    return f"{file}: `{key}` is not a key here; {hint}"
+
+
+def _fields(section: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Return the keys that a section, found by its location, allows."""
+    for part in location:
+        field = section.model_fields.get(part)
+        # A key of a mapping (such as a column's name) is not a field: the next part belongs to the mapping's values.
+        section = next(_sections(field.annotation), section) if field else section
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the sections in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)

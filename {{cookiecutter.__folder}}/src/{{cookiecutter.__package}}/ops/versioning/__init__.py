@@ -1,0 +1,1 @@
+"""DVC and git: which data and which code."""

@@ -1,0 +1,138 @@
+"""Everything DVC: where content is stored, and how to get it. DVC is imported late, as this takes a second."""
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...errors import ProjectError
+from ..settings import project_root
+from .content import md5
+
+# Logs a traceback for each failure before it raises the error, which DVC reports in a line.
+GOOGLE = "gcsfs"
+
+
+@contextmanager
+def repository(*, wait: bool = False) -> Iterator[Any]:
+    """Open the project as DVC's `Repo` for the block; an error of DVC becomes a ProjectError.
+
+    With `wait`, wait for another DVC process that holds the lock.
+    """
+    from dvc.exceptions import DvcException  # noqa: PLC0415
+    from dvc.repo import Repo  # noqa: PLC0415
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
+    try:
+        # An image has the project without its git; DVC prints paths relative to the working folder.
+        tracked = any((folder / ".git").exists() for folder in (project_root(), *project_root().parents))
+        with chdir(project_root()), Repo(_wait_for_lock=wait, config={"core": {"no_scm": not tracked}}) as repo:
+            repo.scm_context.quiet = True
+            yield repo
+    except DvcException as error:
+        raise ProjectError(f"DVC: {error}") from None
+
+
+def command_line(arguments: list[str]) -> int:
+    """Run a DVC command; return its exit code."""
+    from dvc.cli import main  # noqa: PLC0415
+
+    logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
+    return int(main(arguments))
+
+
+def places(digest: str) -> list[str]:
+    """Return where content is stored: DVC's cache and each remote, by address, or why a remote cannot be asked."""
+    with repository() as repo:
+        cache = repo.cache.local
+        found = [f"cache {cache.oid_to_path(digest)}"] if cache.exists(digest) else []
+        for name, config in repo.config["remote"].items():
+            try:
+                remote = repo.cloud.get_remote_odb(name)
+                # Unlike `remote.exists`, it raises where the remote cannot be reached.
+                remote.fs.info(remote.oid_to_path(digest))
+                found.append(f"remote {name}, {config['url']}")
+            except FileNotFoundError:
+                continue
+            except Exception as error:  # noqa: BLE001 - each kind of storage has its own
+                found.append(f"perhaps remote {name}, {config['url']}, which cannot be reached ({error})")
+    return found
+
+
+def fetch(digest: str, name: str, to: Path) -> None:
+    """Copy content to a path: from the project, DVC's cache, or the first remote that has it."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    here = project_root() / name
+    if here.exists() and md5(here) == digest:
+        (shutil.copytree if here.is_dir() else shutil.copy)(here, to)
+        return
+    with repository() as repo:
+        _copy(repo, digest, name, to)
+
+
+def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
+    """Copy a file, or the files of a folder, from the first store that has it intact."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    message = f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:"
+    for remote in [None, *repo.config["remote"]]:
+        try:
+            store = repo.cloud.get_remote_odb(remote) if remote else repo.cache.local
+            store.fs.get(store.oid_to_path(digest), str(to))
+            if md5(to) == digest.removesuffix(".dir"):
+                break
+            reason = "damaged"
+        except Exception as error:  # noqa: BLE001 - each kind of storage has its own
+            reason = str(error)
+        message += f"\n- {remote or 'cache'}: {reason}"
+    else:
+        raise ProjectError(message)
+    if digest.endswith(".dir"):
+        files = json.loads(to.read_text(encoding="utf-8"))
+        to.unlink()
+        for file in files:
+            _copy(repo, file["md5"], f"{name}/{file['relpath']}", to / file["relpath"])
+
+
+def track(path: Path) -> None:
+    """Let DVC track a file of the project, with its current content."""
+    pointer = project_root() / f"{path}.dvc"
+    if pointer.exists() and md5(project_root() / path) not in pointer.read_text(encoding="utf-8"):
+        # A .dvc file may name the remote of the old content; new content belongs in the project's.
+        pointer.unlink()
+    with repository(wait=True) as repo:
+        repo.add(str(path))
+
+
+def pull(path: Path) -> None:
+    """Get a file that DVC tracks, unless it is here; raise ProjectError if no remote has it."""
+    pointer, file = project_root() / f"{path}.dvc", project_root() / path
+    if not pointer.exists() or (file.exists() and md5(file) in pointer.read_text(encoding="utf-8")):
+        return
+    with repository(wait=True) as repo:
+        repo.pull([f"{path}.dvc"])
+
+
+def changed() -> bool:
+    """Return whether `dvc repro` would train."""
+    with repository(wait=True) as repo:
+        return bool(repo.status())
+
+
+def record() -> None:
+    """Write into dvc.lock what a training outside `dvc repro` has read and written."""
+    with repository(wait=True) as repo:
+        repo.commit(force=True)
+
+
+def push() -> str | None:
+    """Push data and models to the remote; return the reason if that fails."""
+    try:
+        with repository(wait=True) as repo:
+            repo.push()
+    except Exception as error:  # noqa: BLE001 - each kind of storage has its own
+        return str(error)
+    return None

@@ -1,0 +1,104 @@
+"""Where a model comes from: as tags in MLflow and as a file in git."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from pydantic import BaseModel
+
+from ...config import Split
+from ...errors import ProjectError
+from ..files import File
+from ..paths import RECORD
+from ..settings import project_root
+from .git import Code
+
+FLOW_RUN = "prefect.flow_run_id"
+# The artifact of a run with the uncommitted changes of its code.
+PATCH = "code.patch"
+# Longer lists of changed files are cut: MLflow's database limits the length of a tag.
+CHANGED = 1000
+
+
+class Provenance(NamedTuple):
+    """The origin of a run or a model version.
+
+    `commit` is None where there was no git commit; `patched` is whether there were uncommitted changes, `changed` the
+    files with these. `inputs` and `outputs` map paths to the MD5s in dvc.lock.
+    """
+
+    commit: str | None
+    patched: bool
+    changed: str
+    flow_run_id: str
+    flow_run_name: str
+    split: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str] = {}
+
+    @classmethod
+    def of(cls, code: Code, flow_run: tuple[str, str], split: Split, used: list[File]) -> Self:
+        """Return the origin of a training that is about to start; `flow_run` is its id and name."""
+        commit = None if code.commit == "none" else code.commit
+        changed = ", ".join(code.changed)[:CHANGED]
+        return cls(commit, bool(code.patch), changed, *flow_run, split.model_dump_json(), digests(used))
+
+    @property
+    def code(self) -> str:
+        """The commit, with `-dirty` if there were uncommitted changes."""
+        return f"{self.commit or 'none'}{'-dirty' if self.patched else ''}"
+
+    def tags(self) -> dict[str, str]:
+        """Return it as tags for MLflow."""
+        return {
+            "git.commit": self.code,
+            "git.changed": self.changed,
+            FLOW_RUN: self.flow_run_id,
+            "prefect.flow_run_name": self.flow_run_name,
+            "dvc.lock": json.dumps({"deps": self.inputs, "outs": self.outputs}),
+            "split": self.split,
+            **{f"input.{path}": md5 for path, md5 in self.inputs.items()},
+        }
+
+    @classmethod
+    def read(cls, tags: Mapping[str, str]) -> Self:
+        """Read it from the tags of a run or a version; what has no tag is empty."""
+        commit, _, dirty = tags.get("git.commit", "none").partition("-")
+        return cls(
+            commit=None if commit == "none" else commit,
+            patched=bool(dirty),
+            changed=tags.get("git.changed", ""),
+            flow_run_id=tags.get(FLOW_RUN, ""),
+            flow_run_name=tags.get("prefect.flow_run_name", ""),
+            split=tags.get("split", ""),
+            inputs={name.removeprefix("input."): md5 for name, md5 in tags.items() if name.startswith("input.")},
+            outputs=json.loads(tags.get("dvc.lock", "{}")).get("outs", {}),
+        )
+
+
+class Record(BaseModel):
+    """What the last training read and wrote; git keeps it, so that dvc.lock can be checked without the data."""
+
+    code: str
+    params: dict[str, Any]
+    deps: dict[str, str]
+    outs: dict[str, str]
+
+    def write(self) -> None:
+        """Write the record."""
+        (project_root() / RECORD).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the record; raise ProjectError if it cannot be read."""
+        try:
+            return cls.model_validate_json((project_root() / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise ProjectError(
+                f"{RECORD}, which every training writes, is missing or unreadable; commit it with dvc.lock"
+            ) from None
+
+
+def digests(files: list[File]) -> dict[str, str]:
+    """Return the MD5 of each file by its path."""
+    return {str(file.path): file.md5 for file in files}

@@ -1,0 +1,149 @@
+"""Evaluate a fitted pipeline on rows that it has not seen: predictions and metrics."""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from sklearn import metrics as skm
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.pipeline import Pipeline
+
+from ..config import DUMMY, Problem
+from ..errors import ProjectError
+
+LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
+# With fewer rows a metric means next to nothing.
+MIN_HOLDOUT_ROWS = 10
+
+
+class Predictions(NamedTuple):
+    """The true and the predicted target of rows; with probabilities, a column per class."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+    classes: np.ndarray | None
+    probabilities: np.ndarray | None
+
+
+def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
+    """Predict rows with a fitted pipeline."""
+    if isinstance(model, Pipeline):  # transform once, for classes and probabilities
+        rows, model = model[:-1].transform(rows), model[-1]
+    probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
+    return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), probabilities)
+
+
+def judge_dummy(problem: Problem, metric: str, known: pl.Series, truth: pl.Series) -> dict[str, float]:
+    """Return the metrics, prefixed with `dummy.`, of a model that knows only the target of the training rows.
+
+    It predicts the most frequent class, with the shares of the classes as probabilities; for numbers the mean, or the
+    median if the metric is the mean absolute error.
+    """
+    if problem == "classification":
+        model = DummyClassifier(strategy="prior")
+    else:
+        model = DummyRegressor(strategy="median" if metric == "mae" else "mean")
+    model.fit(np.zeros((len(known), 1)), known.to_numpy())
+    predictions = predict(model, pl.DataFrame({"nothing": np.zeros(len(truth))}), truth)
+    return {f"{DUMMY}{name}": value for name, value in metrics(problem, predictions).items()}
+
+
+def gain(metric: str, new: float, old: float) -> float:
+    """Return by how much the new value is better; 0 if they differ by rounding only."""
+    if math.isclose(new, old, rel_tol=1e-12):
+        return 0
+    return old - new if metric in LOWER_IS_BETTER else new - old
+
+
+def worse_than_dummy(metric: str, scores: Mapping[str, float]) -> str | None:
+    """Say so if a model is not better than the dummy; return None if it is."""
+    new, dummy = scores.get(metric), scores.get(f"{DUMMY}{metric}")
+    if new is None or dummy is None or gain(metric, new, dummy) > 0:
+        return None
+    return f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy model, which ignores every column"
+
+
+def compared(scores: Mapping[str, float]) -> list[str]:
+    """Show each metric of a model beside that of the dummy."""
+    return [
+        f"{name} {value:.4g}" + (f" (dummy {dummy:.4g})" if (dummy := scores.get(f"{DUMMY}{name}")) is not None else "")
+        for name, value in scores.items()
+        if not name.startswith(DUMMY)
+    ]
+
+
+def metrics(problem: Problem, predictions: Predictions) -> dict[str, float]:
+    """Return the problem's metrics, except those that are undefined for these rows or without probabilities."""
+    values = {name: metric_or_none(problem, name, predictions) for name in _scorers(problem, predictions)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def metric(problem: Problem, name: str, predictions: Predictions) -> float:
+    """Return one metric; raise ProjectError if it is undefined."""
+    value = metric_or_none(problem, name, predictions)
+    if value is None:
+        raise ProjectError(
+            f"The metric {name} is undefined: the rows to evaluate on are too few, lack a class or have one that the "
+            "model has never seen, or the model gives no probabilities. "
+            f"Defined are {', '.join(metrics(problem, predictions))}."
+        )
+    return value
+
+
+def metric_or_none(problem: Problem, name: str, predictions: Predictions) -> float | None:
+    """Return one metric, None if it is undefined."""
+    scorer = _scorers(problem, predictions).get(name)
+    with warnings.catch_warnings():
+        # scikit-learn warns of undefined metrics, which are left out here.
+        warnings.simplefilter("ignore")
+        value = float(scorer()) if scorer else math.nan
+    return value if math.isfinite(value) else None
+
+
+def notes(problem: Problem, predictions: Predictions) -> list[str]:
+    """Return sentences about what these predictions cannot show."""
+    sentences, rows = [], len(predictions.truth)
+    if rows < MIN_HOLDOUT_ROWS:
+        sentences.append(f"The holdout has only {rows} row(s): too few to trust a metric, or for confidence intervals.")
+    if problem == "classification" and predictions.classes is not None:
+        present, known = set(predictions.truth), set(predictions.classes)
+        if absent := known - present:
+            sentences.append(f"The holdout lacks {len(absent)} class(es), so roc_auc is undefined: {_listed(absent)}.")
+        if new := present - known:
+            sentences.append(f"The holdout has {len(new)} class(es) that the model has never seen: {_listed(new)}.")
+        if predictions.probabilities is None:
+            sentences.append("The model gives no probabilities: there is no log_loss, no roc_auc and no curve.")
+    return sentences
+
+
+def _listed(classes: set[object]) -> str:
+    names = sorted(map(str, classes))
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004 - enough examples
+
+
+def _scorers(problem: Problem, predictions: Predictions) -> dict[str, Callable[[], float]]:
+    """Return a function per metric that is defined."""
+    truth, predicted = predictions.truth, predictions.predicted
+    if problem == "regression":
+        return {
+            "rmse": lambda: skm.root_mean_squared_error(truth, predicted),
+            "mae": lambda: skm.mean_absolute_error(truth, predicted),
+            "r2": lambda: skm.r2_score(truth, predicted),
+        }
+    scorers: dict[str, Callable[[], float]] = {
+        "f1_macro": lambda: skm.f1_score(truth, predicted, average="macro"),
+        "accuracy": lambda: skm.accuracy_score(truth, predicted),
+        "balanced_accuracy": lambda: skm.balanced_accuracy_score(truth, predicted),
+    }
+    if predictions.probabilities is not None and predictions.classes is not None:
+        classes, probabilities = predictions.classes, predictions.probabilities
+        if set(truth) <= set(classes):
+            scorers["log_loss"] = lambda: skm.log_loss(truth, probabilities, labels=classes)
+        if set(truth) == set(classes):  # the area is undefined for a class that the rows lack
+            scores = probabilities[:, 1] if len(classes) == 2 else probabilities  # noqa: PLR2004 - as scikit-learn wants
+            scorers["roc_auc"] = lambda: skm.roc_auc_score(truth, scores, multi_class="ovr", labels=classes)
+    return scorers

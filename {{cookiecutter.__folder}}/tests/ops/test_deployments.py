@@ -1,0 +1,156 @@
+"""prefect.yaml is valid, and faults that Prefect itself ignores are refused."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import COPY, PROJECT
+from ruamel.yaml import YAML
+
+from penguin_model.errors import ProjectError
+from penguin_model.ops.deploy import deployments, register, secret_blocks
+
+FLOWS = ["monitoring", "retraining", "scoring", "training"]
+# The edit, and the sentence that refuses it.
+FAULTS = {
+    ("description: Predict", "desciption: Predict"): r"scoring: `desciption` is not a key.*did you mean `description`",
+    ("timezone: Etc/UTC", "timezone: Mars/North"): r"timezone` is 'Mars/North'",
+    ('"0 5 * * *"', '"0 25 * * *"'): r"scoring: `schedules\.0\.cron` is '0 25",
+    ('cron: "0 5 * * *"', "interval: soon"): r"schedules\.0\.interval` is 'soon'",
+    ("collision_strategy: ENQUEUE", "collision_strategy: WAIT"): r"collision_strategy` is 'WAIT'",
+    (".training.training", ".training.trainin"): r"entrypoint` is .* there is no such flow",
+    ("parameters: {}", "parameters: {depth: 3}"): r"scoring: `parameters\.depth` is not a key here; allowed are source",
+    ("parameters: {record: true}", "parameters: {record: often}"): r"training: `parameters\.record` is wrong",
+    ("tags: *tags", "tags: 7"): r"tags` is 7",
+    ("description: Predict", "description: $NO\ndescription: {"): r"line \d+: not valid YAML",
+    ("- name: scoring", "- title: scoring"): r"deployment 2: `name` is missing",
+    ('- cron: "0 5', '- corn: "0 5'): r"corn` is not a key.*did you mean `cron`",
+    ("deployments:", "deployment:"): r"deployment` is not a key",
+}
+
+
+@pytest.fixture
+def plan(monkeypatch) -> Path:
+    """Give the copy the project's own prefect.yaml, with a value for each variable that it uses."""
+    text = (PROJECT / deployments.NAME).read_text(encoding="utf-8")
+    for name in re.findall(r"\$(\w+)", text):
+        monkeypatch.setenv(name, "some-value")
+    return Path(shutil.copy(PROJECT / deployments.NAME, COPY))
+
+
+def read():
+    """Read prefect.yaml and check it for a work pool of the project."""
+    plan = deployments.read()
+    deployments.check(plan, {"variables": {"properties": {name: {} for name in plan[0].work_pool.job_variables}}})
+    return plan
+
+
+def test_own_plan_is_valid(plan):
+    assert sorted(deployment.name for deployment in read()) == FLOWS
+
+
+def test_schedules_are_of_three_kinds(plan):
+    own = plan.read_text(encoding="utf-8")
+    for schedule in ("interval: 3600", "rrule: FREQ=DAILY"):
+        plan.write_text(own.replace('cron: "0 5 * * *"', schedule), encoding="utf-8")
+        assert len(read()) == len(FLOWS)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[new for _, new in FAULTS])
+def test_what_prefect_ignores_is_refused(plan, fault):
+    own = plan.read_text(encoding="utf-8")
+    assert fault[0] in own
+    plan.write_text(own.replace(*fault), encoding="utf-8")
+    with pytest.raises(ProjectError, match=FAULTS[fault]):
+        read()
+
+
+def test_variable_that_is_not_set_is_refused(plan):
+    variable = "{" * 2 + " $NO_SUCH " + "}" * 2
+    text = plan.read_text(encoding="utf-8").replace(
+        "description: Predict", f"version: '{variable}'\n    description: Predict"
+    )
+    plan.write_text(text, encoding="utf-8")
+    with pytest.raises(ProjectError, match=r"`NO_SUCH` is not set"):
+        deployments.read()
+
+
+def test_job_variables_are_those_of_the_work_pool(plan):
+    template = register.base_job_template("process")
+    [scoring] = [deployment for deployment in deployments.read() if deployment.name == "scoring"]
+    scoring.work_pool.job_variables = {"stream_ouput": True}
+    with pytest.raises(ProjectError, match=r"stream_ouput` is not a key.*did you mean `stream_output`"):
+        deployments.check([scoring], template)
+    scoring.work_pool.job_variables = {"stream_output": 7}
+    with pytest.raises(ProjectError, match=r"stream_output` is wrong"):
+        deployments.check([scoring], template)
+
+
+def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeypatch):
+    """The server of the tests has no scheduler, which is an error."""
+    from prefect.client.orchestration import get_client
+
+    yaml = YAML(typ="safe")
+    content = yaml.load(plan)
+    content |= {"pull": [], "definitions": {}}
+    for deployment in content["deployments"]:
+        deployment["work_pool"] = {"name": "own"}
+        deployment.pop("build", None), deployment.pop("push", None)
+    yaml.dump(content, plan)
+    monkeypatch.setattr(register, "PLANNING_TIME", 0)
+    sentences = register.deploy("process")
+    assert next(sentences) == "Work pool own (process): created."
+    with pytest.raises(ProjectError, match="the server planned no run of it"):
+        list(sentences)
+    with get_client(sync_client=True) as client:
+        assert sorted(deployment.name for deployment in client.read_deployments()) == FLOWS
+        assert [found.name for found in client.read_automations_by_name("own: mark killed runs")]
+        assert client.read_work_pool("own").type == "process"
+    # A server would go on running what is no longer in the file.
+    content["deployments"] = [one | {"schedules": []} for one in content["deployments"] if one["name"] != "monitoring"]
+    yaml.dump(content, plan)
+    sentences = register.deploy("process")
+    assert next(sentences) == "Work pool own (process): unchanged."
+    assert "monitoring: not in prefect.yaml" in "".join(sentences)
+    with get_client(sync_client=True) as client:
+        scheduled = {deployment.name for deployment in client.read_deployments() if deployment.schedules}
+    assert scheduled == {"monitoring"}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    with pytest.raises(ProjectError, match="of type process, not docker"):
+        next(register.deploy("docker"))
+
+
+def test_runs_elsewhere_get_the_secrets_from_blocks(prefect_api, monkeypatch):
+    import asyncio
+
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.workers.process import ProcessJobConfiguration
+
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "of-the-team")
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    template = register.base_job_template("process")
+    template["variables"]["properties"]["env"]["default"] = {"KEPT": "1"}
+    secret_blocks.add_to(template, "own_pool")
+    assert "of-the-team" not in str(template)
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="elsewhere", type="process", base_job_template=template))
+        stored = client.read_work_pool("elsewhere").base_job_template
+    job = asyncio.run(ProcessJobConfiguration.from_template_and_values(stored, {"env": {"OWN": "2"}}))
+    expected = {"MLFLOW_TRACKING_PASSWORD": "of-the-team", "AWS_REGION": "eu-central-1", "KEPT": "1", "OWN": "2"}
+    assert expected.items() <= job.env.items()
+
+
+def test_flow_that_runs_elsewhere_needs_a_server_of_mlflow(plan, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(ProjectError, match="MLFLOW_TRACKING_URI is a file on this machine"):
+        next(register.deploy("docker"))
+
+
+@pytest.mark.parametrize(
+    ("above", "overlaid"),
+    [({"a": 1}, {"a": 1, "b": [1, 2]}), ({"b": [{"c": 3}]}, {"b": [{"c": 3}, 2]}), (None, None)],
+)
+def test_manifests_are_laid_over_each_other(above, overlaid):
+    assert register.overlaid({"b": [1, 2]}, above) == overlaid

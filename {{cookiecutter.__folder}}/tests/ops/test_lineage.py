@@ -1,0 +1,255 @@
+"""Lineage and rebuilding: what is kept of the code, whether dvc.lock is up to date, and what a comparison says."""
+
+import json
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PROJECT
+from sqlalchemy import Engine, event
+
+from penguin_model.errors import ProjectError
+from penguin_model.model.predictor import Predictor
+from penguin_model.ops.paths import RECORD
+from penguin_model.ops.settings import PACKAGE, project_root, read_params
+from penguin_model.ops.tracking import lineage, registry, reproduce, status, store
+from penguin_model.ops.versioning import content, dvc, git, lock_check
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """Make a git repository with one commit, as the project's root."""
+    project = tmp_path / "project"
+    (project / "src").mkdir(parents=True)
+    monkeypatch.setenv("PROJECT_ROOT", str(project))
+    (project / "src/code.py").write_bytes("# é\n".encode("latin-1"))
+    (project / ".gitignore").write_text("ignored.py\n")
+    for name in ("dvc.lock", "reports/metrics.json"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("old\n")
+    git.run_git("init", "--quiet")
+    git.run_git("add", ".")
+    git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "Start")
+    return project
+
+
+def test_clean_tree_is_its_commit_whatever_training_writes(repository):
+    (repository / "dvc.lock").write_text("new\n")
+    (repository / "reports/metrics.json").unlink()
+    for name in ("notes.txt", "src/ignored.py", "reports/report.html"):
+        (repository / name).write_text("no code\n")
+    code = git.code()
+    assert str(code) == code.commit == git.run_git("rev-parse", "HEAD").decode().strip()
+    assert code.changed == []
+
+
+def test_patch_brings_a_dirty_tree_back(repository, tmp_path):
+    git.run_git("config", "diff.noprefix", "true")
+    (repository / "src/code.py").write_bytes("# è\n".encode("latin-1"))
+    (repository / "src/new.bin").write_bytes(bytes(range(256)))
+    (repository / "params.yaml").write_text("new: true\n")
+    before = git.run_git("status", "--porcelain")
+    code = git.code()
+    assert str(code) == f"{code.commit}-dirty"
+    assert code.changed == ["params.yaml", "src/code.py", "src/new.bin"]
+    (tmp_path / "code.patch").write_bytes(code.patch)
+    with reproduce.worktree(code.commit, 1) as scratch:
+        git.run_git("apply", str(tmp_path / "code.patch"), cwd=scratch)
+        for name in code.changed:
+            assert (scratch / name).read_bytes() == (repository / name).read_bytes()
+    after = git.run_git("status", "--porcelain")
+    assert after == before
+    assert not scratch.exists()
+    assert len(git.run_git("worktree", "list").splitlines()) == 1
+
+
+def test_no_commit_and_no_git_are_told(repository, monkeypatch, tmp_path):
+    with pytest.raises(ProjectError, match=r"Commit 0{40}, .* version 7 .* is not in this repository; fetch"):
+        reproduce.worktree("0" * 40, 7).__enter__()
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    assert str(git.code()) == "none"
+    with pytest.raises(ProjectError, match=r"git rev-parse failed: .*not a git repository"):
+        reproduce.worktree("0" * 40, 7).__enter__()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProjectError, match="git is not installed"):
+        git.run_git("status")
+
+
+def test_version_without_a_commit_cannot_be_rebuilt(trained):
+    with pytest.raises(ProjectError, match="Version 1 was trained where there was no git commit"):
+        reproduce.reproduce(1)
+    with pytest.raises(ProjectError, match=r"There is no version 999 of "):
+        reproduce.reproduce(999)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory) -> Path:
+    """Make a DVC project whose dvc.lock is up to date, with data in the cache and in a remote."""
+    from dvc.repo import Repo
+
+    project = tmp_path_factory.mktemp("locked") / "project"
+    for name in ("data/raw", "data/folder/of", "src", "models", "reports"):
+        (project / name).mkdir(parents=True)
+    for name in ("params.yaml", "contract.yaml"):
+        shutil.copy(PROJECT / name, project)
+    files = (
+        "data/raw/table.csv",
+        "data/folder/1",
+        "data/folder/of/2",
+        "src/code.py",
+        "models/model",
+        "reports/metrics.json",
+    )
+    for name in files:
+        (project / name).write_text(f"{name}\n")
+    stage = {
+        "cmd": "true",
+        "deps": ["data/raw/table.csv", "contract.yaml", "src"],
+        "params": [{"params.yaml": None}],
+        "outs": ["models/model", {str(RECORD): {"cache": False}}],
+        "metrics": [{"reports/metrics.json": {"cache": False}}],
+    }
+    (project / "dvc.yaml").write_text(json.dumps({"stages": {"training": stage}}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROJECT_ROOT", str(project))
+        record = {
+            "code": content.digest_of_code(),
+            "params": read_params().model_dump(mode="json"),
+            "deps": {name: content.md5(project / name) for name in ("data/raw/table.csv", "contract.yaml")},
+            "outs": {name: content.md5(project / name) for name in ("models/model", "reports/metrics.json")},
+        }
+    (project / RECORD).write_text(json.dumps(record))
+    with chdir(project), Repo.init(no_scm=True) as repo:
+        with repo.config.edit() as config:
+            config["remote"]["storage"] = {"url": str(project.parent / "storage")}
+            config["core"]["remote"] = "storage"
+        repo.add(["data/raw/table.csv", "data/folder"])
+        repo.commit(force=True)
+        repo.push()
+    shutil.rmtree(project / "models")
+    shutil.move(project / "data/folder", project.parent)
+    (project / "data/raw/table.csv").unlink()
+    return project
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("src/code.py", ("code", "edited"), "src, which the training reads, does not match dvc.lock"),
+        ("contract.yaml", ("rows", "# rows"), "contract.yaml, which the training reads, does not match"),
+        ("params.yaml", ("  seed: ", "  seed: 1"), "params.yaml has changed since the training: split"),
+        ("reports/metrics.json", ("r", "s"), "reports/metrics.json does not match dvc.lock"),
+        ("dvc.yaml", ('"cmd": "true"', '"cmd": "false"'), "the stage 'training' has changed"),
+        ("dvc.yaml", ('"models/model"', '"models/new", "models/model"'), "models/new is in dvc.yaml, but not in"),
+        ("dvc.lock", ("<data/raw/table.csv>", "a" * 32), "data/raw/table.csv was read with MD5 aaaa"),
+        ("data/raw/table.csv.dvc", ("<data/raw/table.csv>", "a" * 32), "table.csv.dvc has aaaa"),
+        ("dvc.lock", ("<models/model>", "a" * 32), "models/model has MD5 aaaa.* in dvc.lock, but"),
+        ("dvc.lock", ("<contract.yaml>", "a" * 32), "contract.yaml, which the training reads, does not match"),
+        ("dvc.lock", ("schema:", "] schema:"), "DVC: .*dvc.lock"),
+        (str(RECORD), ('"seed": ', '"seed": 9'), "the parameters in dvc.lock differ from those in"),
+        (str(RECORD), ('"code": "', '"code": "0'), "the code that dvc.yaml lists has changed"),
+        (str(RECORD), ("{", ""), "missing or unreadable"),
+    ],
+)
+def test_untrue_lock_is_told_without_data(file, change, said, locked, monkeypatch):
+    old, new = change
+    monkeypatch.setenv("PROJECT_ROOT", str(locked))
+    digests = json.loads((locked / RECORD).read_text())
+    for name, digest in {**digests["deps"], **digests["outs"]}.items():
+        old = old.replace(f"<{name}>", digest)
+    assert lock_check.check() == "dvc.lock is up to date."
+    text = (locked / file).read_text()
+    assert old in text
+    (locked / file).write_text(text.replace(old, new, 1))
+    try:
+        with pytest.raises(ProjectError, match=said):
+            lock_check.check()
+    finally:
+        (locked / file).write_text(text)
+
+
+def test_lock_that_is_not_there_yet_is_no_fault(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    assert "no dvc.lock yet" in lock_check.check()
+
+
+def test_data_is_found_by_its_md5_and_fetched(locked, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROJECT_ROOT", str(locked))
+    name = "data/raw/table.csv"
+    digest = json.loads((locked / RECORD).read_text())["deps"][name]
+    assert [place.split()[0] for place in dvc.places(digest)] == ["cache", "remote"]
+    folder = content.md5(locked.parent / "folder")
+    dvc.fetch(digest, name, tmp_path / "from/cache")
+    dvc.fetch(folder, "data/folder", tmp_path / "folders/cache")
+    shutil.rmtree(locked / ".dvc/cache")
+    unreachable = locked / ".dvc/config.local"
+    unreachable.write_text(f"['remote \"away\"']\n    url = {locked / 'params.yaml'}\n")
+    assert [place.split()[0] for place in dvc.places(digest)] == ["remote", "perhaps"]
+    dvc.fetch(digest, name, tmp_path / "from/remote")
+    dvc.fetch(folder, "data/folder", tmp_path / "folders/remote")
+    for copy in (tmp_path / "from").iterdir():
+        assert copy.read_text() == f"{name}\n"
+    assert [content.md5(copy) for copy in (tmp_path / "folders").iterdir()] == [folder] * 2
+    with pytest.raises(ProjectError, match=f"{name} with MD5 a+ is neither in DVC's cache nor in a remote"):
+        dvc.fetch("a" * 32, name, tmp_path / "from/nowhere")
+    unreachable.unlink()
+
+
+def test_lineage_names_every_link(trained, locked, monkeypatch):
+    home = str(project_root())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+    source = read_params().data.source
+    monkeypatch.setenv("PROJECT_ROOT", str(locked))
+    said = lineage.describe(1)
+    version = registry.get(1)
+    for link in (
+        f"{PACKAGE} version 1",
+        f"MLflow run {version.run_id}",
+        str(trained.state_details.flow_run_id),
+        "git commit none: it was trained outside git",
+        f"dvc.lock names models/pipeline.skops {json.loads(version.tags['dvc.lock'])['outs']['models/pipeline.skops']}",
+        f"raw data {source}, MD5 {version.tags[f'input.{source}']}",
+        "in neither the cache nor a remote",
+    ):
+        assert link in said
+
+
+def test_registry_is_read_where_nothing_may_be_written(trained, monkeypatch):
+    monkeypatch.setattr(dvc, "places", lambda _: [])
+    file = project_root() / "mlflow.db"
+    before = file.read_bytes()
+
+    def forbid(connection, _):
+        connection.execute("PRAGMA query_only = ON")
+
+    event.listen(Engine, "connect", forbid)
+    file.chmod(0o444)  # root may write nevertheless
+    try:
+        number = registry.champion().champion
+        assert f"version {number}: champion" in status.describe()
+        assert f"version {number} (champion)" in lineage.describe(None)
+        with registry.load(number) as package, package.loaded() as predictor:
+            assert predictor.recipe.data.target == read_params().data.target
+        with pytest.raises(ProjectError, match="attempt to write a readonly database"):
+            store.open_store().set_tag("may", "not")
+    finally:
+        file.chmod(0o644)
+        event.remove(Engine, "connect", forbid)
+    assert file.read_bytes() == before
+
+
+def test_comparison_says_what_differs(champion, holdout, tmp_path):
+    folder = project_root() / "models"
+    assert list(reproduce.differing_metrics({"a": 0.1, "b": 1.0}, {"a": 0.1})) == []
+    [said] = reproduce.differing_metrics({"a": 0.1}, {"a": 0.1 + 1e-16 * 2})
+    assert said == f"a is {0.1 + 1e-16 * 2!r}, was 0.1"
+    predictor = Predictor.load(folder)
+    then = reproduce.outputs(predictor, holdout)
+    assert list(reproduce.differing_rows(then, reproduce.outputs(predictor, holdout))) == []
+    column = min(then)
+    other = next(index for index, value in enumerate(then[column]) if not np.array_equal(value, then[column][0]))
+    now = {name: np.concatenate([values[other : other + 1], values[1:]]) for name, values in then.items()}
+    assert f"the {column} of 1 of the {len(holdout)} rows of the holdout differ" in reproduce.differing_rows(then, now)
+    assert list(reproduce.differing_rows(then, {})) == [f"there are no {name} any more" for name in sorted(then)]

@@ -1,0 +1,33 @@
+"""The verbs of the command line: their output and their errors."""
+
+import socket
+import sys
+
+import pytest
+
+from penguin_model import cli
+from penguin_model.ops.orchestration import ui
+from penguin_model.ops.settings import PACKAGE
+
+
+def test_taken_port_is_reported_and_another_is_used(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert ui.free_port(port, "It") > port
+    assert f"Port {port} is in use, so It uses" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("verb", "output"), [("prepare", ""), ("status", f"{PACKAGE} version"), ("--help", "train")])
+def test_verb_answers(verb, output, trained, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [PACKAGE, verb])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert output in capsys.readouterr().out
+
+
+def test_error_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [PACKAGE, "train"])
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"params\.yaml is missing in"):
+        cli.main()

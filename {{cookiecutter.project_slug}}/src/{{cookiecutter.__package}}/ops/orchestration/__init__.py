@@ -1,1 +1,0 @@
-"""Prefect: sessions, servers, how tasks behave, and which runs are alive."""

@@ -1,1 +1,0 @@
-"""DVC and git: which data and which code this is."""
