@@ -1,4 +1,4 @@
-"""A registry that the code of another day made is one that today's code goes on with. Slow.
+"""A registry made by earlier code works with today's code. Slow.
 
 The fixture was made by commit 917fc7a, where the package was flat and the loader `penguin_model.predictor`:
 the default project at /srv/penguin-model, on Python 3.11, with two versions. Version 1 has 8 iterations of
@@ -23,7 +23,7 @@ from test_registry import aliases, change, say
 pytestmark = pytest.mark.slow
 
 FIXTURE = Path(__file__).parent / "fixtures/registry-before-rooms.tar.xz"
-# What MLflow itself says of both versions, which it loads from what they were packed with.
+# MLflow itself loads both versions, from the code they were packed with.
 BY_MLFLOW = """
 import json, mlflow, polars as pl
 from sklearn.metrics import f1_score
@@ -44,12 +44,12 @@ print(json.dumps(scored.to_dict(as_series=False)))
 
 
 class TestEarlierVersions:
-    """A project of today with the registry of before, whose tests tell one story and run in their order."""
+    """A project of today with an earlier registry; the tests build on each other and run in order."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
-        """Generate a project, and let it go on from the fixture's history and registry."""
+        """Generate a project, and give it the fixture's history and registry."""
         folder = tmp_path_factory.mktemp("running")
         made = set_up(bake, folder, "3.11", "classification")
         with tarfile.open(FIXTURE) as archive:

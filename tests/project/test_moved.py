@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def there(project: Running, path: Path) -> Running:
-    """Return the project in another folder, with an environment of its own in it."""
+    """Return the project in another folder that contains its environment."""
     return project._replace(path=path, environment=path / ".venv")
 
 
@@ -21,7 +21,7 @@ class TestMoved:
     @pytest.fixture(scope="class")
     @classmethod
     def project(cls, bake: Bake, tmp_path_factory: pytest.TempPathFactory) -> Running:
-        """Train in a folder with an environment in it."""
+        """Train in a folder that contains its environment."""
         folder = tmp_path_factory.mktemp("running")
         made = Running.copy_of(bake(), folder, "3.13")
         made = there(made, made.path)
@@ -33,7 +33,7 @@ class TestMoved:
         return made
 
     def works(self, project: Running) -> None:
-        """Let every verb work on the project's own files."""
+        """Check that every verb works on the project's own files."""
         name, version = "penguin-model", project.versions() + 1
         params = project.path / "params.yaml"
         deeper = params.read_text(encoding="utf-8").replace("max_depth: ", "max_depth: 1")
@@ -54,7 +54,7 @@ class TestMoved:
         copied = there(project, project.path.parent / "its new name")
         before = (project.path / "mlflow.db").read_bytes()
         shutil.copytree(project.path, copied.path, symlinks=True)
-        # As after `mv`, nothing is found in the old folder.
+        # As after `mv`, the old folder is gone.
         away = project.path.rename(project.path.with_name("away"))
         copied.make("setup")
         assert "up to date" in copied.make("train")

@@ -1,6 +1,6 @@
-"""The gate, the champion, the way back; lineage, rebuilding and dvc.lock: by the project's own verbs. Slow.
+"""The gate, the champion, rollback, lineage, rebuilding and dvc.lock, by the project's own verbs. Slow.
 
-One project, whose tests tell one story and run in their order.
+One project, whose tests build on each other and run in order.
 """
 
 import getpass
@@ -20,7 +20,7 @@ from template import Bake
 
 pytestmark = pytest.mark.slow
 
-# A verb that is killed before the change of the registry that has this number.
+# A verb that is killed before its change of the registry with this number.
 KILLED = """
 import os, signal, sys
 from {package} import cli
@@ -41,7 +41,7 @@ for name in ("set_tag", "set_alias"):
 sys.argv = ["verb", *{words!r}]
 cli.main()
 """
-# What others may do: change a figure on the run of version 1, and put the model of version 3 into its place.
+# Changes a metric of version 1's run, and replaces its model with that of version 3.
 TAMPERED = """
 import json, shutil
 from {package}.ops.settings import PACKAGE as NAME
@@ -144,7 +144,7 @@ class TestRegistry:
         python = str(project.environment / "bin/python")
         done = subprocess.run([python, "-c", code], cwd=project.path, env=project.env(), check=False)
         assert done.returncode == -signal.SIGKILL
-        # Nothing was written before the first step; after it, the next command that may write does it.
+        # Killed before the first change, nothing happens; later, the next command that writes finishes it.
         champion = 4 - before if point else before
         unsettled = aliases(project)["champion"] != champion
         assert ("The alias `champion` does not match its journal" in say(project, "journal")) == unsettled
@@ -199,7 +199,7 @@ class TestRegistry:
         )
 
     def test_clean_and_dirty_versions_are_rebuilt_beside_the_users_tree(self, project: Running) -> None:
-        # What is in no cache is pulled.
+        # Data that is not in the cache is pulled.
         shutil.rmtree(project.path / ".dvc/cache")
         (project.path / "data/raw/penguins.csv").unlink()
         (project.path / "params.yaml").write_text("broken: [", encoding="utf-8")
@@ -256,7 +256,7 @@ class TestRegistry:
 
 
 class Asked:
-    """Somebody at a terminal who is asked for the reason of a promotion."""
+    """A user at a terminal who is asked for the reason of a promotion."""
 
     def __init__(self, project: Running, version: str) -> None:
         """Start the promotion, and wait until it asks."""
@@ -276,7 +276,7 @@ class Asked:
         assert self.verb.stdout.read(len(question)) == question
 
     def answer(self, reason: str) -> tuple[int, str]:
-        """Answer; return how the promotion ended, and what it said."""
+        """Answer; return the exit code of the promotion and its output."""
         os.write(self.terminal, f"{reason}\n".encode())
         out, err = self.verb.communicate(timeout=120)
         os.close(self.terminal)
@@ -293,7 +293,7 @@ def say(project: Running, *words: str) -> str:
 
 
 def refused(project: Running, *words: str) -> str:
-    """Run a verb that must be refused, and return the sentence that says why."""
+    """Run a verb that must fail, and return its sentence."""
     done = subprocess.run(
         [verb(project), *words],
         cwd=project.path,
@@ -323,7 +323,7 @@ def yaml_of(value: Any) -> str:  # noqa: ANN401 - any value of YAML
 
 
 def train(project: Running, model: dict[str, Any], gate: dict[str, Any]) -> str:
-    """Train with changed parameters; return what was logged."""
+    """Train with changed parameters; return the output."""
     change(project, model, gate)
     done = subprocess.run(
         ["make", "train"], cwd=project.path, env=project.env(), capture_output=True, text=True, check=False
@@ -333,7 +333,7 @@ def train(project: Running, model: dict[str, Any], gate: dict[str, Any]) -> str:
 
 
 def keep(project: Running, message: str) -> None:
-    """Commit all that git sees, after which the tree is clean."""
+    """Commit everything, so that the tree is clean."""
     project.git("add", ".")
     project.git("commit", "--quiet", "--message", message)
     assert project.git("status", "--porcelain") == ""
@@ -344,14 +344,14 @@ def aliases(project: Running) -> dict[str, int]:
 
 
 def flow_run(project: Running, version: int) -> str:
-    """Name the flow run of a version as the journal does."""
+    """Return the flow run of a version as the journal shows it."""
     query = f"SELECT key, value FROM model_version_tags WHERE version = {version}"  # noqa: S608
     tags = dict(project.rows("mlflow.db", query))
     return f"(training, flow run {tags['prefect.flow_run_name']} ({tags['prefect.flow_run_id']}))"
 
 
 def footprint(project: Running) -> dict[str, Any]:
-    """Return what a rebuild must not touch: the user's tree, git's worktrees, the registry and its files."""
+    """Return what a rebuild must leave alone: the tree, git's worktrees, the registry and its files."""
     folders = ("data", "models", "reports", "src", "mlartifacts")
     files = [
         file

@@ -1,4 +1,4 @@
-"""The registry: the alias `champion`, its journal, and the way back; also when killed, and when two come at once."""
+"""The registry: the alias `champion`, its journal and rollback; also when killed, and when two commands run at once."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
 from penguin_model.ops.tracking.history import History, new_entry
 
-# What takes MLflow seconds is done once, in the process that those are forked from that may be killed.
+# Imports MLflow once, then forks a process for each piece of code, which may be killed.
 WARM = """
 import json, os, shutil, signal, sys, traceback
 from importlib import import_module
@@ -46,7 +46,7 @@ for line in sys.stdin:
 os._exit(0)
 """
 
-# Forks a process for every point at which it may be killed.
+# Forks a process for each point at which it is killed.
 KILLED = """
 def look():
     client = runs.connect()
@@ -96,7 +96,21 @@ for command in arguments:
         fork(afterwards)
 """
 
-# Both have seen the same champion before either moves the alias.
+# Runs verbs in one process, and prints what they have imported.
+VERBS = """
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+cli = import_module(f"{sys.argv[1]}.cli")
+for words in (["status"], ["journal"], ["promote", "2", "--reason", "to go back"], ["rollback"]):
+    sys.argv = ["verb", *words]
+    with suppress(SystemExit):
+        cli.main()
+print(*sys.modules, sep="\\n")
+"""
+
+# Both processes have read the same champion before either moves the alias.
 AT_ONCE = """
 gates = [os.pipe(), os.pipe()]
 children = []
@@ -108,11 +122,11 @@ for version in (2, 3):
         os.read(gates[1][0], 1)
         try:
             registry.promote(move)
-            said = f"won {version}"
+            line = f"won {version}"
         except registry.OvertakenError as error:
-            said = f"told {error}"
+            line = f"told {error}"
         with open("said", "a") as file:
-            file.write(said + "\\n")
+            file.write(line + "\\n")
         os._exit(0)
     children.append(child)
 for _ in children:
@@ -176,7 +190,7 @@ def moves() -> list[tuple]:
     return [(entry.how, entry.old, entry.new) for entry in registry.reconcile().history.entries]
 
 
-def test_every_move_is_written_down(client):
+def test_every_move_is_in_the_journal(client):
     assert registry.reconcile().champion is None
     assert aliases(client) == {"challenger": 3}
     promote(1, "it is the first")
@@ -188,7 +202,7 @@ def test_every_move_is_written_down(client):
     assert "none → version 1  (promote, test)\n   it is the first" in str(registry.reconcile().history)
 
 
-def test_reading_changes_nothing_and_says_what_is_unsettled(client, tmp_path):
+def test_reading_changes_nothing_and_reports_what_is_pending(client, tmp_path):
     file = tmp_path / "mlflow.db"
     promote(1)
     assert registry.champion() == registry.reconcile()
@@ -201,10 +215,12 @@ def test_reading_changes_nothing_and_says_what_is_unsettled(client, tmp_path):
     assert not registry.reconcile().pending
 
 
-def test_status_needs_neither_mlflow_nor_scikit_learn():
-    code = f"import sys; from {PACKAGE}.ops.tracking import registry, status, verbs; print(*sys.modules, sep='\\n')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"mlflow", "sklearn", "prefect", "polars"} & set(done.stdout.splitlines())
+def test_verbs_that_train_nothing_need_neither_mlflow_nor_scikit_learn(client):
+    promote(1)
+    done = subprocess.run([sys.executable, "-c", VERBS, PACKAGE], capture_output=True, text=True, check=True)
+    assert aliases(client) == {"champion": 1, "challenger": 3}
+    assert moves()[1:] == [("promote", 1, 2), ("rollback", 2, 1)]
+    assert not {"mlflow", "sklearn", "prefect", "polars", "pandas"} & set(done.stdout.splitlines())
 
 
 def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, monkeypatch):
@@ -255,7 +271,7 @@ def test_locked_database_is_one_sentence_and_worth_another_try(client, tmp_path,
     promote(1)
 
 
-def test_rollback_returns_step_by_step_and_is_written_down(client):
+def test_rollback_returns_step_by_step_and_is_in_the_journal(client):
     for version in (1, 2, 3):
         promote(version)
     assert registry.rollback("test", "worse").new == 2
@@ -268,14 +284,14 @@ def test_rollback_returns_step_by_step_and_is_written_down(client):
     assert registry.rollback("test", "again").new == 1
 
 
-def test_rollback_passes_over_a_version_that_was_deleted(client):
+def test_rollback_skips_a_deleted_version(client):
     for version in (1, 2, 3):
         promote(version)
     client.delete_model_version(PACKAGE, "2")
     assert registry.rollback("test", "worse").new == 1
 
 
-def test_alias_that_others_moved_is_found_and_written_down(client):
+def test_alias_moved_by_other_means_is_recorded(client):
     promote(1)
     client.set_registered_model_alias(PACKAGE, "champion", "3")
     assert registry.reconcile().champion == 3
@@ -285,7 +301,7 @@ def test_alias_that_others_moved_is_found_and_written_down(client):
     assert registry.rollback("test", "it was deleted").new == 1
 
 
-def test_decision_against_another_champion_is_overtaken(client):
+def test_decision_against_an_earlier_champion_is_overtaken(client):
     promote(1)
     late = new_entry("promote", "test", 1, 3, "late", {})
     promote(2)
@@ -296,7 +312,7 @@ def test_decision_against_another_champion_is_overtaken(client):
     assert aliases(client) == {"champion": 2, "challenger": 3}
 
 
-def test_metric_that_is_no_number_is_kept_as_such(client):
+def test_metric_that_is_nan_is_kept(client):
     registry.promote(new_entry("promote", "test", None, 1, "x" * 9999, {"score": float("nan")}))
     entry = registry.reconcile().history.entries[0]
     assert str(entry.metrics["score"]) == "nan"
@@ -334,9 +350,9 @@ def test_journal_and_alias_agree_after_a_kill_at_any_point(client, forked, tmp_p
         assert len(history.entries) == history.settled == entries
         assert history.entries[-1].reason == ("killed" if point else "because")
         assert after["aliases"].get("challenger", champion) == 3
-        # What was written stays as it was.
+        # Entries never change.
         assert all(after["tags"][key] == text for key, text in killed["tags"].items() if key != "journal.settled")
-    # Each of the two was killed between all its steps, and stood before and after the alias moved.
+    # Each command was killed before each of its changes, so both before and after the alias moved.
     assert not list(targets)
     assert [point for point, _, _ in seen] == [0, 1, 2, 3, 0, 1, 2]
     assert {killed["aliases"]["champion"] for _, killed, _ in seen} == {1, 2, 3}
@@ -356,14 +372,14 @@ def test_one_of_two_at_once_wins_and_the_other_is_told(client, forked, tmp_path)
 
 
 def verb(monkeypatch, capsys, *words: str) -> str:
-    """Run a verb as the command line does; return what it printed, or the sentence that it ended with."""
+    """Run a verb as the command line does; return its output, or the sentence it failed with."""
     monkeypatch.setattr(sys, "argv", [PACKAGE, *words])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return capsys.readouterr().out if not ended.value.code else str(ended.value.code)
 
 
-def test_verbs_move_the_alias_and_tell(client, monkeypatch, capsys):
+def test_verbs_move_the_alias_and_say_so(client, monkeypatch, capsys):
     def say(*words: str) -> str:
         return verb(monkeypatch, capsys, *words)
 

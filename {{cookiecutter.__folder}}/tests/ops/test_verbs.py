@@ -1,4 +1,4 @@
-"""The verbs of the command line: what they say, and what is said where they cannot do it."""
+"""The verbs of the command line: their output and their errors."""
 
 import socket
 import sys
@@ -10,20 +10,20 @@ from penguin_model.ops.orchestration import ui
 from penguin_model.ops.settings import PACKAGE
 
 
-def test_taken_port_is_said_and_the_next_is_used(capsys):
+def test_taken_port_is_reported_and_another_is_used(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert ui.free_port(port, "It") > port
     assert f"Port {port} is in use, so It uses" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("verb", "said"), [("prepare", ""), ("status", f"{PACKAGE} version"), ("--help", "train")])
-def test_verb_answers(verb, said, trained, monkeypatch, capsys):
+@pytest.mark.parametrize(("verb", "output"), [("prepare", ""), ("status", f"{PACKAGE} version"), ("--help", "train")])
+def test_verb_answers(verb, output, trained, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [PACKAGE, verb])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert not ended.value.code
-    assert said in capsys.readouterr().out
+    assert output in capsys.readouterr().out
 
 
 def test_error_is_one_sentence(tmp_path, monkeypatch):
