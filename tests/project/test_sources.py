@@ -1,4 +1,4 @@
-"""Tables from elsewhere, each from a real server: a database, a faltering web server, S3 storage. Slow."""
+"""Tables from real servers: a database, a faltering web server, S3 storage. Slow."""
 
 import io
 import json
@@ -33,12 +33,12 @@ with api() as session, session():
 
 
 class Faltering(BaseHTTPRequestHandler):
-    """Serve ROWS, but first hang up or answer 503 as often as `faults` says."""
+    """Serve ROWS, after the `faults`: hang up, or answer 503."""
 
     faults: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        """Answer, or not."""
+        """Serve ROWS, or the next fault."""
         fault = self.faults.pop() if self.faults else ""
         if fault == "hang up":
             self.close_connection = True
@@ -50,7 +50,7 @@ class Faltering(BaseHTTPRequestHandler):
             self.wfile.write(ROWS.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def database(tmp_path: Path) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def storage(project: Running) -> Iterator[BaseClient]:
-    """Run a server of the S3 protocol with a bucket, which the project's .env names; return a client."""
+    """Run an S3 server with a bucket, named in the project's .env; return a client."""
     with s3(project) as client:
         client.create_bucket(Bucket="tables")
         yield client
@@ -107,7 +107,7 @@ class TestSources:
         )
 
     def data(self, project: Running) -> dict[str, Any]:
-        """Ask the project what its params.yaml says of the table, and for the number of its rows."""
+        """Return the section `data` of the project's params.yaml, and the number of rows of the table."""
         code = """if True:
             import json
             from {package}.ops.settings import project_root, read_params
@@ -127,7 +127,7 @@ class TestSources:
         assert project.ask(READS) == [["Completed", 3]]
         assert self.data(project)["rows"] == 60
 
-    def test_query_to_postgresql_is_read_again_and_held_against_the_contract(
+    def test_query_to_postgresql_is_read_again_and_checked_against_the_contract(
         self, project: Running, database: PostgresServer
     ) -> None:
         query = ["--query", "select * from birds"]
@@ -148,26 +148,26 @@ class TestSources:
         assert next((project.path / "data/raw").glob("query*.dvc")).read_bytes() == tracked
         assert self.data(project)["rows"] == 180
 
-    def test_what_a_database_refuses_is_a_sentence(self, project: Running, database: PostgresServer) -> None:
-        for query, said in (
+    def test_error_of_a_database_is_one_sentence(self, project: Running, database: PostgresServer) -> None:
+        for query, message in (
             ("select * from fish", '"fish" does not exist'),
             ("select 1 where false", "no rows"),
         ):
             refused = self.verb(project, "adopt", database.get_uri(), "--target", "kind", "--query", query)
             assert refused.returncode == 1
-            assert said in refused.stderr
+            assert message in refused.stderr
             assert len(refused.stderr.splitlines()) == 1
 
     def test_s3_is_read_with_the_keys_of_env(self, project: Running, storage: BaseClient) -> None:
         storage.put_object(Bucket="tables", Key="table.csv", Body=ROWS.encode())
         project.uv("run", project.path.name, "adopt", "s3://tables/table.csv", "--target", "kind")
         assert self.data(project) | {"origin": "s3://tables/table.csv", "rows": 60} == self.data(project)
-        made = project.path / "data/raw/table.csv"
+        table = project.path / "data/raw/table.csv"
         parquet = io.BytesIO()
         convert = "import sys, polars as pl; pl.read_csv(sys.argv[1]).write_parquet(sys.stdout.buffer)"
         parquet.write(
             subprocess.run(
-                [str(project.environment / "bin/python"), "-c", convert, str(made)],
+                [str(project.environment / "bin/python"), "-c", convert, str(table)],
                 check=True,
                 capture_output=True,
             ).stdout
@@ -180,7 +180,7 @@ class TestSources:
         assert missing.returncode == 1
         assert len(missing.stderr.splitlines()) == 1
 
-    def test_violated_contract_stops_everything(self, project: Running) -> None:
+    def test_violated_contract_stops_the_training(self, project: Running) -> None:
         project.make("train")
         lock = (project.path / "dvc.lock").read_bytes()
         versions = project.versions()

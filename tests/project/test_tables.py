@@ -1,4 +1,4 @@
-"""Tables other than the penguins become the project's: real ones, and made ones with every oddity. Slow."""
+"""Adopting other tables than the penguins: real ones, and generated ones with every oddity. Slow."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from template import Bake
 pytestmark = pytest.mark.slow
 
 PLOTLY = Path(str(files("plotly"))) / "package_data/datasets"
-# Written in the project's environment, which has scikit-learn's tables.
-MADE = """
+# Runs in the project's environment, which has scikit-learn's tables.
+WRITE_TABLES = """
 import datetime as dt, sys
 from pathlib import Path
 import numpy as np, polars as pl
@@ -58,7 +58,7 @@ pl.DataFrame({{
 }}).write_csv(folder / "levels.csv")
 print("[]")
 """
-TRIED = """
+ADOPT_AND_TRAIN = """
 import json, sys
 import mlflow, polars as pl, polars.selectors as cs
 from {package}.ops.orchestration.session import api
@@ -73,33 +73,34 @@ with api() as session:
     from {package}.model.predictor import Recipe
     from {package}.ops.settings import project_root
     from {package}.steps import ingest
-    found = {{}}
+    results = {{}}
     with session():
-        for name, wish in json.loads(sys.argv[1]).items():
-            said = adopt(AdoptRequest(**wish))
+        for name, request in json.loads(sys.argv[1]).items():
+            sentences = adopt(AdoptRequest(**request))
             state = training(return_state=True)
-            found[name] = {{"state": state.name, "said": said}}
+            results[name] = {{"state": state.name, "sentences": sentences}}
             if not state.is_completed():
                 continue
             data, contract = read_params().data, read_contract()
             inputs = Recipe.of(read_params(), contract).inputs
             table = ingest.read_table(project_root() / data.source, data.null_values, contract.types)
             rows = casting.conform(table.head(40), inputs).collect()
-            # MLflow's signature has whole numbers that may be missing as floats, as pandas has them.
+            # In MLflow's signature, as in pandas, integers that may be missing are floats.
             missing = [column for column, rules in inputs.columns.items() if rules.nullable]
             frame = rows.with_columns((cs.by_name(missing) & cs.integer()).cast(pl.Float64)).to_pandas()
             newest = registry.newest()
             model = mlflow.pyfunc.load_model(f"models:/{{NAME}}/{{newest.number}}")
-            whole = list(model.predict(frame))
-            found[name] |= {{
+            predictions = list(model.predict(frame))
+            ends = [predictions[0], predictions[-1]]
+            results[name] |= {{
                 "problem": data.problem,
                 "flow": newest.tags["prefect.flow_run_id"] == str(state.state_details.flow_run_id),
-                "predictions": len(whole) == rows.height,
-                "alone": [*model.predict(frame[:1]), *model.predict(frame[-1:])] == [whole[0], whole[-1]],
+                "predictions": len(predictions) == rows.height,
+                "alone": [*model.predict(frame[:1]), *model.predict(frame[-1:])] == ends,
             }}
-print(json.dumps(found))
+print(json.dumps(results))
 """
-WISHES: dict[str, dict[str, str]] = {
+REQUESTS: dict[str, dict[str, str]] = {
     "iris": {"origin": "iris.csv", "target": "target"},
     "wine": {"origin": "wine.csv", "target": "target"},
     "breast_cancer": {"origin": "breast_cancer.csv", "target": "target"},
@@ -144,7 +145,7 @@ PROBLEMS = {
 
 
 class TestTables:
-    """One project that is adopted by one table after the other."""
+    """One project that adopts one table after the other."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -158,33 +159,35 @@ class TestTables:
         """Write the tables."""
         folder = project.path.parent / "tables"
         folder.mkdir()
-        project.ask(MADE, str(folder))
+        project.ask(WRITE_TABLES, str(folder))
         return folder
 
     @pytest.fixture(scope="class")
     @classmethod
-    def found(cls, project: Running, folder: Path) -> dict[str, Any]:
+    def results(cls, project: Running, folder: Path) -> dict[str, Any]:
         """Adopt, train and predict with every table, in one process."""
-        wishes = {name: wish | {"origin": str(folder / wish["origin"])} for name, wish in WISHES.items()}
-        answer: dict[str, Any] = project.ask(TRIED, json.dumps(wishes))
+        requests = {
+            name: request | {"origin": str(folder / request["origin"])} for name, request in REQUESTS.items()
+        }
+        answer: dict[str, Any] = project.ask(ADOPT_AND_TRAIN, json.dumps(requests))
         return answer
 
-    @pytest.mark.parametrize("name", WISHES)
-    def test_table_is_adopted_and_its_model_predicts(self, found: dict[str, Any], name: str) -> None:
-        table = found[name]
-        assert table["state"] == "Completed", table
-        assert name in PROBLEMS[table["problem"]]
-        assert table["flow"]
-        assert table["predictions"]
-        assert table["alone"]
+    @pytest.mark.parametrize("name", REQUESTS)
+    def test_table_is_adopted_and_its_model_predicts(self, results: dict[str, Any], name: str) -> None:
+        result = results[name]
+        assert result["state"] == "Completed", result
+        assert name in PROBLEMS[result["problem"]]
+        assert result["flow"]
+        assert result["predictions"]
+        assert result["alone"]
 
     @pytest.mark.parametrize(("name", "target"), [("tips.csv.gz", "tip"), ("holes.csv", "the answer")])
     def test_projects_own_checks_and_tests_hold(
         self, project: Running, folder: Path, name: str, target: str
     ) -> None:
         table = folder / name if (folder / name).exists() else PLOTLY / name
-        said = project.uv("run", project.path.name, "adopt", str(table), "--target", target)
-        assert f"Target '{target}'" in said
+        summary = project.uv("run", project.path.name, "adopt", str(table), "--target", target)
+        assert f"Target '{target}'" in summary
         project.make("train")
         assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
         project.uv("run", project.path.name, "check-lock")

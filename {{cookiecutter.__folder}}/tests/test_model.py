@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from penguin_model.config import Contract, Data, Gate
 from penguin_model.errors import ProjectError
-from penguin_model.model import casting
+from penguin_model.model import casting, features
 from penguin_model.model.predictor import Predictor, Recipe
 from penguin_model.ops.settings import (
     project_root,
@@ -68,7 +68,8 @@ def test_missing_values_are_predicted_as_missing_columns(predictor, raw):
         assert predictor.predict(rows).tolist() == predictor.predict(rows.drop(name)).tolist()
 
 
-def test_value_of_the_wrong_type_is_refused():
+def test_value_of_the_wrong_type_is_refused(monkeypatch):
+    monkeypatch.setattr(features, "EXPRESSIONS", {})  # the table has none of the project's columns
     data = Data(source="x.csv", problem="regression", target="y")
     contract = Contract.model_validate({"columns": {"n": {"type": "integer"}, "y": {"type": "float"}}})
     predictor = Predictor(Pipeline([]), Recipe(data=data, features={}, contract=contract, trusted=[]))

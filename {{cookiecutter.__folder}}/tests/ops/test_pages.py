@@ -20,6 +20,7 @@ from penguin_model.steps import evaluate
 from penguin_model.steps.evaluate import Predictions
 from penguin_model.steps.search import Candidate
 
+BOUNDED = {"type": "float", "nullable": True, "min": 1, "max": 2.5}
 RANDOM = np.random.default_rng(0)
 
 
@@ -55,7 +56,7 @@ def draw(problem: str, made: Predictions, folder, candidates=()) -> Findings:
     findings = Findings(
         name="name",
         params=Params.model_validate(params),
-        contract=Contract.model_validate({"columns": {"a": {"type": "string", "allowed": ["<x>", "y"]}}}),
+        contract=Contract.model_validate({"columns": {"a": {"type": "string", "allowed": ["<x>", "y"]}, "b": BOUNDED}}),
         rows={"training": 3, "holdout": len(made.truth)},
         columns=rows.columns,
         metrics=metrics,
@@ -121,7 +122,7 @@ def test_tiny_holdout_is_named(rows, tmp_path):
     for problem, made in {"classification": predictions(["x", "y", "z"]), "regression": regression}.items():
         findings = draw(problem, select(made, slice(rows)), tmp_path / problem)
         assert findings.intervals == {}
-        assert findings.notes[0].startswith(f"Only {rows} row(s)")
+        assert findings.notes[0].startswith(f"The holdout has only {rows} row(s)")
         assert findings.metrics
 
 
@@ -129,13 +130,13 @@ def test_class_that_the_holdout_or_the_model_lacks_is_named(tmp_path):
     made = predictions(["x", "y", "z"] * 20)
     lacking = select(made, made.truth != "z")
     findings = draw("classification", lacking, tmp_path / "lacking")
-    assert "lack 1 class(es): z; roc_auc is undefined" in findings.notes[0]
+    assert "lacks 1 class(es), so roc_auc is undefined: z." in findings.notes[0]
     assert "roc_auc" not in findings.metrics
-    with pytest.raises(ProjectError, match=r"The metric roc_auc is undefined.*Defined here: f1_macro"):
+    with pytest.raises(ProjectError, match=r"The metric roc_auc is undefined.*Defined are f1_macro"):
         evaluate.metric("classification", "roc_auc", lacking)
     new = made._replace(truth=np.where(np.arange(60) == 0, "new", made.truth))
     findings = draw("classification", new, tmp_path / "new")
-    assert "have 1 class(es): new, which the model has never seen" in findings.notes[0]
+    assert "has 1 class(es) that the model has never seen: new." in findings.notes[0]
     assert set(findings.metrics) == {"f1_macro", "accuracy", "balanced_accuracy"}
 
 
@@ -157,6 +158,7 @@ def test_many_classes_and_odd_names_are_drawn(tmp_path):
     assert drawn == {"confusion_matrix", "roc", "precision_recall", "calibration", "search"}
     assert "others" in (tmp_path / "confusion_matrix.svg").read_text(encoding="utf-8")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "nullable; min 1; max 2.5</td>" in page
     assert "&lt;why&gt;" in page
     assert "<why>" not in page
 

@@ -43,14 +43,14 @@ def adopt(request: AdoptRequest) -> list[str]:
         snapshot, source = _take_snapshot(request, Path(folder))
         with ingest.readable(request.origin):
             null_values, decision, duplicates = _inspect(snapshot, request)
-        params = rewriting.params(_data(request, source, null_values), _split(request), decision)
+        params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
         files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
         with _restored_on_error([root / file for file in files]):
             if snapshot != root / source:
                 snapshot.replace(root / source)
             dvc.track(source)
             (root / "params.yaml").write_text(params, encoding="utf-8")
-            (root / "contract.yaml").write_text(rewriting.contract(decision.contract), encoding="utf-8")
+            (root / "contract.yaml").write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
             Recipe.of(read_params(), read_contract())
             if sources.is_secret(request.origin):
                 dotenv.set_key(state_dir() / ".env", sources.SECRET, request.origin)

@@ -27,7 +27,7 @@ HEADER = """\
 PLAIN = re.compile(r"[\w./-]+( [\w./-]+)*")
 
 
-def params(data: Mapping[str, Any], split: Mapping[str, str] | None, decision: Decision) -> str:
+def params_yaml(data: Mapping[str, Any], split: Mapping[str, str] | None, decision: Decision) -> str:
     """Return params.yaml with these values for `data` and `split` (None: split by chance)."""
     before = read_params()
     file: CommentedMap = YAML().load((project_root() / "params.yaml").read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def params(data: Mapping[str, Any], split: Mapping[str, str] | None, decision: D
     return _dumped(file)
 
 
-def contract(contract: Contract) -> str:
+def contract_yaml(contract: Contract) -> str:
     """Return contract.yaml, one line per column, without the rules that are the default."""
     rules = contract.model_dump(exclude_defaults=True)
     columns = {_styled(name): _styled(rules["columns"][name]) for name in contract.columns}
