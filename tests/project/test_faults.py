@@ -194,7 +194,7 @@ class TestFaults:
         assert failed.returncode == 1
         assert re.search(r"The Prefect API at http://127\.0\.0\.1:\d+/api went away", failed.stderr)
         assert "Traceback" not in failed.stderr
-        # Prefect asks for concurrency limits every five seconds, so a slow run fails before it registers.
+        # Prefect asks for concurrency limits every five seconds: a slow run fails before it registers.
         registered = self.left(project)["versions"] - self.versions
         assert registered in {0, 1}
         self.complete(project, new=registered + 1)

@@ -64,7 +64,7 @@ import mlflow, polars as pl, polars.selectors as cs
 from {package}.ops.orchestration.session import api
 with api() as session:
     from {package}.ops.settings import PACKAGE as NAME
-    from {package}.ops.tracking import registry, runs
+    from {package}.ops.tracking import registry
     from {package}.model import casting
     from {package}.ops.adopt.adopt import AdoptRequest, adopt
     from {package}.ops.settings import read_contract

@@ -14,7 +14,13 @@ from penguin_model.errors import ProjectError
 from penguin_model.model.predictor import Predictor
 from penguin_model.ops.paths import RECORD
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
-from penguin_model.ops.tracking import lineage, registry, reproduce, status, store
+from penguin_model.ops.tracking import (
+    lineage,
+    registry,
+    reproduce,
+    status,
+    store,
+)
 from penguin_model.ops.versioning import content, dvc, git, lock_check
 
 

@@ -21,7 +21,13 @@ from penguin_model import cli
 from penguin_model.errors import ProjectError
 from penguin_model.ops.orchestration.policies import is_transient
 from penguin_model.ops.settings import PACKAGE
-from penguin_model.ops.tracking import mlflow_store, registry, runs, status, store
+from penguin_model.ops.tracking import (
+    mlflow_store,
+    registry,
+    runs,
+    status,
+    store,
+)
 from penguin_model.ops.tracking.history import History, new_entry
 
 # Imports MLflow once, then forks a process for each piece of code, which may be killed.
