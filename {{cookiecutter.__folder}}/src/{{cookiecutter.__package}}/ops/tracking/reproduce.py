@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -127,6 +128,11 @@ def _train(number: int, package: str, scratch: Path) -> None:
         text=True,
         check=False,
     )
+    if missing := re.search(r"ModuleNotFoundError: No module named '(\w+)", done.stderr):
+        raise ProjectError(
+            f"The code of version {number} imports {missing[1]}, which is not installed any more; run "
+            f"`uv run --with {missing[1]} python -m {package} reproduce {number}`."
+        )
     if done.returncode:
         end = "\n".join(done.stderr.strip().splitlines()[-3:])
         raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{end}")
