@@ -78,7 +78,8 @@ with api() as session:
 
     params = wish(tries, 2)
     recipe = Recipe.of(params, read_contract())
-    trial = search.TrialConfig(recipe=recipe, model=forest, split=params.split, folds=5, metric=params.gate.metric)
+    metric = params.gate.metric
+    trial = search.TrialConfig(recipe=recipe, model=forest, split=params.split, folds=5, metric=metric)
     bare = lambda tried: list(Parallel(n_jobs=workers)(
         delayed(search.try_candidate.fn)(one, training, trial) for one in tried))
     bare(draw_candidates(params.search, 3)[:2 * workers])
