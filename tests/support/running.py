@@ -206,7 +206,10 @@ class Running(NamedTuple):
 
     def install(self) -> None:
         """Install the project, and link what other environments have compiled: uv links the sources, too."""
+        shared = self.environment.exists()
         self.uv("sync")
+        if shared:  # what it has used is compiled
+            return
         for other in SHARED.glob(f"*-{self.python}/lib/*/site-packages"):
             own = self.environment / other.relative_to(other.parents[2])
             for compiled in other.rglob("*.pyc"):

@@ -87,6 +87,12 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
             object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{state_dir() / path}{wait}")
         return self
 
+    @property
+    def mlflow_file(self) -> Path | None:
+        """The file of MLflow's database, None if a server has it."""
+        scheme, _, path = self.mlflow_tracking_uri.partition(":///")
+        return Path(path.partition("?")[0]) if scheme == "sqlite" else None
+
 
 def read_settings() -> Settings:
     """Read .env and the environment; raise ProjectError naming file, key and what is allowed."""

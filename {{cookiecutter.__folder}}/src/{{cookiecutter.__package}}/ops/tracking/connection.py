@@ -65,9 +65,10 @@ def _relocate() -> None:
     artifacts is there under the same name.
     """
     settings = read_settings()
-    file = Path(settings.mlflow_tracking_uri.removeprefix("sqlite:///").partition("?")[0])
-    new, own = settings.mlflow_artifact_root, state_dir()
-    if not (file.is_file() and file.is_relative_to(own) and new.startswith(own.as_uri()) and _folder(new).is_dir()):
+    file, new, own = settings.mlflow_file, settings.mlflow_artifact_root, state_dir()
+    if file is None or not (file.is_file() and file.is_relative_to(own)):
+        return
+    if not (new.startswith(own.as_uri()) and _folder(new).is_dir()):
         return
     with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file, timeout=60)) as database:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"

@@ -131,8 +131,7 @@ def rollback(by: str, reason: str) -> Entry:
 @contextmanager
 def _locked() -> Iterator[Store]:
     """Open the store, and keep out every other command on this machine that moves the alias until the block ends."""
-    database = read_settings().mlflow_tracking_uri.removeprefix("sqlite:///").partition("?")[0]
-    lock = f"{state_dir() / 'mlflow.db' if '://' in database else database}.lock"
+    lock = f"{read_settings().mlflow_file or state_dir() / 'mlflow.db'}.lock"
     try:
         with FileLock(lock, timeout=LOCK_TIMEOUT):
             yield open_store()
