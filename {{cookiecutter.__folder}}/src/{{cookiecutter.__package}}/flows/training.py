@@ -51,7 +51,8 @@ def train_and_register() -> TrainingResult:
     """Run the steps in order."""
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
-    source = File.at(Path(params.data.source))
+    with ingest.readable(params.data.source):
+        source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
     training_rows, holdout = reuse(build_features)(table, recipe, params.split)

@@ -46,10 +46,9 @@ def code() -> Code:
         # On a copy of the index: the user's is neither changed nor locked.
         index = Path(scratch) / "index"
         shutil.copy(project_root() / run_git("rev-parse", "--git-path", "index").decode().strip(), index)
-        untracked = (
-            run_git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS).decode().split("\0")
-        )
-        if new := [name for name in untracked if name and not name.startswith(GENERATED_PATHS)]:
+        untracked = run_git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS).split(b"\0")
+        # A name need not be UTF-8.
+        if new := [name for name in map(os.fsdecode, untracked) if name and not name.startswith(GENERATED_PATHS)]:
             run_git("add", "--intent-to-add", "--", *new, GIT_INDEX_FILE=str(index))
         # A user's own settings could write patches that cannot be applied.
         plain = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
