@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from ...errors import ProjectError
+from .. import faults
 from ..settings import cloud_options, read_settings
 from . import prefect_server
 from .child_process import answers
@@ -51,6 +52,7 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     that the server starts while Python imports. It raises ProjectError if the API does not answer.
     """
     configure()
+    faults.check_space()
     # Imports create no garbage; looking for it takes a sixth of their time. `_session` turns it on again.
     gc.disable()
     if configured := os.environ.get("PREFECT_API_URL"):
@@ -107,6 +109,7 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
     # Imported here, because the caller of `api` imports while the server starts.
     from httpx import TransportError  # noqa: PLC0415
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
     from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
@@ -121,7 +124,15 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if process else {}):
         try:
             yield
+        except PrefectHTTPStatusError as error:
+            faults.check_space()
+            if not error.response.is_server_error:
+                raise
+            raise ProjectError(
+                f"The Prefect API at {url} failed: {error.response.status_code} for {error.request.url}. Run the same again."
+            ) from None
         except TransportError as error:
+            faults.check_space()
             raise ProjectError(
                 f"The Prefect API at {url} went away ({error}). MLflow keeps what it has recorded; run the same again."
             ) from None
@@ -131,15 +142,16 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
 
 
 def one_sentence(record: logging.LogRecord) -> bool:
-    """Replace the traceback of a ProjectError or a lost connection by its sentence."""
-    from httpx import TransportError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
+    """Replace the traceback of an error of the project or the machine, or of a lost connection, by its sentence."""
+    from httpx import HTTPError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
 
     error: Any = record.exc_info[1] if record.exc_info else None
     # When Prefect asks for a slot of a concurrency limit, it wraps the lost connection in its own error.
-    if isinstance(cause := getattr(error, "__cause__", None), TransportError):
+    if isinstance(cause := getattr(error, "__cause__", None), HTTPError):
         error = cause
-    if isinstance(error, ProjectError | TransportError):
-        record.msg, record.args, record.exc_info = str(error), (), None
+    known = str(error) if isinstance(error, HTTPError) else error and faults.sentence(error)
+    if known:
+        record.msg, record.args, record.exc_info = known, (), None
     return True
 
 

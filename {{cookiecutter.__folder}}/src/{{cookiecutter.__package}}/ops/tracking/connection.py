@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings, state_dir
@@ -49,7 +49,7 @@ def store_errors() -> Iterator[None]:
     """Raise errors of the store in the block as ProjectError."""
     try:
         yield
-    except (MlflowException, OperationalError) as error:
+    except (MlflowException, DBAPIError, sqlite3.Error) as error:
         if UNREACHABLE in str(error).partition("\n")[0]:
             raise ProjectError(
                 f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
@@ -70,7 +70,7 @@ def _relocate() -> None:
         return
     if not (new.startswith(own.as_uri()) and _folder(new).is_dir()):
         return
-    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file, timeout=60)) as database:
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(file, timeout=60)) as database:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         for (old,) in database.execute(query, [PACKAGE]).fetchall():
             if old != new and old.startswith("file:") and _folder(old).name == _folder(new).name:

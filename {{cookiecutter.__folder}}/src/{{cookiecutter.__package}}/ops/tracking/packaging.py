@@ -88,7 +88,7 @@ def downloaded(version: Version) -> Iterator[Package]:
             Model.load(folder)  # fails where MLflow has silently downloaded nothing
         except (MlflowException, FileNotFoundError) as error:
             raise ProjectError(
-                f"The files of version {version.number} of {PACKAGE} cannot be read: {error}. "
+                f"The files of version {version.number} of {PACKAGE} cannot be read: {str(error).rstrip('.')}. "
                 f"Bring them back, or {REMEDY}."
             ) from None
         yield Package(version.number, Path(folder))

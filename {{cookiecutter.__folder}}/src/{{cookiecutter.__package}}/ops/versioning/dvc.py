@@ -35,6 +35,12 @@ def repository(*, wait: bool = False) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise ProjectError(f"DVC: {error}") from None
+    except (KeyError, ValueError) as error:
+        # What its parsers raise, and what names no file.
+        raise ProjectError(
+            f"DVC cannot read .dvc/config, dvc.yaml, dvc.lock or a .dvc file ({type(error).__name__}: {error}); "
+            "`git diff` shows what has changed."
+        ) from error
 
 
 def command_line(arguments: list[str]) -> int:
@@ -100,7 +106,7 @@ def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
 def track(path: Path) -> None:
     """Let DVC track a file of the project, with its current content."""
     pointer = project_root() / f"{path}.dvc"
-    if pointer.exists() and md5(project_root() / path) not in pointer.read_text(encoding="utf-8"):
+    if pointer.exists() and md5(project_root() / path) not in pointer.read_text(encoding="utf-8", errors="replace"):
         # A .dvc file may name the remote of the old content; new content belongs in the project's.
         pointer.unlink()
     with repository(wait=True) as repo:
@@ -110,7 +116,7 @@ def track(path: Path) -> None:
 def pull(path: Path) -> None:
     """Get a file that DVC tracks, unless it is here; raise ProjectError if no remote has it."""
     pointer, file = project_root() / f"{path}.dvc", project_root() / path
-    if not pointer.exists() or (file.exists() and md5(file) in pointer.read_text(encoding="utf-8")):
+    if not pointer.exists() or (file.exists() and md5(file) in pointer.read_text(encoding="utf-8", errors="replace")):
         return
     with repository(wait=True) as repo:
         repo.pull([f"{path}.dvc"])

@@ -45,7 +45,10 @@ def code() -> Code:
     with TemporaryDirectory() as scratch:
         # On a copy of the index: the user's is neither changed nor locked.
         index = Path(scratch) / "index"
-        shutil.copy(project_root() / run_git("rev-parse", "--git-path", "index").decode().strip(), index)
+        own = project_root() / run_git("rev-parse", "--git-path", "index").decode().strip()
+        if not own.exists():
+            raise ProjectError(f"git's index {own} is missing; `git reset` writes it again.")
+        shutil.copy(own, index)
         untracked = run_git("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS).split(b"\0")
         # A name need not be UTF-8.
         if new := [name for name in map(os.fsdecode, untracked) if name and not name.startswith(GENERATED_PATHS)]:
@@ -70,5 +73,6 @@ def run_git(*arguments: str, cwd: Path | None = None, **environment: str) -> byt
         raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:
         message = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ProjectError(f"git {arguments[0]} failed: {message}") from None
+        remedy = "; delete .git/index, and run `git reset`" if "index" in message else ""
+        raise ProjectError(f"git {arguments[0]} failed: {message}{remedy}") from None
     return done.stdout
