@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from prefect.server.database import provide_database_interface
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import ProjectError
@@ -27,8 +27,11 @@ def migrate() -> None:
         with temporary_database_config(configuration):
             asyncio.run(provide_database_interface().create_db())
     except (CommandError, SQLAlchemyError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ProjectError(f"Prefect's database cannot be upgraded: {reason}") from None
+        reason, file = str(error).partition("\n")[0], make_url(configuration.connection_url).database
+        raise ProjectError(
+            f"Prefect's database cannot be upgraded: {reason}. If it is damaged, delete {file} and run `make setup`: "
+            "that loses the history of flow runs, but no model."
+        ) from None
 
 
 class DirectSqlite(AioSqliteConfiguration):

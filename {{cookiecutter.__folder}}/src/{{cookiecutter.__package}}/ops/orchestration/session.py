@@ -94,7 +94,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
     if answers(f"{url}/health", 120 if process else 5, process):
         return
     if process:
-        raise ProjectError(f"Prefect's server did not start; see {read_settings().prefect_home}/server.log.")
+        raise ProjectError(f"Prefect's server did not start; see {home}/server.log, or run `make setup`.")
     raise ProjectError(
         f"No Prefect API answers at {url}: start it, or remove PREFECT_API_URL from .env to run without a server."
     )
@@ -129,7 +129,7 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
             if not error.response.is_server_error:
                 raise
             raise ProjectError(
-                f"The Prefect API at {url} failed: {error.response.status_code} for {error.request.url}. Run the same again."
+                f"The Prefect API at {url} failed ({error.response.status_code}); see server.log of the server."
             ) from None
         except TransportError as error:
             faults.check_space()

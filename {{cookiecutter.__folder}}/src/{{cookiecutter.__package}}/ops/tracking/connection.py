@@ -36,6 +36,8 @@ def connect() -> MlflowClient:
     """
     for name in ("alembic", "mlflow", "mlflow.utils.environment"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Logs a traceback of each error that it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
     _relocate()
     with store_errors():

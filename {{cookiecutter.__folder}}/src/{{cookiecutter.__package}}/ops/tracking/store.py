@@ -23,10 +23,6 @@ Store: TypeAlias = "SqlStore | MlflowStore"
 REVISION = "dc11669786a5"  # the newest of MLflow's migrations
 
 
-# As SQLite says it.
-DAMAGED = ("malformed", "not a database")
-
-
 class UnavailableError(ProjectError, OSError):
     """The store fails, perhaps only for a moment; as an OSError it makes a task try again."""
 
@@ -56,11 +52,16 @@ def open_store() -> Store:
     return MlflowStore()
 
 
+def is_damaged(cause: str) -> bool:
+    """Tell whether SQLite says that a file is damaged."""
+    return "malformed" in cause or "not a database" in cause
+
+
 def unusable(error: Exception) -> ProjectError:
     """Return the error for a store that fails."""
     cause = str(error).partition("\n")[0]
     kind = UnavailableError if isinstance(error, OperationalError) else ProjectError
-    if file := any(words in cause for words in DAMAGED) and read_settings().mlflow_file:
+    if is_damaged(cause) and (file := read_settings().mlflow_file):
         return kind(f"MLflow's database {file} is damaged ({cause}): bring a backup of it back, or move it away.")
     return kind(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
 
