@@ -94,7 +94,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
     if answers(f"{url}/health", 120 if process else 5, process):
         return
     if process:
-        raise ProjectError(f"Prefect's server did not start; see {home}/server.log, or run `make setup`.")
+        log = read_settings().prefect_home / "server.log"
+        raise ProjectError(f"Prefect's server did not start; see {log}, or run `make setup`.")
     raise ProjectError(
         f"No Prefect API answers at {url}: start it, or remove PREFECT_API_URL from .env to run without a server."
     )
