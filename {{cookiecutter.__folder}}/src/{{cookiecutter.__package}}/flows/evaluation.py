@@ -65,6 +65,8 @@ def evaluate_model(
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
     importances = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
+    # A spreadsheet would read such a name as a formula.
+    importances = importances.with_columns(pl.col("column").str.replace(r"^[=+\-@\t\r\n]", "'${0}"))
     importances.write_csv(project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -15,6 +15,7 @@ from ..config import Contract, Model, Params, Split
 from ..model.predictor import Predictor, Recipe
 from ..ops import files
 from ..ops.files import File
+from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration import run_locks
 from ..ops.orchestration.policies import CACHED, RETRY, reuse
@@ -165,5 +166,5 @@ def _write_record(params: Params, origin: Provenance) -> None:
 def summary(result: TrainingResult, run_id: str) -> str:
     """Return the result of a training as Markdown."""
     rows = "\n".join(f"| {line.replace(' ', ' | ', 1)} |" for line in evaluate.compared(result.metrics))
-    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {result.reason}."
+    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {escape(result.reason)}."
     return f"{sentence}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"

@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ...errors import printable
+
 KEY = re.compile(r"journal\.(\d+)")
 SETTLED = "journal.settled"
 REASON = 2000  # characters; an MLflow database allows 5000 for an entry, metrics included
@@ -69,7 +71,7 @@ class History(NamedTuple):
 def _line(number: int, entry: Entry) -> str:
     old, new = (f"version {version}" if version else "none" for version in (entry.old, entry.new))
     when = entry.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"{number}  {when}  {old} → {new}  ({entry.how}, {entry.by})\n   {entry.reason}"
+    return f"{number}  {when}  {old} → {new}  ({entry.how}, {printable(entry.by)})\n   {printable(entry.reason)}"
 
 
 def new_entry(  # noqa: PLR0913, PLR0917 - the fields of an entry

@@ -26,6 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 from ..settings import PACKAGE
 from .store import Version
 
@@ -88,7 +89,7 @@ def downloaded(version: Version) -> Iterator[Package]:
             Model.load(folder)  # fails where MLflow has silently downloaded nothing
         except (MlflowException, FileNotFoundError) as error:
             raise ProjectError(
-                f"The files of version {version.number} of {PACKAGE} cannot be read: {error}. "
+                f"The files of version {version.number} of {PACKAGE} cannot be read: {without_secrets(str(error))}. "
                 f"Bring them back, or {REMEDY}."
             ) from None
         yield Package(version.number, Path(folder))

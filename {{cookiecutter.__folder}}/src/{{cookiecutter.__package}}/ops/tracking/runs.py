@@ -25,6 +25,7 @@ from ...config import Column, Contract
 from ...errors import ProjectError
 from ...model import predictor
 from ...model.predictor import Recipe
+from ..addresses import redacted
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN, PATCH
 from .connection import UNREACHABLE, connect, store_errors
@@ -130,7 +131,7 @@ def link(run_id: str, artifact: str) -> str:
     info = MlflowClient().get_run(run_id).info
     if urlsplit(info.artifact_uri or "").scheme == "file":
         return f"{info.artifact_uri}/{artifact}"
-    uri = mlflow.get_tracking_uri()
+    uri = redacted(mlflow.get_tracking_uri())
     return f"{uri}/#/experiments/{info.experiment_id}/runs/{run_id}/artifacts/{artifact}"
 
 
