@@ -4,6 +4,7 @@
 moves is kept in tags of the registered model: beside the alias, in the same database and backup.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -86,11 +87,27 @@ def register(model_uri: str, tags: Mapping[str, str]) -> int:
     return int(mlflow.register_model(model_uri, PACKAGE, tags=dict(tags)).version)
 
 
-def explain(version: int, reason: str) -> None:
-    """Change the reason that a version gives for its alias."""
-    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+def set_tag(version: int, key: str, value: str) -> None:
+    """Set a tag of a version."""
+    from .mlflow_store import MlflowStore, permitted  # noqa: PLC0415 - takes seconds
 
-    MlflowClient().set_model_version_tag(PACKAGE, str(version), "reason", reason)
+    with permitted():
+        MlflowStore().client.set_model_version_tag(PACKAGE, str(version), key, value)
+
+
+def trust(number: int) -> str:
+    """Record the digests of a version that was registered without them; return a sentence."""
+    from . import digests  # noqa: PLC0415 - takes seconds
+
+    with load(number) as package:
+        if package.checked:
+            return f"The files of version {number} are the ones that were registered."
+        files = digests.compute(package.folder)
+        set_tag(number, digests.TAG, json.dumps(files))
+    return (
+        f"Recorded the digests of the {len(files)} files of version {number} as they are now; "
+        "from now on it is loaded only with these files."
+    )
 
 
 def reconcile() -> ChampionState:

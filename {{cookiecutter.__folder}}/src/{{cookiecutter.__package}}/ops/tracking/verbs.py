@@ -79,6 +79,14 @@ def reproduce(version: Version) -> None:
     typer.echo(rebuild(version))
 
 
+@app.command()
+def trust(version: Version) -> None:
+    """Record the digests of a version from before the registry had them; check those of any other."""
+    from . import registry
+
+    typer.echo(registry.trust(version))
+
+
 @app.command("check-lock")
 def check_lock() -> None:
     """Check that dvc.lock is up to date; needs no data. `make check` runs it."""
