@@ -23,7 +23,7 @@ from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
 from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
 from ..ops.settings import PACKAGE, project_root, read_contract, read_params
-from ..ops.tracking import runs
+from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
@@ -51,6 +51,8 @@ def train_and_register() -> TrainingResult:
     """Run the steps in order."""
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
+    # Otherwise it would be reported only when the model is trained.
+    registry.champion().history.check()
     source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)

@@ -7,13 +7,14 @@ moves is kept in tags of the registered model: beside the alias, in the same dat
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings, state_dir
-from .history import SETTLED, Entry, History, new_entry, version_label
+from .history import SETTLED, UNREADABLE, Entry, History, new_entry, version_label
 from .store import Store, Version, open_store
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class ChampionState(NamedTuple):
     def pending(self) -> bool:
         """Whether the alias does not match the journal: a command was killed, or something else moved the alias."""
         return self.history.champion != self.champion
+
+    @property
+    def problem(self) -> str:
+        """A sentence about a journal that cannot be read or does not match the alias, empty if there is no problem."""
+        return self.history.damage or (PENDING if self.pending else "")
 
 
 def champion() -> ChampionState:
@@ -131,6 +137,28 @@ def promote(move: Entry) -> None:
         _write(store, state.history, move)
 
 
+def repair(by: str) -> list[str]:
+    """Replace the tags of the journal that cannot be read; return what was done, a sentence for each.
+
+    The text of each is kept in another tag, and the journal records the repair.
+    """
+    done = []
+    with _locked() as store:
+        while (state := _state(store)).history.unreadable:
+            tags, history = store.model()[0], state.history
+            key = next(iter(history.unreadable))
+            names = (f"{UNREADABLE}{key}{f'.{copy}' if copy else ''}" for copy in count())
+            kept = next(name for name in names if tags.get(name, tags[key]) == tags[key])
+            store.set_tag(kept, tags[key] or "")
+            number, entry = history.repaired(key, by, kept, state.champion)
+            store.set_tag(f"journal.{number:06}" if key == SETTLED else key, entry.model_dump_json(by_alias=True))
+            if key == SETTLED:
+                store.set_tag(SETTLED, str(number))
+            done.append(f"Entry {number} records this repair: {entry.reason}.")
+        _settle(store)
+    return done
+
+
 def rollback(by: str, reason: str) -> Entry:
     """Return to the previous champion that is still registered; return the move."""
     with _locked() as store:
@@ -167,13 +195,14 @@ def _write(store: Store, history: History, move: Entry) -> ChampionState:
 def _settle(store: Store) -> ChampionState:
     """Make journal and aliases agree: carry out the last entry, and record changes made by other means."""
     champion, history, aliases = _state(store)
-    if history.settled < len(history.entries):
-        last = history.entries[-1]
+    history.check()
+    if history.settled < history.last:
+        last = history.moves[history.last]
         # A version that was deleted since cannot be champion: the alias stays, and an entry below says so.
         if champion == last.old and (last.new is None or store.version(last.new)):
             store.set_alias(CHAMPION, last.new)
             champion = last.new
-        store.set_tag(SETTLED, str(len(history.entries)))
+        store.set_tag(SETTLED, str(history.last))
     if history.champion != champion:
         return _write(store, history, new_entry("found", "unknown", history.champion, champion, FOUND, {}))
     latest = store.version(None)
