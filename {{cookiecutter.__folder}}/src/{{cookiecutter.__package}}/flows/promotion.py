@@ -15,8 +15,7 @@ from ..model.predictor import Predictor, Recipe
 from ..ops.files import File
 from ..ops.orchestration.policies import RETRY
 from ..ops.settings import PACKAGE, project_root
-from ..ops.tracking import packaging, registry, runs
-from ..ops.tracking.digests import TamperedError
+from ..ops.tracking import digests, packaging, registry, runs
 from ..ops.tracking.history import new_entry
 from ..ops.versioning.provenance import Provenance
 from ..steps import evaluate
@@ -60,11 +59,13 @@ def evaluate_champion(champion: int, gate: Gate, recipe: Recipe, rows: pl.DataFr
     try:
         with registry.load(champion) as package:
             return _evaluate_package(package, gate, recipe, rows)
-    except TamperedError as error:
+    except digests.TamperedError as error:
         return NotComparable(str(error).rstrip("."), replaced=False)
 
 
-def _evaluate_package(package: packaging.Package, gate: Gate, recipe: Recipe, rows: pl.DataFrame) -> Evaluation | NotComparable:
+def _evaluate_package(
+    package: packaging.Package, gate: Gate, recipe: Recipe, rows: pl.DataFrame
+) -> Evaluation | NotComparable:
     name = f"the champion, version {package.number},"
     try:
         with package.loaded() as predictor:
@@ -85,7 +86,7 @@ def _evaluate_package(package: packaging.Package, gate: Gate, recipe: Recipe, ro
     except ProjectError as error:
         return NotComparable(str(error).rstrip("."), replaced=False)
     except Exception as error:  # noqa: BLE001 - its code and pipeline may be of any age
-        fault, remedy = packaging.summary(error), packaging.REMEDY
+        fault, remedy = packaging.summary(error), digests.REMEDY
         reason = f"{name} failed on these rows ({fault}), so nothing was compared; {remedy}"
         return NotComparable(reason, replaced=False)
 

@@ -85,7 +85,7 @@ class History(NamedTuple):
     def repaired(self, key: str, by: str, kept: str, champion: int | None) -> tuple[int, Entry]:
         """Return the entry of a repair, which replaces an unreadable one and joins those around it, and its number."""
         number = self.last + 1 if key == SETTLED else int(key.rpartition(".")[2])
-        old = next((entry.new for other, entry in reversed(self.moves.items()) if other < number), None)
+        old = next((entry.new for other, entry in reversed([*self.moves.items()]) if other < number), None)
         new = next((entry.old for other, entry in self.moves.items() if other > number), champion)
         reason = f"{key} could not be read ({self.unreadable[key]}); its text is kept in the tag {kept}"
         return number, new_entry("repair", by, old, new, reason, {})

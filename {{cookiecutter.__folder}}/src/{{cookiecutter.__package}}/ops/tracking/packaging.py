@@ -30,7 +30,6 @@ from mlflow.models import Model
 from ...errors import ProjectError
 from ..settings import PACKAGE
 from . import digests
-from .digests import REMEDY
 from .store import Version
 
 # The name that the packed package is imported by, as the running code may have the package's own.
@@ -81,7 +80,7 @@ class Package(NamedTuple):
         except Exception as error:
             raise ProjectError(
                 f"Version {self.number} cannot be loaded by the code that it was packed with "
-                f"({summary(error)}); {REMEDY}."
+                f"({summary(error)}); {digests.REMEDY}."
             ) from error
 
 
@@ -94,12 +93,13 @@ def downloaded(version: Version) -> Iterator[Package]:
     with TemporaryDirectory() as scratch:
         try:
             folder = Path(download_artifacts(version.source, dst_path=scratch))
-            if not any(folder.iterdir()):  # MLflow has silently downloaded nothing
-                raise FileNotFoundError(f"there are none at {version.source}")
-        except (MlflowException, FileNotFoundError) as error:
+            next(folder.iterdir())
+        except (MlflowException, FileNotFoundError, StopIteration) as error:
+            # Where there is nothing, MLflow may download nothing and raise no error.
+            reason = str(error) or f"there are none at {version.source}"
             raise ProjectError(
-                f"The files of version {version.number} of {PACKAGE} cannot be read: {error}. "
-                f"Bring them back, or {REMEDY}."
+                f"The files of version {version.number} of {PACKAGE} cannot be read: {reason}. "
+                f"Bring them back, or {digests.REMEDY}."
             ) from None
         digests.check(version, folder)
         yield Package(version.number, folder, checked=digests.TAG in version.tags)

@@ -190,9 +190,9 @@ def _digested() -> Iterator[dict[str, str]]:
     logged: dict[str, str] = {}
     upload = MlflowClient.log_model_artifacts
 
-    def compute_and_upload(client: MlflowClient, model_id: str, folder: str, path: str | None = None) -> None:
-        logged.update(digests.compute(Path(folder)))
-        upload(client, model_id, folder, path)
+    def compute_and_upload(self: MlflowClient, model_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        logged.update(digests.compute(Path(local_dir)))
+        upload(self, model_id, local_dir, artifact_path)
 
     MlflowClient.log_model_artifacts = compute_and_upload  # type: ignore[method-assign]
     try:
