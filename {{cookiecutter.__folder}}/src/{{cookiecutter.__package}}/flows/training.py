@@ -24,7 +24,7 @@ from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
 from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
 from ..ops.settings import PACKAGE, project_root, read_contract, read_params
-from ..ops.tracking import runs
+from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
@@ -52,6 +52,8 @@ def train_and_register() -> TrainingResult:
     """Run the steps in order."""
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
+    # Otherwise it would be reported only when the model is trained.
+    registry.champion().history.check()
     source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
@@ -139,13 +141,15 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
 def _mlflow_run(params: Params, contract: Contract, source: File, table: File) -> Iterator[tuple[str, Provenance]]:
     """Open an MLflow run that records code and data; yield its id and the model's provenance."""
     code = git.code()
-    if code.patch:
-        changed = ", ".join(code.changed)
-        get_run_logger().warning("Uncommitted changes in %s; the MLflow run keeps them as %s", changed, PATCH)
-    elif code.commit == "none":
-        get_run_logger().warning("There is no git commit, so `reproduce` cannot rebuild this version")
     inputs = [source, File.at(CONTRACT), File.at(PARAMS)]
     origin = Provenance.of(code, (str(flow_run.id), str(flow_run.name)), params.split, inputs)
+    warn = get_run_logger().warning
+    if origin.patched:
+        warn("Uncommitted changes in %s; the MLflow run keeps them as %s", origin.changed, PATCH)
+    if origin.left_out:
+        warn("Changes not kept in %s, so git alone cannot rebuild this version: %s", PATCH, origin.left_out)
+    if origin.commit is None:
+        warn("There is no git commit, so `reproduce` cannot rebuild this version")
     with runs.run(origin.tags()) as run_id:
         runs.log_patch(code.patch)
         rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()

@@ -28,6 +28,7 @@ from ...model.predictor import Recipe
 from ..addresses import redacted
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN, PATCH
+from . import digests
 from .connection import UNREACHABLE, connect, store_errors
 
 TYPES = {
@@ -153,8 +154,11 @@ def log_patch(patch: bytes) -> None:
             mlflow.log_artifact(str(file))
 
 
-def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
-    """Log the model in `folder` to the active run, with its signature for raw rows; return the model's URI."""
+def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> tuple[str, dict[str, str]]:
+    """Log the model in `folder` to the active run, with its signature for raw rows.
+
+    Returns the model's URI, and a tag with the digests of its files.
+    """
     regression = recipe.data.problem == "regression"
     predicted = DataType.double if regression else TYPES[recipe.contract.columns[recipe.data.target].type]
     inputs: list[ColSpec | TensorSpec] = [
@@ -164,7 +168,7 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
     signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
     # An integer column that may be missing is float in the signature, so also in the example.
     doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
-    with _unscanned(), _packed_code() as code:
+    with _unscanned(), _packed_code() as code, _digested() as logged:
         info = mlflow.pyfunc.log_model(
             name="model",
             loader_module=predictor.__name__,
@@ -175,8 +179,27 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
             signature=signature,
             input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
         )
-    uri: str = info.model_uri
-    return uri
+    return info.model_uri, {digests.TAG: json.dumps(logged)}
+
+
+@contextmanager
+def _digested() -> Iterator[dict[str, str]]:
+    """Yield the digests of the files of a model that is logged in the block.
+
+    They are computed before MLflow uploads the files, as others may write to the storage.
+    """
+    logged: dict[str, str] = {}
+    upload = MlflowClient.log_model_artifacts
+
+    def compute_and_upload(self: MlflowClient, model_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        logged.update(digests.compute(Path(local_dir)))
+        upload(self, model_id, local_dir, artifact_path)
+
+    MlflowClient.log_model_artifacts = compute_and_upload  # type: ignore[method-assign]
+    try:
+        yield logged
+    finally:
+        MlflowClient.log_model_artifacts = upload  # type: ignore[method-assign]
 
 
 @contextmanager
