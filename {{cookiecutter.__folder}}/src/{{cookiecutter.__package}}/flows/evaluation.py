@@ -38,11 +38,11 @@ def evaluate_model(
     """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
     training_file, holdout_file = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
-    holdout = pl.read_parquet(holdout_file.full)
+    holdout = holdout_file.scan().collect()
     rows, truth = predictor.columns(holdout), holdout[target]
     predictions = evaluate.predict(predictor.pipeline, rows, truth)
     metrics = evaluate.metrics(problem, predictions)
-    labels = pl.read_parquet(training_file.full, columns=[target])[target]
+    labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
     findings = page.Findings(

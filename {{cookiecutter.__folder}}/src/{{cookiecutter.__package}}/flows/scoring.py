@@ -37,7 +37,7 @@ def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> in
     """
     version = champion_version()
     rows = rows_to_predict(source)
-    height: int = pl.scan_parquet(rows.full).select(pl.len()).collect().item()
+    height: int = rows.scan().select(pl.len()).collect().item()
     unfinished = PREDICTIONS.with_suffix(".unfinished")
     shutil.rmtree(project_root() / unfinished, ignore_errors=True)
     (project_root() / unfinished).mkdir(parents=True)
@@ -87,7 +87,7 @@ def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
 @task(name="predict", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def predict_rows(first: int, count: int, rows: File, version: int, folder: Path) -> int:
     """Predict some of the rows into a file of the folder; return how many."""
-    part = pl.scan_parquet(rows.full).slice(first, count).collect()
+    part = rows.scan().slice(first, count).collect()
     predictions = part.with_columns(
         pl.Series(unused("prediction", part.columns), predictor_of(version).predict(part)),
         pl.lit(version).alias(unused("model_version", part.columns)),
