@@ -81,13 +81,13 @@ def fetch() -> None:
 @app.command()
 def score(source: Source = None) -> None:
     """Predict rows with the champion; write to data/predictions."""
-    _run("scoring", source=_stored(source))
+    _run("scoring", source=stored(source))
 
 
 @app.command()
 def monitor(source: Source = None) -> None:
     """Compare rows with the champion's training data, to detect drift."""
-    _run("monitoring", source=_stored(source))
+    _run("monitoring", source=stored(source))
 
 
 @app.command()
@@ -112,7 +112,7 @@ def pages() -> None:
     ui.serve()
 
 
-def _stored(source: str | None) -> str | None:
+def stored(source: str | None) -> str | None:
     """Return the source as a parameter of a flow, which Prefect stores."""
     from .ops.addresses import SECRET, is_address, is_secret
 

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from penguin_model.errors import ProjectError
 from penguin_model.model import casting
-from penguin_model.ops import sources
+from penguin_model.ops import queries
 from penguin_model.ops.adopt import infer, profile
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
 from penguin_model.ops.settings import (
@@ -375,7 +375,7 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
         connection.execute(insert, table.to_dicts())
     with pytest.MonkeyPatch.context() as patch:
         # The column `late` is empty in the first batches.
-        patch.setattr(sources, "BATCH", 25)
+        patch.setattr(queries, "BATCH", 25)
         adopt(AdoptRequest(url, "answer", query="select * from t"))
     data = read_params().data
     assert (data.source, data.origin, data.query) == ("data/raw/query.parquet", url, "select * from t")

@@ -1,5 +1,6 @@
 """Point the project at a new table: its snapshot, params.yaml and contract.yaml change together, or not at all."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import dotenv
 
 from ...config import Problem
+from ...errors import ProjectError
 from ...model.predictor import Recipe
 from ...steps import ingest
 from .. import sources
@@ -39,6 +41,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     Raises ProjectError, and leaves everything as it was, if no model can be trained on the table.
     """
     root = project_root()
+    _check_secret(request.origin)
     (root / RAW).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root / RAW, prefix=".adopting-") as folder:
         snapshot, source = _take_snapshot(request, Path(folder))
@@ -64,6 +67,14 @@ def adopt(request: AdoptRequest) -> list[str]:
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
         f"contract.yaml allows {rows.min} to {rows.max} rows, and wider ranges than the table has: review it.",
     ]
+
+
+def _check_secret(origin: str) -> None:
+    """Raise ProjectError if a secret address, kept in .env, would be read as another one."""
+    if is_secret(origin) and "${" in origin:
+        raise ProjectError(f"In .env, ${{ begins the name of a variable: write the $ in '{redacted(origin)}' as %24.")
+    if is_secret(origin) and os.environ.get(SECRET, origin) != origin:
+        raise ProjectError(f"{SECRET} in the environment is another address, and wins over .env: unset it first.")
 
 
 def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
