@@ -24,8 +24,8 @@ CHANGED = 1000
 class Provenance(NamedTuple):
     """The origin of a run or a model version.
 
-    `commit` is None where there was no git commit; `patched` is whether a patch holds uncommitted changes, `changed` the
-    files that it changes, `patch` its SHA-256, and `left_out` the changed files that it does not hold. `inputs` and
+    `commit` is None where there was no git commit; `patched` is whether a patch holds uncommitted changes, `changed`
+    the files that it changes, `patch` its SHA-256, and `left_out` the changed files that it does not hold. `inputs` and
     `outputs` map paths to the MD5s in dvc.lock.
     """
 
