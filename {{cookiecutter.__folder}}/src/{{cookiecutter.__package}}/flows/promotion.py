@@ -27,7 +27,7 @@ def choose_alias(
     gate: Gate, predictor: Predictor, metrics: dict[str, float], holdout: File, origin: Provenance
 ) -> tuple[Decision, int | None]:
     """Check the model against the gate and the champion on the same rows; return the decision and the champion."""
-    rows = pl.read_parquet(holdout.full)
+    rows = holdout.scan().collect()
     recipe = predictor.recipe
     challenger = Evaluation(metrics)
     if gate.slices:
@@ -101,7 +101,7 @@ def register_model(
     recipe: Recipe, models: Path, table: File, origin: Provenance, verdict: tuple[Decision, int | None]
 ) -> tuple[int, Decision]:
     """Log the model, register it as the next version, and make that the champion if it was decided so."""
-    example = casting.conform(pl.scan_parquet(table.full).head(5), recipe.inputs).collect()
+    example = casting.conform(table.scan().head(5), recipe.inputs).collect()
     uri, recorded = runs.log_model(project_root() / models, recipe, example)
     decision, champion = verdict
     version = registry.register(uri, origin.tags() | recorded | {"reason": decision.reason})

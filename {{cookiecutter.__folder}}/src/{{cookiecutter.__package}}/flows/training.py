@@ -15,6 +15,7 @@ from ..config import Contract, Model, Params, Split
 from ..model.predictor import Predictor, Recipe
 from ..ops import files
 from ..ops.files import File
+from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration import run_locks
 from ..ops.orchestration.policies import CACHED, RETRY, reuse
@@ -95,14 +96,14 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
 def validate_table(table: File, contract: Contract) -> None:
     """Stop if the table violates the contract; write the rows that violate it to a file, and show some in Prefect."""
     with violations_kept(), ingest.readable(table.path):
-        validate.check(pl.scan_parquet(table.full), contract)
+        validate.check(table.scan(), contract)
     get_run_logger().info("The table satisfies contract.yaml")
 
 
 @task(name="features", timeout_seconds=3600, **RETRY, **CACHED)
 def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
     """Build the features of all labelled rows, and split them into training rows and holdout."""
-    raw = pl.scan_parquet(table.full)
+    raw = table.scan()
     rows = ingest.drop_unlabelled(raw, recipe.data.target)
     recipe.check_features(rows.head(5))
     built = recipe.build_features(rows, labelled=True)
@@ -125,7 +126,7 @@ def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
 def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
     """Fit the pipeline; save it with its recipe and a profile of its training data."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
-    table = pl.read_parquet(training.full)
+    table = training.scan().collect()
     rows = table.select(recipe.columns)
     fitted = train.fit(pipeline, rows, table.get_column(recipe.data.target))
     predictor = Predictor(fitted, recipe)
@@ -151,7 +152,7 @@ def _mlflow_run(params: Params, contract: Contract, source: File, table: File) -
         warn("There is no git commit, so `reproduce` cannot rebuild this version")
     with runs.run(origin.tags()) as run_id:
         runs.log_patch(code.patch)
-        rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()
+        rows = table.scan().select(pl.len()).collect().item()
         runs.log_dataset(run_id, source.path, source.md5, contract, rows)
         yield run_id, origin
 
@@ -169,5 +170,5 @@ def _write_record(params: Params, origin: Provenance) -> None:
 def summary(result: TrainingResult, run_id: str) -> str:
     """Return the result of a training as Markdown."""
     rows = "\n".join(f"| {line.replace(' ', ' | ', 1)} |" for line in evaluate.compared(result.metrics))
-    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {result.reason}."
+    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {escape(result.reason)}."
     return f"{sentence}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"

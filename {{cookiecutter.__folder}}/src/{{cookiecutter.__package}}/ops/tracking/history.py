@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 
 KEY = re.compile(r"journal\.([0-9]+)")
 SETTLED = "journal.settled"
@@ -118,7 +118,7 @@ class History(NamedTuple):
 def _line(number: int, entry: Entry) -> str:
     old, new = (f"version {version}" if version else "none" for version in (entry.old, entry.new))
     when = entry.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"{number}  {when}  {old} → {new}  ({entry.how}, {entry.by})\n   {entry.reason}"
+    return f"{number}  {when}  {old} → {new}  ({entry.how}, {printable(entry.by)})\n   {printable(entry.reason)}"
 
 
 def new_entry(  # noqa: PLR0913, PLR0917 - the fields of an entry

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 from ..settings import PACKAGE
 from ..versioning import dvc, git
 from ..versioning.provenance import PATCH, Provenance
@@ -32,7 +32,7 @@ def describe(number: int | None) -> str:
         f"raw data {source}, MD5 {digest}",
     ]
     places = dvc.places(digest) or ["neither the cache nor a remote; run `dvc push`"]
-    return "\n  ← ".join(chain) + "".join(f"\n      in {place}" for place in places)
+    return "\n  ← ".join(map(printable, chain)) + "".join(f"\n      in {printable(place)}" for place in places)
 
 
 def _run(version: Version) -> str:

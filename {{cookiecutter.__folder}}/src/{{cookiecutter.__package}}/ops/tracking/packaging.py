@@ -28,6 +28,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 from ..settings import PACKAGE
 from . import digests
 from .store import Version
@@ -96,7 +97,7 @@ def downloaded(version: Version) -> Iterator[Package]:
             next(folder.iterdir())
         except (MlflowException, FileNotFoundError, StopIteration) as error:
             # Where there is nothing, MLflow may download nothing and raise no error.
-            reason = str(error) or f"there are none at {version.source}"
+            reason = without_secrets(str(error)) or f"there are none at {version.source}"
             raise ProjectError(
                 f"The files of version {version.number} of {PACKAGE} cannot be read: {reason}. "
                 f"Bring them back, or {digests.REMEDY}."

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings, state_dir
 from .history import SETTLED, UNREADABLE, Entry, History, new_entry, version_label
+from .keys import as_keys
 from .store import Store, Version, open_store
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def register(model_uri: str, tags: Mapping[str, str]) -> int:
     run_id = run.info.run_id if run else ""
     for registered in mlflow.MlflowClient().search_model_versions(f"name = '{PACKAGE}' and run_id = '{run_id}'"):
         return int(registered.version)
-    return int(mlflow.register_model(model_uri, PACKAGE, tags=dict(tags)).version)
+    return int(mlflow.register_model(model_uri, PACKAGE, tags=as_keys(tags)).version)
 
 
 def set_tag(version: int, key: str, value: str) -> None:

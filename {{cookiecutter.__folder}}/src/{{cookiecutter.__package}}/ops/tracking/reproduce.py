@@ -69,9 +69,10 @@ def reproduce(number: int) -> str:
     code += f" (without the changes of {origin.left_out}, which were not kept)" if origin.left_out else ""
     if differences:
         others = "; ".join(libraries) or "none of those recorded"
-        lines = "\n".join(f"- {line}" for line in differences)
         raise ProjectError(
-            f"Version {number}, trained again from {code}, differs:\n{lines}\nLibraries that differ: {others}."
+            f"Version {number}, trained again from {code}, differs:",
+            *(f"- {line}" for line in differences),
+            f"Libraries that differ: {others}.",
         )
     return (
         f"Version {number}, trained again from {code}, is the same: {len(now)} metrics to the last digit, "
@@ -138,8 +139,8 @@ def _train(number: int, package: str, scratch: Path) -> None:
             f"`uv run --with {missing[1]} python -m {package} reproduce {number}`."
         )
     if done.returncode:
-        end = "\n".join(done.stderr.strip().splitlines()[-3:])
-        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{end}")
+        end = done.stderr.strip().splitlines()[-3:]
+        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:", *end)
 
 
 def differing_metrics(then: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:

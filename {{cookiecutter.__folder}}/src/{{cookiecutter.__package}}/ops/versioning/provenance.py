@@ -74,6 +74,9 @@ class Provenance(NamedTuple):
         """Read it from the tags of a run or a version; what has no tag is empty."""
         commit, _, dirty = tags.get("git.commit", "none").partition("-")
         changed, left_out = tags.get("git.changed", ""), tags.get("git.left_out", "")
+        lock = json.loads(tags.get("dvc.lock", "{}"))
+        # MLflow does not accept every path as a key.
+        inputs = {name.removeprefix("input."): md5 for name, md5 in tags.items() if name.startswith("input.")}
         return cls(
             commit=None if commit == "none" else commit,
             patched=bool(dirty and (changed or not left_out)),
@@ -83,8 +86,8 @@ class Provenance(NamedTuple):
             flow_run_id=tags.get(FLOW_RUN, ""),
             flow_run_name=tags.get("prefect.flow_run_name", ""),
             split=tags.get("split", ""),
-            inputs={name.removeprefix("input."): md5 for name, md5 in tags.items() if name.startswith("input.")},
-            outputs=json.loads(tags.get("dvc.lock", "{}")).get("outs", {}),
+            inputs=lock.get("deps") or inputs,
+            outputs=lock.get("outs", {}),
         )
 
 
