@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 from ..settings import project_root
 
 # What a training writes or does not read: a difference here is not a change of the code.
@@ -54,12 +54,12 @@ def code() -> Code:
         for name in _changes(Path(scratch)):
             size = sizes.get(name, 0) + _size(project_root() / name)
             if reason := _unfit(name, size) or ("the patch would be too large" if total + size > MAX_PATCH else ""):
-                left_out.append(f"{_shown(name)} ({reason})")
+                left_out.append(f"{printable(name)} ({reason})")
             else:
                 changed.append(name)
                 total += size
         patch = _diff(changed, Path(scratch)) if changed else b""
-    return Code(commit, patch, [_shown(name) for name in changed], left_out)
+    return Code(commit, patch, [printable(name) for name in changed], left_out)
 
 
 def _changes(scratch: Path) -> list[str]:
@@ -121,10 +121,6 @@ def _committed_sizes() -> dict[str, int]:
 
 def _size(file: Path) -> int:
     return file.lstat().st_size if os.path.lexists(file) else 0
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else repr(name)
 
 
 def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> bytes:
