@@ -19,6 +19,11 @@ DTYPES: dict[str, pl.DataType] = {
 DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a column; Polars takes '*' and '^…$' for patterns of names."""
+    return text != "*" and not (text.startswith("^") and text.endswith("$")) and "\0" not in text
+
+
 class Cast(NamedTuple):
     """A column cast to a type, null where a value is not of this type, and whether a value was lost so."""
 

@@ -22,6 +22,7 @@ from ..versioning import dvc
 from . import infer, profile, rewriting
 
 RAW = Path("data/raw")
+LENGTH = 230  # bytes; a file system allows 255, and DVC and `fetch` add to the name
 
 
 class AdoptRequest(NamedTuple):
@@ -83,15 +84,26 @@ def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     if query is None and not is_address(origin) and not Path(origin).expanduser().is_dir():
         file = Path(origin).expanduser().resolve()
         if file.is_relative_to(project_root() / RAW) and file.is_file():
-            return file, file.relative_to(project_root())
+            source = file.relative_to(project_root())
+            if not _is_portable(file.name):
+                raise ProjectError(f"Rename {str(source)!r}: a name must be UTF-8, and at most {LENGTH} bytes long.")
+            return file, source
         origin = str(file)
     ending = sources.suffix(origin, query)
     name = "query" if query is not None else Path(redacted(origin).rstrip("/")).name.lower()
-    name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending)).strip("-") or "table"
+    name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending))[:50].strip("-") or "table"
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
     source = RAW / f"{name}{ending or _guess_ending(snapshot)}"
     return snapshot.rename(folder / source.name), source
+
+
+def _is_portable(name: str) -> bool:
+    """Tell whether YAML and JSON can hold the name of a file, and the file system that of its .dvc file."""
+    try:
+        return len(name.encode()) <= LENGTH
+    except UnicodeEncodeError:
+        return False
 
 
 def _guess_ending(file: Path) -> str:
