@@ -191,7 +191,7 @@ def test_empty_text_is_missing_in_csv_and_parquet(project, tmp_path):
     ],
 )
 def test_problem_is_what_the_target_says(values, problem):
-    table = pl.LazyFrame({"x": range(len(values)), "y": values})
+    table = pl.LazyFrame({"x": pl.int_range(len(values), eager=True) / 2, "y": values})
     decision = infer.decide(profile.profile(table), "y", None)
     assert decision.problem == problem
     assert f"Target 'y': {problem}, because" in decision.reasons[0]
