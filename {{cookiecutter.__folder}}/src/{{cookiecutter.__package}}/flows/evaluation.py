@@ -46,7 +46,8 @@ def evaluate_model(
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
     training = pl.scan_parquet(training_file.full)
-    leaks = leakage.notes(training, predictor.recipe.columns, target, problem)
+    columns = [name for name in predictor.recipe.columns if name != params.split.column]
+    leaks = leakage.notes(training, columns, target, problem)
     if params.split.column is None:
         leaks += grouping.notes(training, target)
     findings = page.Findings(

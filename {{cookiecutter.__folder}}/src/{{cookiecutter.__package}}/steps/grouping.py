@@ -16,9 +16,9 @@ FEWEST_ENTITIES, CANDIDATES = 5, 8
 # A column belongs to an entity if it agrees in this share of its rows.
 AGREEING = 0.98
 ENTITY = re.compile(
-    r"(.*[\W_])?(customer|client|patient|person|subject|participant|user|member|household|employee|student|player|driver|"
-    r"animal|machine|device|sensor|engine|vehicle|station|account|session)s?([\W_]*(id|no|nr|key|code|number|name))?"
-    r"|.*[\W_](id|uuid|guid)|id|uuid|guid",
+    r"(customer|client|patient|person|subject|participant|user|member|household|employee|student|player|driver|animal|"
+    r"machine|device|sensor|engine|vehicle|station|account|session)s?([\W_]*(id|no|nr|key|code|number|name))?"
+    r"|(.*[\W_])?(id|uuid|guid)",
     re.IGNORECASE,
 )
 FEWEST_TIMES = 3
@@ -68,7 +68,8 @@ def _candidates(rows: pl.LazyFrame, target: str, height: int) -> list[tuple[bool
         for name in names
     )
     candidates = []
-    for name, (count, whole) in zip(names, map(dict.values, facts.collect(engine="streaming").row(0)), strict=True):
+    values = facts.collect(engine="streaming").row(0) if names else ()
+    for name, (count, whole) in zip(names, map(dict.values, values), strict=True):
         named = bool(ENTITY.fullmatch(name))
         often = 2 * count <= height <= REPEATS * count and not OTHERS.search(name) and not TIME.fullmatch(name)
         if whole and count >= FEWEST_ENTITIES and OFTEN * count <= height and (named or often):

@@ -20,7 +20,7 @@ CHANCE = 14
 ERRORS, VARIANCE = 0.005, 0.001
 # The fewest rows that show a rank correlation, and the most categories that may be ranges of a number.
 FEWEST, CATEGORIES = 20, 50
-TIME = re.compile(r"(.*[\W_])?(year|month|week|day|date|hour|time|timestamp|epoch)", re.IGNORECASE)
+TIME = re.compile(r"(.*[\W_])?(year|month|week|day|date|hour|time|datetime|timestamp|epoch)", re.IGNORECASE)
 
 
 def notes(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> list[str]:
@@ -57,7 +57,8 @@ def giveaways(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: 
 def _determines_class(values: np.ndarray, labels: np.ndarray, evidence: int, *, ordered: bool = False) -> str | None:
     classes, distinct = len(np.unique(labels)), values.max() + 1
     majority, correct = _majority(values, labels)
-    each_value = _explains(labels, correct.sum(), distinct * np.log(classes), evidence)
+    cost = distinct * np.log(classes)
+    each_value = 2 * distinct <= len(values) and _explains(labels, correct.sum(), cost, evidence)
     if each_value and distinct == classes:
         return "one-to-one"
     if ordered:
@@ -74,7 +75,7 @@ def _determines_number(values: np.ndarray, labels: np.ndarray, evidence: int, *,
         correlation = float(np.corrcoef(_ranks(values), rank)[0, 1])
         if correlation**2 >= 1 - VARIANCE:
             return f"rank correlation {correlation:.4g}"
-    if evidence - distinct >= FEWEST:
+    if 2 * distinct <= rows and evidence - distinct >= FEWEST:
         means = np.bincount(values, rank) / np.bincount(values)
         unexplained = ((rank - means[values]) ** 2).sum()
         if unexplained / (rows - distinct) <= VARIANCE * spread / (rows - 1):

@@ -106,7 +106,8 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
 def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
     """Return sentences about columns that give the target away, and rows that belong together."""
     contract, target = decision.contract, request.target
-    seen = [name for name in contract.columns if name not in {target, *decision.drop}]
+    unseen = {target, request.group, request.time, *decision.drop}
+    seen = [name for name in contract.columns if name not in unseen]
 
     def notes(table: pl.LazyFrame) -> list[str]:
         rows = casting.conform(table, contract)

@@ -19,6 +19,8 @@ IDENTIFIER = re.compile(
     r"(.*[\W_])?(id|ids|uuid|guid|key|index|idx|row|rows?_?(names?|num|number|id)|nr|no|number|unnamed\W*\d*)?[\W_]*",
     re.IGNORECASE,
 )
+# Text is an identifier if so many rows differ, whatever its name.
+TEXT_UNIQUE = 0.98
 # Numbers that may follow each other and still mean something.
 YEARS, FIRST_YEAR, LAST_YEAR = re.compile(r"(^|[\W_])(age|year|yr)s?([\W_]|$)", re.IGNORECASE), 1700, 2100
 
@@ -123,7 +125,8 @@ def _is_identifier(profile: Profile) -> bool:
     if IDENTIFIER.fullmatch(profile.name) or re.search(r"[a-z](Id|ID)$", profile.name):
         return True
     prose = profile.blanks >= 0.5  # noqa: PLR2004 - share of values with several words
-    return profile.type == "string" and profile.present > max(LEVELS, UNIQUE * profile.rows) and not prose
+    different = profile.distinct > max(LEVELS, TEXT_UNIQUE * profile.rows)
+    return profile.type == "string" and different and not prose
 
 
 def _counts_years(profile: Profile) -> bool:
