@@ -38,11 +38,11 @@ def evaluate_model(
     """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
     training_file, holdout_file = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
-    holdout = pl.read_parquet(holdout_file.full)
+    holdout = holdout_file.scan().collect()
     rows, truth = predictor.columns(holdout), holdout[target]
     predictions = evaluate.predict(predictor.pipeline, rows, truth)
     metrics = evaluate.metrics(problem, predictions)
-    labels = pl.read_parquet(training_file.full, columns=[target])[target]
+    labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
     training = pl.scan_parquet(training_file.full)
@@ -70,6 +70,8 @@ def evaluate_model(
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
     importances = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
+    # A spreadsheet would read such a name as a formula.
+    importances = importances.with_columns(pl.col("column").str.replace(r"^[=+\-@\t\r\n]", "'${0}"))
     importances.write_csv(project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from ...model import casting
 from ...model.predictor import Recipe
 from ...steps import grouping, ingest, leakage
 from .. import sources
+from ..addresses import SECRET, is_address, is_secret, redacted
 from ..settings import project_root, read_contract, read_params, state_dir
 from ..versioning import dvc
 from . import infer, profile, rewriting
@@ -43,7 +44,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     (root / RAW).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root / RAW, prefix=".adopting-") as folder:
         snapshot, source = _take_snapshot(request, Path(folder))
-        with ingest.readable(request.origin):
+        with ingest.readable(redacted(request.origin)):
             null_values, decision, duplicates = _inspect(snapshot, request)
             leaks = _leaks(snapshot, null_values, decision, request)
         params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
@@ -55,8 +56,9 @@ def adopt(request: AdoptRequest) -> list[str]:
             (root / "params.yaml").write_text(params, encoding="utf-8")
             (root / "contract.yaml").write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
             Recipe.of(read_params(), read_contract())
-            if sources.is_secret(request.origin):
-                dotenv.set_key(state_dir() / ".env", sources.SECRET, request.origin)
+            if is_secret(request.origin):
+                (state_dir() / ".env").touch(mode=0o600)
+                dotenv.set_key(state_dir() / ".env", SECRET, request.origin)
     rows = decision.contract.rows
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
@@ -71,13 +73,13 @@ def adopt(request: AdoptRequest) -> list[str]:
 def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     """Return the snapshot, and its place in the project: in the folder, unless it is a file of data/raw already."""
     origin, query = request.origin, request.query
-    if query is None and "://" not in origin and not Path(origin).expanduser().is_dir():
+    if query is None and not is_address(origin) and not Path(origin).expanduser().is_dir():
         file = Path(origin).expanduser().resolve()
         if file.is_relative_to(project_root() / RAW) and file.is_file():
             return file, file.relative_to(project_root())
         origin = str(file)
     ending = sources.suffix(origin, query)
-    name = "query" if query is not None else Path(origin.partition("?")[0].rstrip("/")).name.lower()
+    name = "query" if query is not None else Path(redacted(origin).rstrip("/")).name.lower()
     name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending)).strip("-") or "table"
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
@@ -120,9 +122,9 @@ def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, req
 def _data(request: AdoptRequest, source: Path, null_values: list[str]) -> dict[str, object]:
     """Return what params.yaml says about the table; a file that was copied has no origin to read again."""
     origin: str | None = request.origin
-    if sources.is_secret(request.origin):
-        origin = sources.SECRET
-    elif "://" not in request.origin:
+    if is_secret(request.origin):
+        origin = SECRET
+    elif not is_address(request.origin):
         path = Path(request.origin).expanduser().resolve()
         origin = str(path) if path.is_dir() else None
     return {
