@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dotenv
+import polars as pl
 
 from ...config import Problem
 from ...errors import ProjectError
+from ...model import casting
 from ...model.predictor import Recipe
-from ...steps import ingest
+from ...steps import grouping, ingest, leakage
 from .. import sources
 from ..addresses import SECRET, is_address, is_secret, redacted
 from ..settings import project_root, read_contract, read_params, state_dir
@@ -48,6 +50,7 @@ def adopt(request: AdoptRequest) -> list[str]:
         snapshot, source = _take_snapshot(request, Path(folder))
         with ingest.readable(redacted(request.origin)):
             null_values, decision, duplicates = _inspect(snapshot, request)
+            leaks = _leaks(snapshot, null_values, decision, request)
         params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
         files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
         with _restored_on_error([root / file for file in files]):
@@ -64,6 +67,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
         *decision.reasons,
+        *leaks,
         *([f"Text that counts as missing: {', '.join(map(repr, null_values))}."] if null_values else []),
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
         f"contract.yaml allows {rows.min} to {rows.max} rows, and wider ranges than the table has: review it.",
@@ -122,6 +126,20 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
     return null_values, decision, profile.duplicates(table, list(decision.contract.columns))
+
+
+def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
+    """Return sentences about columns that give the target away, and rows that belong together."""
+    contract, target = decision.contract, request.target
+    unseen = {target, request.group, request.time, *decision.drop}
+    seen = [name for name in contract.columns if name not in unseen]
+
+    def notes(table: pl.LazyFrame) -> list[str]:
+        rows = casting.conform(table, contract)
+        belonging = [] if request.group or request.time else grouping.notes(rows, target)
+        return [*leakage.notes(rows, seen, target, decision.problem), *belonging]
+
+    return ingest.read(snapshot, null_values, contract.types, notes)
 
 
 def _data(request: AdoptRequest, source: Path, null_values: list[str]) -> dict[str, object]:
