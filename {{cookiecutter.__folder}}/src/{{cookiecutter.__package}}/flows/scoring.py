@@ -3,7 +3,6 @@
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -16,7 +15,7 @@ from pydantic import PositiveInt
 from ..config import Contract
 from ..errors import ProjectError
 from ..ops import sources
-from ..ops.files import File, write_parquet
+from ..ops.files import File, scratch, write_parquet
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
@@ -73,8 +72,8 @@ def rows_to_predict(source: str | None) -> File:
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
     """Store the rows as Parquet, with the types of the contract."""
-    with TemporaryDirectory(dir=project_root(), prefix=".scoring-") as scratch:
-        snapshot = Path(scratch) / f"rows{sources.suffix(source)}"
+    with scratch(project_root(), "scoring") as folder:
+        snapshot = folder / f"rows{sources.suffix(source)}"
         sources.take(sources.address(source), None, snapshot)
         with ingest.readable(sources.named(source)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})

@@ -2,23 +2,20 @@
 
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import dotenv
 
-from ...config import Problem
+from ...config import Contract, Params, Problem
 from ...model.predictor import Recipe
 from ...steps import ingest
 from .. import sources
-from ..settings import project_root, read_contract, read_params, state_dir
+from ..files import scratch
+from ..paths import CONTRACT, PARAMS, RAW
+from ..settings import load_yaml, parse, project_root, state_dir
 from ..versioning import dvc
 from . import infer, profile, rewriting
-
-RAW = Path("data/raw")
 
 
 class AdoptRequest(NamedTuple):
@@ -38,22 +35,24 @@ def adopt(request: AdoptRequest) -> list[str]:
     Raises ProjectError, and leaves everything as it was, if no model can be trained on the table.
     """
     root = project_root()
-    (root / RAW).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root / RAW, prefix=".adopting-") as folder:
-        snapshot, source = _take_snapshot(request, Path(folder))
+    with scratch(root / RAW, "adopting") as folder:
+        snapshot, source = _take_snapshot(request, folder)
         with ingest.readable(request.origin):
             null_values, decision, duplicates = _inspect(snapshot, request)
-        params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
-        files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
-        with _restored_on_error([root / file for file in files]):
-            if snapshot != root / source:
-                snapshot.replace(root / source)
-            dvc.track(source)
-            (root / "params.yaml").write_text(params, encoding="utf-8")
-            (root / "contract.yaml").write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
-            Recipe.of(read_params(), read_contract())
-            if sources.is_secret(request.origin):
-                dotenv.set_key(state_dir() / ".env", sources.SECRET, request.origin)
+        params, contract = folder / PARAMS, folder / CONTRACT
+        params.write_text(
+            rewriting.params_yaml(_data(request, source, null_values), _split(request), decision), encoding="utf-8"
+        )
+        contract.write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
+        Recipe.of(parse(load_yaml(params), PARAMS.name, Params), parse(load_yaml(contract), CONTRACT.name, Contract))
+        pointer = dvc.store(snapshot, source)
+        if sources.is_secret(request.origin):
+            dotenv.set_key(state_dir() / ".env", sources.SECRET, request.origin)
+        # All is written: whenever the process is killed, no file is half the old and half the new.
+        snapshot.replace(root / source)
+        pointer.replace(root / f"{source}.dvc")
+        contract.replace(root / CONTRACT)
+        params.replace(root / PARAMS)
     rows = decision.contract.rows
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
@@ -65,12 +64,12 @@ def adopt(request: AdoptRequest) -> list[str]:
 
 
 def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
-    """Return the snapshot, and its place in the project: in the folder, unless it is a file of data/raw already."""
+    """Return the snapshot, in the folder, and its place in the project."""
     origin, query = request.origin, request.query
     if query is None and "://" not in origin and not Path(origin).expanduser().is_dir():
         file = Path(origin).expanduser().resolve()
         if file.is_relative_to(project_root() / RAW) and file.is_file():
-            return file, file.relative_to(project_root())
+            return _linked(file, folder / file.name), file.relative_to(project_root())
         origin = str(file)
     ending = sources.suffix(origin, query)
     name = "query" if query is not None else Path(origin.partition("?")[0].rstrip("/")).name.lower()
@@ -79,6 +78,15 @@ def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     sources.take(origin, query, snapshot)
     source = RAW / f"{name}{ending or _guess_ending(snapshot)}"
     return snapshot.rename(folder / source.name), source
+
+
+def _linked(file: Path, link: Path) -> Path:
+    """Link to a file instead of copying it, where the file system can."""
+    try:
+        link.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, link)
+    return link
 
 
 def _guess_ending(file: Path) -> str:
@@ -120,21 +128,3 @@ def _split(request: AdoptRequest) -> dict[str, str] | None:
     if request.group:
         return {"by": "group", "column": request.group}
     return {"by": "time", "column": request.time} if request.time else None
-
-
-@contextmanager
-def _restored_on_error(files: Iterable[Path]) -> Iterator[None]:
-    """Put files back as they were if the block fails."""
-    with tempfile.TemporaryDirectory(dir=project_root() / RAW, prefix=".backup-") as folder:
-        backups = {file: Path(folder) / str(index) for index, file in enumerate(files)}
-        for file, backup in backups.items():
-            if file.exists():
-                shutil.copyfile(file, backup)
-        try:
-            yield
-        except BaseException:
-            for file, backup in backups.items():
-                file.unlink(missing_ok=True)
-                if backup.exists():
-                    backup.replace(file)
-            raise
