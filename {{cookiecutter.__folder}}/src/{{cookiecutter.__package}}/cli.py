@@ -32,10 +32,13 @@ def project() -> None:
 
 @app.command()
 def prepare() -> None:
-    """Create the databases of Prefect and MLflow, or bring them up to date."""
+    """Create the databases of Prefect and MLflow, or bring them up to date; say what will fail in this folder."""
     from .ops import databases
+    from .ops.versioning import dvc
 
     databases.prepare()
+    for sentence in dvc.warnings():
+        typer.echo(sentence)
 
 
 @app.command()

@@ -3,27 +3,25 @@
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import dotenv
 import polars as pl
 
-from ...config import Problem
+from ...config import Contract, Params, Problem
 from ...errors import ProjectError
 from ...model import casting
 from ...model.predictor import Recipe
 from ...steps import grouping, ingest, leakage
 from .. import sources
 from ..addresses import SECRET, is_address, is_secret, redacted
-from ..settings import project_root, read_contract, read_params, state_dir
+from ..files import scratch
+from ..paths import CONTRACT, PARAMS, RAW
+from ..settings import load_yaml, parse, project_root, state_dir
 from ..versioning import dvc
 from . import infer, profile, rewriting
 
-RAW = Path("data/raw")
 LENGTH = 230  # bytes; a file system allows 255, and DVC and `fetch` add to the name
 
 
@@ -45,24 +43,26 @@ def adopt(request: AdoptRequest) -> list[str]:
     """
     root = project_root()
     _check_secret(request.origin)
-    (root / RAW).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root / RAW, prefix=".adopting-") as folder:
-        snapshot, source = _take_snapshot(request, Path(folder))
+    with scratch(root / RAW, "adopting") as folder:
+        snapshot, source = _take_snapshot(request, folder)
         with ingest.readable(redacted(request.origin)):
             null_values, decision, duplicates = _inspect(snapshot, request)
             leaks = _leaks(snapshot, null_values, decision, request)
-        params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
-        files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
-        with _restored_on_error([root / file for file in files]):
-            if snapshot != root / source:
-                snapshot.replace(root / source)
-            dvc.track(source)
-            (root / "params.yaml").write_text(params, encoding="utf-8")
-            (root / "contract.yaml").write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
-            Recipe.of(read_params(), read_contract())
-            if is_secret(request.origin):
-                (state_dir() / ".env").touch(mode=0o600)
-                dotenv.set_key(state_dir() / ".env", SECRET, request.origin)
+        params, contract = folder / PARAMS, folder / CONTRACT
+        params.write_text(
+            rewriting.params_yaml(_data(request, source, null_values), _split(request), decision), encoding="utf-8"
+        )
+        contract.write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
+        Recipe.of(parse(load_yaml(params), PARAMS.name, Params), parse(load_yaml(contract), CONTRACT.name, Contract))
+        pointer = dvc.store(snapshot, source)
+        if is_secret(request.origin):
+            (state_dir() / ".env").touch(mode=0o600)
+            dotenv.set_key(state_dir() / ".env", SECRET, request.origin)
+        # All is written: whenever the process is killed, no file is half the old and half the new.
+        snapshot.replace(root / source)
+        pointer.replace(root / f"{source}.dvc")
+        contract.replace(root / CONTRACT)
+        params.replace(root / PARAMS)
     rows = decision.contract.rows
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
@@ -83,7 +83,7 @@ def _check_secret(origin: str) -> None:
 
 
 def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
-    """Return the snapshot, and its place in the project: in the folder, unless it is a file of data/raw already."""
+    """Return the snapshot, in the folder, and its place in the project."""
     origin, query = request.origin, request.query
     if query is None and not is_address(origin) and not Path(origin).expanduser().is_dir():
         file = Path(origin).expanduser().resolve()
@@ -91,7 +91,7 @@ def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
             source = file.relative_to(project_root())
             if not _is_portable(file.name):
                 raise ProjectError(f"Rename {str(source)!r}: a name must be UTF-8, and at most {LENGTH} bytes long.")
-            return file, source
+            return _linked(file, folder / file.name), source
         origin = str(file)
     ending = sources.suffix(origin, query)
     name = "query" if query is not None else Path(redacted(origin).rstrip("/")).name.lower()
@@ -108,6 +108,15 @@ def _is_portable(name: str) -> bool:
         return len(name.encode()) <= LENGTH
     except UnicodeEncodeError:
         return False
+
+
+def _linked(file: Path, link: Path) -> Path:
+    """Link to a file instead of copying it, where the file system can."""
+    try:
+        link.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, link)
+    return link
 
 
 def _guess_ending(file: Path) -> str:
@@ -163,21 +172,3 @@ def _split(request: AdoptRequest) -> dict[str, str] | None:
     if request.group:
         return {"by": "group", "column": request.group}
     return {"by": "time", "column": request.time} if request.time else None
-
-
-@contextmanager
-def _restored_on_error(files: Iterable[Path]) -> Iterator[None]:
-    """Put files back as they were if the block fails."""
-    with tempfile.TemporaryDirectory(dir=project_root() / RAW, prefix=".backup-") as folder:
-        backups = {file: Path(folder) / str(index) for index, file in enumerate(files)}
-        for file, backup in backups.items():
-            if file.exists():
-                shutil.copyfile(file, backup)
-        try:
-            yield
-        except BaseException:
-            for file, backup in backups.items():
-                file.unlink(missing_ok=True)
-                if backup.exists():
-                    backup.replace(file)
-            raise
