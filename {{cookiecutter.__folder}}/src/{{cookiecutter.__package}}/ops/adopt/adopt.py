@@ -3,8 +3,9 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from ...steps import ingest
 from .. import sources
 from ..settings import project_root, read_contract, read_params, state_dir
 from ..versioning import dvc
-from . import infer, profile, rewriting
+from . import infer, profile, rewriting, spelling
 
 RAW = Path("data/raw")
 
@@ -30,6 +31,8 @@ class AdoptRequest(NamedTuple):
     problem: Problem | None = None
     group: str | None = None
     time: str | None = None
+    missing: Sequence[str] = ()
+    hints: spelling.Hints = spelling.Hints()
 
 
 def adopt(request: AdoptRequest) -> list[str]:
@@ -42,7 +45,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     with tempfile.TemporaryDirectory(dir=root / RAW, prefix=".adopting-") as folder:
         snapshot, source = _take_snapshot(request, Path(folder))
         with ingest.readable(request.origin):
-            null_values, decision, duplicates = _inspect(snapshot, request)
+            null_values, decision, duplicates, sentences = _inspect(snapshot, request)
         params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
         files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
         with _restored_on_error([root / file for file in files]):
@@ -58,6 +61,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
         *decision.reasons,
+        *sentences,
         *([f"Text that counts as missing: {', '.join(map(repr, null_values))}."] if null_values else []),
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
         f"contract.yaml allows {rows.min} to {rows.max} rows, and wider ranges than the table has: review it.",
@@ -87,16 +91,19 @@ def _guess_ending(file: Path) -> str:
         return ".parquet" if opened.read(4) == b"PAR1" else ".csv"
 
 
-def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int]:
-    """Return what counts as missing, what was decided, and the number of duplicate rows."""
-    null_values = profile.missing_words(ingest.read_table(snapshot))
+def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int, list[str]]:
+    """Return what counts as missing, what was decided, the number of duplicate rows, and sentences about spelling."""
+    null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
-    types = {name: kind for name, kind in profile.types_of(table).items() if kind}
+    types = profile.types_of(table)
+    spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.
-    profiles = ingest.read(snapshot, null_values, types, profile.profile)
+    read_as = {name: "string" if name in spelled else kind for name, kind in types.items() if kind}
+    profiles = ingest.read(snapshot, null_values, read_as, partial(profile.profile, spelled=spelled))
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
-    return null_values, decision, profile.duplicates(table, list(decision.contract.columns))
+    duplicates = profile.duplicates(table, list(decision.contract.columns))
+    return null_values, decision, duplicates, sentences
 
 
 def _data(request: AdoptRequest, source: Path, null_values: list[str]) -> dict[str, object]:
