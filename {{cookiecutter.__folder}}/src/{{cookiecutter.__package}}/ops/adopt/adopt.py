@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from ..files import scratch
 from ..paths import CONTRACT, PARAMS, RAW
 from ..settings import load_yaml, parse, project_root, state_dir
 from ..versioning import dvc
-from . import infer, profile, rewriting
+from . import infer, profile, rewriting, spelling
 
 LENGTH = 230  # bytes; a file system allows 255, and DVC and `fetch` add to the name
 
@@ -34,6 +36,8 @@ class AdoptRequest(NamedTuple):
     problem: Problem | None = None
     group: str | None = None
     time: str | None = None
+    missing: Sequence[str] = ()
+    hints: spelling.Hints = spelling.Hints()
 
 
 def adopt(request: AdoptRequest) -> list[str]:
@@ -46,7 +50,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     with scratch(root / RAW, "adopting") as folder:
         snapshot, source = _take_snapshot(request, folder)
         with ingest.readable(redacted(request.origin)):
-            null_values, decision, duplicates = _inspect(snapshot, request)
+            null_values, decision, duplicates, sentences = _inspect(snapshot, request)
             leaks = _leaks(snapshot, null_values, decision, request)
         params, contract = folder / PARAMS, folder / CONTRACT
         params.write_text(
@@ -67,6 +71,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
         *decision.reasons,
+        *sentences,
         *leaks,
         *([f"Text that counts as missing: {', '.join(map(repr, null_values))}."] if null_values else []),
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
@@ -125,16 +130,19 @@ def _guess_ending(file: Path) -> str:
         return ".parquet" if opened.read(4) == b"PAR1" else ".csv"
 
 
-def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int]:
-    """Return what counts as missing, what was decided, and the number of duplicate rows."""
-    null_values = profile.missing_words(ingest.read_table(snapshot))
+def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int, list[str]]:
+    """Return what counts as missing, what was decided, the number of duplicate rows, and sentences about spelling."""
+    null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
-    types = {name: kind for name, kind in profile.types_of(table).items() if kind}
+    types = profile.types_of(table)
+    spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.
-    profiles = ingest.read(snapshot, null_values, types, profile.profile)
+    read_as = {name: "string" if name in spelled else kind for name, kind in types.items() if kind}
+    profiles = ingest.read(snapshot, null_values, read_as, partial(profile.profile, spelled=spelled))
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
-    return null_values, decision, profile.duplicates(table, list(decision.contract.columns))
+    duplicates = profile.duplicates(table, list(decision.contract.columns))
+    return null_values, decision, duplicates, sentences
 
 
 def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
