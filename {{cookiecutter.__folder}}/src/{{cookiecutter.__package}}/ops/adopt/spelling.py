@@ -129,7 +129,7 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
         elif types[name] == "string" or _looks_grouped(table, name):
             refusals.append(_two_ways(file, table, name, different))
     if refusals:
-        raise ProjectError("\n".join(refusals))
+        raise ProjectError(*refusals)
     spelled = _typed(table, {name: column for name, (column, _) in chosen.items() if column.spelling})
     groups: dict[tuple[str, str], list[str]] = {}
     for name, column in spelled.items():
