@@ -24,7 +24,7 @@ from ..report import curves, page, plots
 from ..report.importance import Importance, importance
 from ..report.intervals import intervals
 from ..report.slices import worst
-from ..steps import evaluate
+from ..steps import evaluate, grouping, leakage
 from ..steps.search import Candidate
 
 
@@ -39,13 +39,18 @@ def evaluate_model(
     """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
     training_file, holdout_file = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
-    holdout = pl.read_parquet(holdout_file.full)
+    holdout = holdout_file.scan().collect()
     rows, truth = predictor.columns(holdout), holdout[target]
     predictions = evaluate.predict(predictor.pipeline, rows, truth)
     metrics = evaluate.metrics(problem, predictions)
-    labels = pl.read_parquet(training_file.full, columns=[target])[target]
+    labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
+    training = pl.scan_parquet(training_file.full)
+    columns = [name for name in predictor.recipe.columns if name != params.split.column]
+    leaks = leakage.notes(training, columns, target, problem)
+    if params.split.column is None:
+        leaks += grouping.notes(training, target)
     findings = page.Findings(
         name=PACKAGE,
         params=params,
@@ -54,7 +59,7 @@ def evaluate_model(
         columns=predictor.recipe.columns,
         metrics=metrics,
         intervals=intervals(problem, predictions, metrics, seed),
-        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else [])],
+        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else []), *leaks],
         slices=worst(problem, holdout.drop(target), predictions),
         importance=importance(predictor.pipeline, rows, truth, params),
         candidates=candidates,

@@ -2,7 +2,6 @@
 
 import json
 
-import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -55,5 +54,5 @@ def compare_rows(rows: File, version: int, threshold: float) -> list[ColumnDrift
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
             recipe = predictor.recipe
-            seen = recipe.build_features(pl.scan_parquet(rows.full)).select(recipe.columns)
+            seen = recipe.build_features(rows.scan()).select(recipe.columns)
             return drift.compare(seen, profile, threshold)

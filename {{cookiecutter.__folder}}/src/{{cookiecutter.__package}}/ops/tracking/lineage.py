@@ -51,7 +51,9 @@ def _commit(origin: Provenance) -> str:
         commit = git.run_git("log", "-1", "--format=%H “%s”", origin.commit).decode().strip()
     except ProjectError:
         commit = f"{origin.commit}, which is not in this repository"
-    return f"{commit}, with uncommitted changes in {PATCH}: {origin.changed}" if origin.patched else f"{commit}, clean"
+    patch = f", with uncommitted changes in {PATCH}: {origin.changed}" if origin.patched else ""
+    left_out = f", with changes that git alone cannot rebuild: {origin.left_out}" if origin.left_out else ""
+    return f"{commit}{patch}{left_out}" if patch or left_out else f"{commit}, clean"
 
 
 def _lock(origin: Provenance) -> str:

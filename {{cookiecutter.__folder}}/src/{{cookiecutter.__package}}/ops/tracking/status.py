@@ -23,4 +23,4 @@ def describe() -> str:
         alias = registry.CHAMPION
         reason = next((entry.reason for entry in reversed(state.history.entries) if entry.new == newest.number), reason)
     lines.append(f"{PACKAGE} version {newest.number}: {alias} ({reason})")
-    return "\n".join(map(printable, [*lines, registry.PENDING] if state.pending else lines))
+    return "\n".join(map(printable, [*lines, state.problem] if state.problem else lines))
