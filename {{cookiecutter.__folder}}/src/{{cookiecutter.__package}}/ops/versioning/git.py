@@ -52,7 +52,8 @@ def code() -> Code:
     changed, left_out, total = [], [], 0
     with TemporaryDirectory() as scratch:
         for name in _changes(Path(scratch)):
-            size = sizes.get(name, 0) + _size(project_root() / name)
+            file = project_root() / name
+            size = sizes.get(name, 0) + (file.lstat().st_size if os.path.lexists(file) else 0)
             if reason := _unfit(name, size) or ("the patch would be too large" if total + size > MAX_PATCH else ""):
                 left_out.append(f"{printable(name)} ({reason})")
             else:
@@ -117,10 +118,6 @@ def _committed_sizes() -> dict[str, int]:
         if fields and (size := fields.split()[-1]).isdigit():
             sizes[os.fsdecode(name)] = int(size)
     return sizes
-
-
-def _size(file: Path) -> int:
-    return file.lstat().st_size if os.path.lexists(file) else 0
 
 
 def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> bytes:
