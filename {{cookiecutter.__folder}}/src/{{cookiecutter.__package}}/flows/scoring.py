@@ -3,7 +3,6 @@
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..config import Contract
 from ..errors import ProjectError
 from ..ops import sources
 from ..ops.addresses import redacted
-from ..ops.files import File, write_parquet
+from ..ops.files import File, scratch, write_parquet
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
@@ -75,8 +74,8 @@ def rows_to_predict(source: str | None) -> File:
 def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
     """Store the rows as Parquet, with the types of the contract."""
     address = sources.address(source)
-    with TemporaryDirectory(dir=project_root(), prefix=".scoring-") as scratch:
-        snapshot = Path(scratch) / f"rows{sources.suffix(address)}"
+    with scratch(project_root(), "scoring") as folder:
+        snapshot = folder / f"rows{sources.suffix(address)}"
         sources.take(address, None, snapshot)
         with ingest.readable(redacted(address)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})

@@ -54,7 +54,8 @@ def train_and_register() -> TrainingResult:
     recipe = Recipe.of(params, contract)
     # Otherwise it would be reported only when the model is trained.
     registry.champion().history.check()
-    source = File.at(Path(params.data.source))
+    with ingest.readable(params.data.source):
+        source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
     training_rows, holdout = reuse(build_features)(table, recipe, params.split)

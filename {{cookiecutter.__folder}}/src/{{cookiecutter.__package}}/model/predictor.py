@@ -32,6 +32,10 @@ class Recipe(BaseModel):
                 if name not in contract.columns:
                     columns = ", ".join(contract.columns)
                     raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has {columns}.")
+        for name in features.read(params.features):
+            if name in contract.columns or not casting.is_name(name):
+                reason = "which a column has" if name in contract.columns else "which Polars cannot use"
+                raise ProjectError(f"params.yaml: features has the name {name!r}, {reason}: choose another.")
         return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
 
     @property

@@ -9,7 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ..errors import ProjectError
-from ..model.casting import DTYPES
+from ..model.casting import DTYPES, is_name
 
 Result = TypeVar("Result")
 
@@ -62,12 +62,9 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Refuse names of columns that Polars cannot use: it would take a pattern for other columns."""
     for name in names:
-        if name == "*" or (name.startswith("^") and name.endswith("$")) or "\0" in name:
-            raise ProjectError(
-                f"Rename the column {name!r} of the table: '*' and '^…$' are patterns to Polars, and NUL ends a name."
-            )
+        if not is_name(name):
+            raise ProjectError(f"The table has a column {name!r}, which Polars cannot use as a name: rename it.")
 
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
