@@ -32,7 +32,7 @@ def compute(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file in a folder by its path."""
     digests = {}
     for path in folder.rglob("*"):
-        if not path.is_dir():
+        if not path.is_dir() and path != folder / MLFLOW_META:
             with path.open("rb") as file:
                 digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return digests
@@ -61,7 +61,7 @@ def _differences(version: Version, folder: Path) -> Iterator[str]:
         yield f"the version's tag `{TAG}` cannot be read"
         return
     now = compute(folder)
-    for name in sorted({*recorded, *now} - {MLFLOW_META}):
+    for name in sorted({*recorded, *now}):
         if recorded.get(name) != now.get(name):
             yield f"{name} is {'missing' if name not in now else 'changed' if name in recorded else 'new'}"
 

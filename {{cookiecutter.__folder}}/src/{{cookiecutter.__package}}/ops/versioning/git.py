@@ -81,7 +81,7 @@ def _unfit(name: str, size: int) -> str:
     plain = path.name in NAMES
     reasons = {
         "beyond a symbolic link": any((project_root() / parent).is_symlink() for parent in path.parents),
-        "a folder with a repository of its own": file.is_dir() and not file.is_symlink(),
+        "a folder, or a repository of its own": file.is_dir() and not file.is_symlink(),
         "data": path.parts[0] == "data" and path.suffix != ".dvc" and path.name != ".gitignore",
         "perhaps a secret": not plain and path.suffix != ".py" and SECRET.search(path.name),
         "neither code nor configuration": not plain and path.suffix not in SUFFIXES,
