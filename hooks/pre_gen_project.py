@@ -90,8 +90,8 @@ WORDS = """
     lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 scratch default kube-node-lease kube-public kube-system
 """
 RESERVED = {*PROGRAMS.split(), *WORDS.split()}
-# Characters of a path with which the PATH, MLflow's addresses and migrations, or DVC's progress bars fail.
-UNUSABLE = ':%?{}"\\\n\t'
+# Characters of a path with which the PATH, MLflow's addresses, DVC's progress bars or Polars' patterns fail.
+UNUSABLE = ':%?{}"\\*[\n\t'
 # Marks a folder whose generation has begun; the other hook deletes it at the end.
 UNFINISHED = "UNFINISHED.txt"
 
@@ -113,7 +113,7 @@ def folder_errors(name: str) -> Iterator[str]:
     if os.path.exists(UNFINISHED):
         yield f"The folder {name} is unfinished, as a generation was interrupted: delete it, and try again."
     elif character := next((character for character in path if character in UNUSABLE), None):
-        yield f"MLflow or DVC fail in a path with {character!a}: generate elsewhere than in {path!a}."
+        yield f"MLflow, DVC or Polars fail in a path with {character!a}: generate elsewhere than in {path!a}."
     elif os.listdir():
         yield (
             f"The folder {name} is not empty, so nothing was written: generate the project elsewhere with "

@@ -64,7 +64,7 @@ def test_empty_folder_becomes_a_project(options: dict[str, object], tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "name", ["co:lon", "50% off", "why?", "{x}", 'a "quotation"', "back\\slash", "two\nlines"]
+    "name", ["co:lon", "50% off", "why?", "{x}", "[1]", "a*", 'a "quotation"', "back\\slash", "two\nlines"]
 )
 def test_path_in_which_tools_fail_is_refused(
     options: dict[str, object], tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str

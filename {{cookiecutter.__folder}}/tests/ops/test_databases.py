@@ -29,8 +29,8 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["50%", "why?", "{x}", 'a "quotation"', "back\\slash"])
-def test_path_in_which_mlflow_or_dvc_fail_is_refused_before_anything_is_written(name, home, monkeypatch):
+@pytest.mark.parametrize("name", ["50%", "why?", "{x}", "[1]", "a*", 'a "quotation"', "back\\slash"])
+def test_path_in_which_tools_fail_is_refused_before_anything_is_written(name, home, monkeypatch):
     folder = home / name
     folder.mkdir()
     monkeypatch.setenv("PROJECT_ROOT", str(folder))
