@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from penguin_model.errors import ProjectError
 from penguin_model.model import casting
-from penguin_model.ops import sources
+from penguin_model.ops import queries
 from penguin_model.ops.adopt import infer, profile
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
 from penguin_model.ops.files import scratch
@@ -192,7 +192,7 @@ def test_empty_text_is_missing_in_csv_and_parquet(project, tmp_path):
     ],
 )
 def test_problem_is_what_the_target_says(values, problem):
-    table = pl.LazyFrame({"x": range(len(values)), "y": values})
+    table = pl.LazyFrame({"x": pl.int_range(len(values), eager=True) / 2, "y": values})
     decision = infer.decide(profile.profile(table), "y", None)
     assert decision.problem == problem
     assert f"Target 'y': {problem}, because" in decision.reasons[0]
@@ -255,6 +255,17 @@ def test_rows_are_kept_back_by_group_or_time(project, tmp_path):
     assert (read_params().split.by, read_params().split.column) == ("time", "${x}")
     adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     assert (read_params().split.by, read_params().split.column) == ("stratified", None)
+
+
+def test_columns_that_give_the_target_away_and_rows_that_belong_together_are_said(project, tmp_path):
+    table = ODD.select("answer", "prose", machine=NUMBER % 9, code=pl.col("answer") == "yes")
+    table.write_csv(tmp_path / "t.csv")
+    alone = "'code' alone determines 'answer' (one-to-one)"
+    for group, said in ((None, True), ("machine", False)):
+        summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer", group=group)))
+        assert alone in summary
+        assert ("'machine' repeats (about 6.7 rows each)" in summary) is said
+    assert read_params().data.drop == []
 
 
 def test_adopting_again_changes_nothing(project, tmp_path):
@@ -411,7 +422,7 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
         connection.execute(insert, table.to_dicts())
     with pytest.MonkeyPatch.context() as patch:
         # The column `late` is empty in the first batches.
-        patch.setattr(sources, "BATCH", 25)
+        patch.setattr(queries, "BATCH", 25)
         adopt(AdoptRequest(url, "answer", query="select * from t"))
     data = read_params().data
     assert (data.source, data.origin, data.query) == ("data/raw/query.parquet", url, "select * from t")

@@ -1,10 +1,11 @@
 """Cast values to the types of the contract, in the same way for training, scoring and serving."""
 
+import re
 from typing import NamedTuple
 
 import polars as pl
 
-from ..config import Contract
+from ..config import Column, Contract
 from ..errors import ProjectError
 
 DTYPES: dict[str, pl.DataType] = {
@@ -17,6 +18,15 @@ DTYPES: dict[str, pl.DataType] = {
 }
 # ISO 8601 with a space for the T; times with a zone become UTC.
 DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
+# Characters that numbers are spelled with, and those that look alike: no-break and thin blanks, apostrophe, minus.
+ALIKE = {"[\u00a0\u2007\u2009\u202f]": " ", "\u2019": "'", "[\u2212\u2013]": "-"}
+# A format that names the day; others mean the first of the month.
+DAY = re.compile(r"%[-_0]?[deFDjscv+]")
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a column; Polars takes '*' and '^…$' for patterns of names."""
+    return text != "*" and not (text.startswith("^") and text.endswith("$")) and "\0" not in text
 
 
 class Cast(NamedTuple):
@@ -26,10 +36,10 @@ class Cast(NamedTuple):
     lost: pl.Expr
 
 
-def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
-    """Cast a column to a type of the contract. NaN and infinity become null; a fraction is not an integer."""
-    raw = pl.col(name)
-    value = raw if dtype == DTYPES[kind] else _parse(raw, kind) if dtype == pl.String else _convert(raw, dtype, kind)
+def cast(name: str, dtype: pl.DataType, column: Column) -> Cast:
+    """Cast a column to its type in the contract. NaN and infinity become null; a fraction is not an integer."""
+    raw, kind = pl.col(name), column.type
+    value = raw if dtype == DTYPES[kind] else _parse(raw, column) if dtype == pl.String else _convert(raw, dtype, kind)
     lost = pl.lit(False) if value is raw else value.is_null() & raw.is_not_null()  # noqa: FBT003 - a literal
     if dtype.is_float() and value is not raw:
         lost = lost & raw.is_finite()
@@ -38,15 +48,15 @@ def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
     return Cast(value.alias(name), lost)
 
 
-def strictly(name: str, dtype: pl.DataType, kind: str) -> pl.Expr:
+def strictly(name: str, dtype: pl.DataType, column: Column) -> pl.Expr:
     """Cast a column to a type of the contract; collecting it raises InvalidOperationError for any other value."""
-    value, lost = cast(name, dtype, kind)
-    if dtype == DTYPES[kind]:
+    value, lost = cast(name, dtype, column)
+    if dtype == DTYPES[column.type]:
         return value
     # Polars has no expression that raises; a cast that cannot succeed does, and its message shows the text.
-    start = pl.lit(f"column '{name}' must be of type {kind}, not '")
+    start = pl.lit(f"column '{name}' must be of type {column}, not '")
     message = pl.concat_str(start, pl.col(name).cast(pl.String), pl.lit("'"))
-    refused = pl.when(lost).then(message).cast(pl.Int64).cast(DTYPES[kind])
+    refused = pl.when(lost).then(message).cast(pl.Int64).cast(DTYPES[column.type])
     return pl.coalesce(value, refused).alias(name)
 
 
@@ -61,8 +71,8 @@ def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
             f"The rows lack the column(s) {absent}, which contract.yaml requires; they have {present.names()}."
         )
     return table.select(
-        strictly(name, present[name], kind) if name in present else pl.lit(None, DTYPES[kind]).alias(name)
-        for name, kind in contract.types.items()
+        strictly(name, present[name], column) if name in present else pl.lit(None, DTYPES[column.type]).alias(name)
+        for name, column in contract.columns.items()
     )
 
 
@@ -72,8 +82,40 @@ def refusal(error: pl.exceptions.InvalidOperationError) -> str:
     return first.partition('["')[2].partition('"')[0] or first
 
 
-def _parse(text: pl.Expr, kind: str) -> pl.Expr:
-    text = text.str.strip_chars()
+def plain(text: pl.Expr, column: Column) -> pl.Expr:
+    """Return numbers as Polars spells them, and null for text that does not spell a number as the column says."""
+    text = uniform(text)
+    if column.unit:
+        unit = re.escape(column.unit)
+        affix = rf"^([-+(]*)\s*{unit}\s*|\s*{unit}\s*(\)?)$"
+        text = pl.when(text.str.contains(affix)).then(text.str.replace(affix, "${1}${2}")).when(text == "0").then(text)
+    # Negative numbers may be in parentheses, or have their minus at the end.
+    text = text.str.replace(r"^\((.+)\)$|^([^-+].*)-$", "-${1}${2}").str.replace(r"^([-+]) ", "${1}")
+    digits, mark = r"\d+", re.escape(column.decimal or ".")
+    if column.thousands:
+        # In India, all groups but the last have two digits.
+        group = rf"{re.escape(column.thousands)}\d{{3}}"
+        others = rf"(?:,\d{{2}})*{group}" if column.thousands == "," else group
+        digits = rf"(?:\d+|\d{{1,3}}(?:{group})+|\d{{1,2}}{others})"
+    number = rf"^[-+]?(?:{digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?$"
+    text = pl.when(text.str.contains(number)).then(text)
+    if column.thousands:
+        text = text.str.replace_all(column.thousands, "", literal=True)
+    return text.str.replace(",", ".", literal=True) if column.decimal == "," else text
+
+
+def uniform(text: pl.Expr) -> pl.Expr:
+    """Return text with one kind of blank, apostrophe and minus, and none around it."""
+    for pattern, character in ALIKE.items():
+        text = text.str.replace_all(pattern, character)
+    return text.str.strip_chars()
+
+
+def _parse(text: pl.Expr, column: Column) -> pl.Expr:
+    if column.format:
+        return _parse_date(text, column.format).cast(DTYPES[column.type])
+    kind = column.type
+    text = plain(text, column) if column.spelling else text.str.strip_chars()
     match kind:
         case "boolean":
             lower = text.str.to_lowercase()
@@ -90,6 +132,15 @@ def _parse(text: pl.Expr, kind: str) -> pl.Expr:
             return pl.coalesce(text.cast(pl.Int64, strict=False), _whole(number))
         case _:
             return text.cast(DTYPES[kind], strict=False)
+
+
+def _parse_date(text: pl.Expr, form: str) -> pl.Expr:
+    text = text.str.strip_chars()
+    if not DAY.search(form):
+        text, form = pl.concat_str(text, pl.lit(" 1")), f"{form} %d"
+    value = text.str.to_datetime(form, time_unit="us", strict=False)
+    # Polars reads 31.12.23 as a day of the year 23.
+    return pl.when(value.dt.year() >= 1000).then(value)  # noqa: PLR2004
 
 
 def _convert(raw: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr:

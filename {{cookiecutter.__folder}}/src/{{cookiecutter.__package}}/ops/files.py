@@ -39,6 +39,10 @@ class File(BaseModel):
         """The absolute path."""
         return project_root() / self.path
 
+    def scan(self) -> pl.LazyFrame:
+        """Scan a Parquet file; its path may have characters that Polars would read as a pattern."""
+        return pl.scan_parquet(self.full, glob=False)
+
     def intact(self) -> bool:
         """Tell whether the file is unchanged."""
         return self.full.is_file() and md5(self.full) == self.md5

@@ -1,21 +1,30 @@
 """Point the project at a new table: its snapshot, params.yaml and contract.yaml change together, or not at all."""
 
+import os
 import re
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import dotenv
+import polars as pl
 
 from ...config import Contract, Params, Problem
+from ...errors import ProjectError
+from ...model import casting
 from ...model.predictor import Recipe
-from ...steps import ingest
+from ...steps import grouping, ingest, leakage
 from .. import sources
+from ..addresses import SECRET, is_address, is_secret, redacted
 from ..files import scratch
 from ..paths import CONTRACT, PARAMS, RAW
 from ..settings import load_yaml, parse, project_root, state_dir
 from ..versioning import dvc
-from . import infer, profile, rewriting
+from . import infer, profile, rewriting, spelling
+
+LENGTH = 230  # bytes; a file system allows 255, and DVC and `fetch` add to the name
 
 
 class AdoptRequest(NamedTuple):
@@ -27,6 +36,8 @@ class AdoptRequest(NamedTuple):
     problem: Problem | None = None
     group: str | None = None
     time: str | None = None
+    missing: Sequence[str] = ()
+    hints: spelling.Hints = spelling.Hints()
 
 
 def adopt(request: AdoptRequest) -> list[str]:
@@ -35,10 +46,12 @@ def adopt(request: AdoptRequest) -> list[str]:
     Raises ProjectError, and leaves everything as it was, if no model can be trained on the table.
     """
     root = project_root()
+    _check_secret(request.origin)
     with scratch(root / RAW, "adopting") as folder:
         snapshot, source = _take_snapshot(request, folder)
-        with ingest.readable(request.origin):
-            null_values, decision, duplicates = _inspect(snapshot, request)
+        with ingest.readable(redacted(request.origin)):
+            null_values, decision, duplicates, sentences = _inspect(snapshot, request)
+            leaks = _leaks(snapshot, null_values, decision, request)
         params, contract = folder / PARAMS, folder / CONTRACT
         params.write_text(
             rewriting.params_yaml(_data(request, source, null_values), _split(request), decision), encoding="utf-8"
@@ -46,8 +59,9 @@ def adopt(request: AdoptRequest) -> list[str]:
         contract.write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
         Recipe.of(parse(load_yaml(params), PARAMS.name, Params), parse(load_yaml(contract), CONTRACT.name, Contract))
         pointer = dvc.store(snapshot, source)
-        if sources.is_secret(request.origin):
-            dotenv.set_key(state_dir() / ".env", sources.SECRET, request.origin)
+        if is_secret(request.origin):
+            (state_dir() / ".env").touch(mode=0o600)
+            dotenv.set_key(state_dir() / ".env", SECRET, request.origin)
         # All is written: whenever the process is killed, no file is half the old and half the new.
         snapshot.replace(root / source)
         pointer.replace(root / f"{source}.dvc")
@@ -57,27 +71,48 @@ def adopt(request: AdoptRequest) -> list[str]:
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
         *decision.reasons,
+        *sentences,
+        *leaks,
         *([f"Text that counts as missing: {', '.join(map(repr, null_values))}."] if null_values else []),
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
         f"contract.yaml allows {rows.min} to {rows.max} rows, and wider ranges than the table has: review it.",
     ]
 
 
+def _check_secret(origin: str) -> None:
+    """Raise ProjectError if a secret address, kept in .env, would be read as another one."""
+    if is_secret(origin) and "${" in origin:
+        raise ProjectError(f"In .env, ${{ begins the name of a variable: write the $ in '{redacted(origin)}' as %24.")
+    if is_secret(origin) and os.environ.get(SECRET, origin) != origin:
+        raise ProjectError(f"{SECRET} in the environment is another address, and wins over .env: unset it first.")
+
+
 def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     """Return the snapshot, in the folder, and its place in the project."""
     origin, query = request.origin, request.query
-    if query is None and "://" not in origin and not Path(origin).expanduser().is_dir():
+    if query is None and not is_address(origin) and not Path(origin).expanduser().is_dir():
         file = Path(origin).expanduser().resolve()
         if file.is_relative_to(project_root() / RAW) and file.is_file():
-            return _linked(file, folder / file.name), file.relative_to(project_root())
+            source = file.relative_to(project_root())
+            if not _is_portable(file.name):
+                raise ProjectError(f"Rename {str(source)!r}: a name must be UTF-8, and at most {LENGTH} bytes long.")
+            return _linked(file, folder / file.name), source
         origin = str(file)
     ending = sources.suffix(origin, query)
-    name = "query" if query is not None else Path(origin.partition("?")[0].rstrip("/")).name.lower()
-    name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending)).strip("-") or "table"
+    name = "query" if query is not None else Path(redacted(origin).rstrip("/")).name.lower()
+    name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending))[:50].strip("-") or "table"
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
     source = RAW / f"{name}{ending or _guess_ending(snapshot)}"
     return snapshot.rename(folder / source.name), source
+
+
+def _is_portable(name: str) -> bool:
+    """Tell whether YAML and JSON can hold the name of a file, and the file system that of its .dvc file."""
+    try:
+        return len(name.encode()) <= LENGTH
+    except UnicodeEncodeError:
+        return False
 
 
 def _linked(file: Path, link: Path) -> Path:
@@ -95,24 +130,41 @@ def _guess_ending(file: Path) -> str:
         return ".parquet" if opened.read(4) == b"PAR1" else ".csv"
 
 
-def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int]:
-    """Return what counts as missing, what was decided, and the number of duplicate rows."""
-    null_values = profile.missing_words(ingest.read_table(snapshot))
+def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int, list[str]]:
+    """Return what counts as missing, what was decided, the number of duplicate rows, and sentences about spelling."""
+    null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
-    types = {name: kind for name, kind in profile.types_of(table).items() if kind}
+    types = profile.types_of(table)
+    spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.
-    profiles = ingest.read(snapshot, null_values, types, profile.profile)
+    read_as = {name: "string" if name in spelled else kind for name, kind in types.items() if kind}
+    profiles = ingest.read(snapshot, null_values, read_as, partial(profile.profile, spelled=spelled))
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
-    return null_values, decision, profile.duplicates(table, list(decision.contract.columns))
+    duplicates = profile.duplicates(table, list(decision.contract.columns))
+    return null_values, decision, duplicates, sentences
+
+
+def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
+    """Return sentences about columns that give the target away, and rows that belong together."""
+    contract, target = decision.contract, request.target
+    unseen = {target, request.group, request.time, *decision.drop}
+    seen = [name for name in contract.columns if name not in unseen]
+
+    def notes(table: pl.LazyFrame) -> list[str]:
+        rows = casting.conform(table, contract)
+        belonging = [] if request.group or request.time else grouping.notes(rows, target)
+        return [*leakage.notes(rows, seen, target, decision.problem), *belonging]
+
+    return ingest.read(snapshot, null_values, contract.types, notes)
 
 
 def _data(request: AdoptRequest, source: Path, null_values: list[str]) -> dict[str, object]:
     """Return what params.yaml says about the table; a file that was copied has no origin to read again."""
     origin: str | None = request.origin
-    if sources.is_secret(request.origin):
-        origin = sources.SECRET
-    elif "://" not in request.origin:
+    if is_secret(request.origin):
+        origin = SECRET
+    elif not is_address(request.origin):
         path = Path(request.origin).expanduser().resolve()
         origin = str(path) if path.is_dir() else None
     return {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ProjectError
+from ..addresses import redacted, without_secrets
 from ..settings import project_root, read_params, state_dir
 from .content import md5
 
@@ -36,7 +37,7 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
             repo.scm_context.quiet = True
             yield repo
     except DvcException as error:
-        raise ProjectError(f"DVC: {error}") from None
+        raise ProjectError(*f"DVC: {without_secrets(str(error))}".splitlines()) from None
 
 
 def command_line(arguments: list[str]) -> int:
@@ -63,15 +64,17 @@ def places(digest: str) -> list[str]:
         cache = repo.cache.local
         found = [f"cache {cache.oid_to_path(digest)}"] if cache.exists(digest) else []
         for name, config in repo.config["remote"].items():
+            url = redacted(config["url"])
             try:
                 remote = repo.cloud.get_remote_odb(name)
                 # Unlike `remote.exists`, it raises where the remote cannot be reached.
                 remote.fs.info(remote.oid_to_path(digest))
-                found.append(f"remote {name}, {config['url']}")
+                found.append(f"remote {name}, {url}")
             except FileNotFoundError:
                 continue
             except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-                found.append(f"perhaps remote {name}, {config['url']}, which cannot be reached ({error})")
+                reason = without_secrets(str(error), config["url"])
+                found.append(f"perhaps remote {name}, {url}, which cannot be reached ({reason})")
     return found
 
 
@@ -89,7 +92,7 @@ def fetch(digest: str, name: str, to: Path) -> None:
 def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
     """Copy a file, or the files of a folder, from the first store that has it intact."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    message = f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:"
+    reasons = []
     for remote in [None, *repo.config["remote"]]:
         try:
             store = repo.cloud.get_remote_odb(remote) if remote else repo.cache.local
@@ -98,10 +101,10 @@ def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
                 break
             reason = "damaged"
         except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-            reason = str(error)
-        message += f"\n- {remote or 'cache'}: {reason}"
+            reason = without_secrets(str(error))
+        reasons.append(f"- {remote or 'cache'}: {reason}")
     else:
-        raise ProjectError(message)
+        raise ProjectError(f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:", *reasons)
     if digest.endswith(".dir"):
         files = json.loads(to.read_text(encoding="utf-8"))
         to.unlink()
@@ -165,5 +168,5 @@ def push() -> str | None:
         with repository(wait=True) as repo:
             repo.push()
     except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-        return str(error)
+        return without_secrets(str(error))
     return None
