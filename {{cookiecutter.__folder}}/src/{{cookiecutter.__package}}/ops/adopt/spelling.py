@@ -4,6 +4,7 @@ import csv
 import gzip
 import re
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ DATES = (
     *("%a, %d %B %Y", "%a %d %B %Y", "%a, %B %d, %Y", "%A, %d %B %Y", "%A %d %B %Y", "%A, %B %d, %Y"),
 )
 CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
-ZONES = ("", "%z", " %z", "Z", " UTC", " GMT", " Uhr")
+ZONES = ("", "%#z", " %z", "Z", " UTC", " GMT", " Uhr")
 SOME_DAY = datetime(2023, 12, 31, 14, 30, 5, tzinfo=UTC)
 DATE_NAME = re.compile(r"(.*[\W_])?(date|day|datum|tag|dt|ymd|dob)([\W_].*)?|.*[a-z]Date", re.IGNORECASE)
 
@@ -138,6 +139,23 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
     return Spelling(spelled | {name: Column(type="string") for name in hints.text}, sentences)
 
 
+def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
+    """Return a sentence per column of text with values that differ only in case or blanks."""
+    sentences = []
+    for name, values in zip(names, _row(table, [_levels(name) for name in names]), strict=True):
+        same: dict[str, list[str]] = {}
+        for value in values:
+            same.setdefault(" ".join(unicodedata.normalize("NFKC", value).casefold().split()), []).append(value)
+        if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
+            shown = ", ".join(pairs[:EXAMPLES])
+            sentences.append(f"Values of '{name}' differ only in case or blanks, and count as different: {shown}.")
+    return sentences
+
+
+def _levels(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode()
+
+
 def readings(
     table: pl.LazyFrame, types: Mapping[str, Type | None], target: str | None = None, hints: Hints = NO_HINTS
 ) -> list[Text]:
@@ -201,7 +219,11 @@ def _formats(mask: str) -> list[str]:
     """Return the formats of dates and times that look like the mask."""
     clocks = [f"{joint}{clock}{zone}" for clock in CLOCKS for joint in (" ", "T", ", ", ":") for zone in ZONES]
     formats = [f"{date}{clock}" for date in DATES for clock in ("", *clocks)]
-    return [form for form in formats if _mask(SOME_DAY.strftime(form.replace("%.f", ".%f"))) == mask]
+    return [
+        form
+        for form in formats
+        if _mask(SOME_DAY.strftime(form.replace("%.f", ".%f").replace("%#z", "+00:00"))) == mask
+    ]
 
 
 def _mask(text: str) -> str:
@@ -276,7 +298,7 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
     shown = ", ".join(_place(file, table, name, value) for value in odd)
     example = _example(table, name, column)[0]
     numbers = f"{count} of {text.present} values are {'dates' if column.format else 'numbers'} like {example!r}"
-    if text.present - count > MISTAKES * text.present and good < NEARLY * different:
+    if not column.format and text.present - count > MISTAKES * text.present and good < NEARLY * different:
         return False, f"'{name}' stays text: {numbers}, but not {shown}."
     return True, (
         f"Column '{name}': {numbers}, but not {shown}. Correct the table, or add --missing {shlex.quote(odd[0])} if "
@@ -286,8 +308,8 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
 
 def _two_ways(file: Path, table: pl.LazyFrame, name: str, columns: Sequence[Column]) -> str:
     values = [cast(name, pl.String(), column).value for column in columns]
-    differ = pl.any_horizontal(value != values[0] for value in values[1:])
-    example, *read = _row(table, [value.filter(differ).first() for value in (pl.col(name), *values)])
+    differ = pl.concat_list(values).list.n_unique().arg_max()
+    example, *read = _row(table, [value.get(differ) for value in (pl.col(name), *values)])
     options = [
         f"--date-format {shlex.quote(column.format)}" if column.format else f"--decimal {column.decimal or '.'}"
         for column in columns
@@ -306,7 +328,7 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
             years = "; two-digit years are {} to {}".format(*_row(table, [dates.min(), dates.max()]))
         return f"Dates in {where} use {column.format}{why}: {example!r} is {value}{years}."
     parts = [
-        {",": "a decimal comma", ".": "a decimal point"}.get(column.decimal or ""),
+        {",": "a decimal comma", ".": "signs of their own"}.get(column.decimal or ""),
         f"{column.thousands!r} between thousands" if column.thousands else None,
         f"the unit {column.unit!r}" if column.unit else None,
     ]
@@ -314,11 +336,14 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
 
 
 def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
-    """Return the longest of the first values, and how it is read."""
+    """Return a value that needs the spelling, the longest of the first, and how it is read."""
     value, lost = cast(name, pl.String(), column)
-    some = table.filter(~lost, pl.col(name).is_not_null()).select(text=name, value=value).head(VALUES).collect()
-    text, read = max(some.iter_rows(), key=lambda row: len(row[0]))
-    return text, int(read) if isinstance(read, float) and read.is_integer() else read
+    others = table.filter(~lost, pl.col(name).is_not_null()).select(pl.col(name), value.alias("value")).head(VALUES)
+    odd = pl.col(name).cast(pl.Float64, strict=False).is_null()
+    text, read, _ = max(
+        others.with_columns(odd.alias("odd")).collect().iter_rows(), key=lambda row: (row[2], len(row[0]))
+    )
+    return text, f"{read:.15g}" if isinstance(read, float) else read
 
 
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:

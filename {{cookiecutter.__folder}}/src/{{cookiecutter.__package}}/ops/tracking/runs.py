@@ -18,6 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
@@ -200,6 +201,9 @@ def _unscanned() -> Iterator[None]:
         requirements_utils._MODULES_TO_PACKAGES = before  # noqa: SLF001
 
 
-def _type(column: Column) -> DataType:
+def _type(column: Column) -> DataType | AnyType:
+    if column.spelling:
+        # Text that the model itself reads, or numbers and dates: MLflow's own reading of 03.04.2023 may be another.
+        return AnyType()  # type: ignore[no-untyped-call]
     # MLflow passes rows in pandas, whose integers cannot be missing.
     return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]
