@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from uuid import uuid4
 
 import pytest
-from prefect.states import Completed
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Failed
 from pydantic import SecretStr
 
 from penguin_model.errors import ProjectError
@@ -118,6 +120,21 @@ def test_payload_is_json_whatever_people_write():
     hostile = "\"'\\ <!channel> & *_`[x](y) 🐧 " * 400
     facts = {hostile: hostile, **{str(i): "x" for i in range(40)}}
     assert json.loads(json.dumps(channel.payload(hooks.Message(hostile, hostile, facts))))
+
+
+def test_message_shows_names_and_values_as_they_are():
+    hostile = "<!channel> <at>all</at> [x](http://evil) *b* a_b"
+    shown = json.dumps(channel.payload(hooks.Message(hostile, hostile, {hostile: hostile, "shift": "-0.5"})))
+    # Slack reads &lt; as <, and Teams a character after a backslash as itself.
+    assert "<!channel>" not in shown
+    assert shown.count("<at>") == shown.count("\\\\<at\\\\>") == shown.count("\\\\<at")
+    assert '"-0.5"' in shown
+
+
+def test_secret_of_an_error_is_not_sent():
+    state = Failed(message="ValueError: https://user:s3cret@host/t.csv?sig=s3cret \x1b[31m")
+    text = hooks.message("x", FlowRun(flow_id=uuid4(), name="x"), state).text
+    assert text == "ValueError: https://host/t.csv \\x1b[31m"
 
 
 def test_secret_is_not_shown(monkeypatch):

@@ -1,17 +1,28 @@
 """Numbers and dates as people write them: read as they are meant, or refused with column, line and example."""
 
 import datetime as dt
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import PROJECT
+from mlflow.types.schema import AnyType
+from prefect.logging import disable_run_logger
 
 from penguin_model.config import Column, Contract
 from penguin_model.errors import ProjectError
+from penguin_model.flows import training
 from penguin_model.model import casting
+from penguin_model.model.predictor import Recipe
 from penguin_model.ops.adopt import profile, spelling
+from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
 from penguin_model.ops.adopt.spelling import Hints
-from penguin_model.steps import ingest
+from penguin_model.ops.files import File
+from penguin_model.ops.settings import read_contract, read_params
+from penguin_model.ops.tracking import runs
+from penguin_model.ops.versioning import git
+from penguin_model.steps import ingest, validate
 
 PRICES = [round(7.31 * 1.13**n, 2) for n in range(60)]
 WHOLE = [int(number) for number in PRICES]
@@ -292,3 +303,101 @@ def test_values_that_differ_only_in_case_or_blanks_are_named():
     assert "'Yes' and 'yes '" in sentence
     assert "caf" in sentence
     assert "'y'" in sentence
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """Return a project of its own, with git and DVC."""
+    folder = tmp_path / "project"
+    for name in ("params.yaml", "contract.yaml", ".dvc/config", ".dvc/.gitignore"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, folder / name)
+    git.run_git("init", "--quiet", cwd=folder)
+    monkeypatch.setenv("PROJECT_ROOT", str(folder))
+    return folder
+
+
+def test_contract_says_how_numbers_and_dates_are_spelled(project, tmp_path):
+    days, prices = [f"{day:%d.%m.%Y}" for day in DAYS], [f"{german(n)} €" for n in PRICES]
+    table = pl.DataFrame({"Tag": days, "Preis": prices, "Lage": ["gut", "Gut ", "schlecht"] * 20})
+    table.write_csv(tmp_path / "t.csv", separator=";")
+    summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.csv"), "Lage", time="Tag")))
+    assert "Dates in 'Tag' use %d.%m.%Y: " in summary
+    assert "differ only in case or blanks" in summary
+    contract = read_contract()
+    assert contract.columns["Tag"].format == "%d.%m.%Y"
+    assert contract.columns["Preis"].spelling == {"decimal": ",", "thousands": ".", "unit": "€"}
+    rows = ingest.read_table(project / read_params().data.source, types=contract.types)
+    validate.check(rows, contract)
+    assert casting.conform(rows, contract).collect()["Preis"].to_list() == PRICES
+    wrong = rows.with_columns(pl.col("Preis").str.replace(".", "", literal=True).str.replace(",", ".", literal=True))
+    with pytest.raises(ProjectError, match=r"type: float \(decimal ',', thousands '\.', unit '€'\)' in 60 row"):
+        validate.check(wrong, contract)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "kind"),
+    [
+        (pl.Float16, [0.5, 1.5], "float"),
+        (pl.Int128, [7, -7], "integer"),
+        (pl.Int128, [2**70, 7], "float"),
+        (pl.UInt64, [7, 8], "integer"),
+        (pl.UInt64, [2**64 - 1, 8], "float"),
+        (pl.UInt128, [7, 8], "integer"),
+        (pl.Decimal(20, 0), [7, 8], "integer"),
+        (pl.Decimal(20, 2), [7.25, 8.5], "float"),
+        (pl.Int8, [7, 8], "integer"),
+        (pl.Duration, [dt.timedelta(minutes=1)], "float"),
+        (pl.Time, [dt.time(0, 1)], "float"),
+        (pl.Categorical, ["a", "b"], "string"),
+        (pl.Enum(["a", "b"]), ["a", "b"], "string"),
+    ],
+)
+def test_every_number_of_parquet_is_a_number(dtype, values, kind, tmp_path):
+    pl.DataFrame({"x": pl.Series(values, dtype=dtype)}).write_parquet(tmp_path / "t.parquet")
+    table = ingest.read_table(tmp_path / "t.parquet")
+    [described] = profile.profile(table)
+    assert described.type == kind
+    contract = Contract(columns={"x": Column(type=kind)})
+    validate.check(table, contract)
+    [first, *_] = casting.conform(table, contract).collect()["x"]
+    assert first == (
+        60 if dtype in {pl.Duration, pl.Time} else pytest.approx(values[0]) if kind == "float" else values[0]
+    )
+
+
+def test_adopt_and_training_skip_the_same_rows(project, tmp_path):
+    numbers = [None if n % 9 == 0 else float(n % 13) + 0.5 for n in range(90)]
+    odd = [float("nan") if n % 9 == 1 else float("inf") if n % 9 == 2 else y for n, y in enumerate(numbers)]
+    table = pl.DataFrame({"x": range(90), "kind": ["a", "b", "c"] * 30, "y": odd})
+    text = table.with_columns(pl.col("y").cast(pl.String))
+    text.write_csv(tmp_path / "t.csv")
+    text.write_parquet(tmp_path / "text.parquet")
+    table.write_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet", "text.parquet"):
+        assert "30 of 90 rows have no target; training skips them." in adopt(AdoptRequest(str(tmp_path / name), "y"))
+        params, contract = read_params(), read_contract()
+        with disable_run_logger():
+            source = File.at(Path(params.data.source))
+            [rows] = training.ingest_table.fn(source, params.data.null_values, dict(contract.types))
+            parts = training.build_features.fn(rows, Recipe.of(params, contract), params.split)
+        built = pl.concat([part.scan() for part in parts]).collect()
+        assert (built.height, built["y"].null_count(), built["y"].is_finite().all()) == (60, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [("kind", "whose type is string"), ("gaps", r"which is missing in 2 row\(s\)")],
+)
+def test_rows_are_ordered_by_a_date_or_a_number_without_gaps(column, sentence, project, tmp_path):
+    gaps = pl.Series([float("nan"), None, *range(28)], dtype=pl.Float64)
+    table = pl.DataFrame({"gaps": gaps, "kind": ["a", "b"] * 15, "y": ["u", "v", "w"] * 10})
+    table.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ProjectError, match=sentence):
+        adopt(AdoptRequest(str(tmp_path / "t.parquet"), "y", time=column))
+
+
+def test_served_models_take_text_as_it_is_spelled_and_numbers():
+    column = Column(type="date", format="%d.%m.%Y")
+    [spec] = runs.inputs(Contract(columns={"x": column}))
+    assert isinstance(spec.type, AnyType)

@@ -26,6 +26,11 @@ DAY = re.compile(r"%[-_0]?[deFDjscv+]")
 YEARS = {"%Y": r"\s*\d{4}", "%y": r"\s*\d{2}"}
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a column; Polars takes '*' and '^…$' for patterns of names."""
+    return text != "*" and not (text.startswith("^") and text.endswith("$")) and "\0" not in text
+
+
 class Cast(NamedTuple):
     """A column cast to a type, null where a value is not of this type, and whether a value was lost so."""
 

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from ..errors import ProjectError
 from .orchestration.session import configure, use_server
+from .private import protect
 from .settings import read_settings
 
 # Each tool's package in `ops`, whose module `database` migrates.
@@ -30,7 +31,7 @@ def prepare() -> None:
         from .tracking.connection import connect  # noqa: PLC0415 - it takes seconds
 
         connect()
-    settings.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    protect(create=True)
     # In their own sessions: on Ctrl-C each would print a traceback.
     processes = [
         subprocess.Popen([sys.executable, "-m", __spec__.name, name], start_new_session=True) for name in local

@@ -1,6 +1,6 @@
 """Read tables from CSV and Parquet files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ..errors import ProjectError
-from ..model.casting import DTYPES
+from ..model.casting import DTYPES, is_name
 
 Result = TypeVar("Result")
 
@@ -39,26 +39,41 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     """
     name = source.name.lower()
     if name.endswith(PARQUET):
-        table = pl.scan_parquet(source)
+        table = pl.scan_parquet(source, glob=False)
         names = table.collect_schema().names()
+        _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
     if not name.endswith(TEXT):
         raise ProjectError(f"Unsupported file type '{source.suffix}' of '{source}': use .csv, .tsv or .parquet.")
-    options: dict[str, Any] = {"separator": separator(source), "null_values": ["", *null_values], "infer_schema": False}
+    options: dict[str, Any] = {
+        "glob": False,
+        "separator": separator(source),
+        "null_values": ["", *null_values],
+        "infer_schema": False,
+    }
     # Polars keeps doubled quotes in a quoted heading.
     options["with_column_names"] = lambda names: _all_named([name.replace('""', '"') for name in names])
     columns = pl.scan_csv(source, **options).collect_schema()
+    _check_names(columns)
     known = {column: DTYPES[kind] for column, kind in (types or {}).items() if column in columns}
     return pl.scan_csv(source, schema_overrides=known, **options)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not is_name(name):
+            raise ProjectError(f"The table has a column {name!r}, which Polars cannot use as a name: rename it.")
 
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     """Tell whether a file is already what `read_table` returns, so that it can be copied as it is."""
     if not source.name.lower().endswith(PARQUET):
         return False
-    return pl.scan_parquet(source).collect_schema() == read_table(source).collect_schema() and not null_values
+    return (
+        pl.scan_parquet(source, glob=False).collect_schema() == read_table(source).collect_schema() and not null_values
+    )
 
 
 def _all_named(names: Sequence[str]) -> list[str]:
@@ -69,7 +84,9 @@ def _all_named(names: Sequence[str]) -> list[str]:
 
 def separator(source: Path) -> str:
     """Return the separator of a CSV: the character that occurs most in its first line, outside quotes."""
-    first = pl.scan_csv(source, has_header=False, infer_schema=False, separator="\x1f", quote_char=None, n_rows=1)
+    first = pl.scan_csv(
+        source, glob=False, has_header=False, infer_schema=False, separator="\x1f", quote_char=None, n_rows=1
+    )
     line: str = first.collect().item() or ""
     unquoted = "".join(line.split('"')[::2])
     return max(SEPARATORS, key=unquoted.count)

@@ -21,6 +21,8 @@ GUESSED = 10_000
 EXACT = 1_000_000
 # Different values are listed up to so many.
 LEVELS = 50
+# An identifier may repeat in a few rows; row numbers have few gaps, and ten times fewer repeats than chance makes.
+UNIQUE, SPARSE, REPEATS = 0.9, 4, 10
 TYPES: dict[DataTypeClass, Type] = {
     pl.Boolean: "boolean",
     **dict.fromkeys([pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32], "integer"),
@@ -36,7 +38,10 @@ KINDS: tuple[Type, ...] = ("boolean", "integer", "float", "date", "datetime")
 
 
 class Profile(NamedTuple):
-    """What a column holds: numbers have a range, text the share of values with several words, few values are listed."""
+    """What a column holds: numbers have a range, text the share of values with several words, few values are listed.
+
+    Of numbers that hardly repeat: whether they are whole, and whether they follow each other like row numbers.
+    """
 
     name: str
     dtype: pl.DataType
@@ -48,6 +53,8 @@ class Profile(NamedTuple):
     high: float | None = None
     blanks: float = 0
     levels: list[str] | list[int] | None = None
+    whole: bool = False
+    serial: bool = False
     spelling: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -92,6 +99,10 @@ def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyTyp
         for name, facts in counted.items():
             if facts["distinct"] > rows / 2 and known[name] != "float":
                 [facts["distinct"]] = _row(typed, [pl.col(name).drop_nulls().hash().n_unique()])
+    rare = [
+        name for name, facts in counted.items() if "low" in facts and facts["distinct"] >= UNIQUE * facts["present"]
+    ]
+    serial = _serial(typed, rare)
     return [
         Profile(
             name,
@@ -100,6 +111,8 @@ def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyTyp
             rows,
             **counted[name],
             levels=levels.get(name),
+            whole=name in serial,
+            serial=serial.get(name, False),
             spelling=spelled[name].spelling if name in spelled else {},
         )
         if name in counted
@@ -167,6 +180,31 @@ def _levels(typed: pl.LazyFrame, names: list[str]) -> dict[str, list[str] | list
         return {}
     levels = _row(typed, [pl.col(name).drop_nulls().unique().sort().implode() for name in names])
     return dict(zip(names, levels, strict=True))
+
+
+def _serial(typed: pl.LazyFrame, names: list[str]) -> dict[str, bool]:
+    """Tell for each column of whole numbers whether they lie so close that they would repeat by chance, but do not."""
+    wholes = _row(typed, [(pl.col(name) % 1 == 0).all() & pl.col(name).any() for name in names])
+    names = [name for name, whole in zip(names, wholes, strict=True) if whole]
+    gaps = [pl.col(name).drop_nulls().sort().diff().drop_nulls() for name in names]
+    step = [gap.filter(gap > 0).min() for gap in gaps]
+    facts = _row(
+        typed,
+        [
+            pl.struct(
+                count=gap.len() + 1, repeats=(gap == 0).sum(), places=gap.sum() / step + 1, even=(gap % step == 0).all()
+            )
+            for gap, step in zip(gaps, step, strict=True)
+        ],
+    )
+    return {name: _is_serial(**fact) for name, fact in zip(names, facts, strict=True)}
+
+
+def _is_serial(count: int, repeats: int, places: float | None, *, even: bool) -> bool:
+    if not places or places > SPARSE * count or not even:
+        return False
+    expected = count**2 / (2 * places)
+    return expected > REPEATS and repeats <= expected / REPEATS
 
 
 def _row(table: pl.LazyFrame, expressions: list[pl.Expr]) -> Sequence[Any]:

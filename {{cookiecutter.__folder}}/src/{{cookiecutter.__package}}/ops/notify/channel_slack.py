@@ -27,8 +27,9 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _markdown(text: str) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": text}
+def _markdown(text: str) -> dict[str, object]:
+    # Verbatim: Slack links nothing that is not marked as a link.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 NOTIFIED = hooks_for(payload)
