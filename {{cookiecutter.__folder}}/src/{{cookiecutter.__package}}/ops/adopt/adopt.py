@@ -141,8 +141,24 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
     profiles = ingest.read(snapshot, null_values, read_as, partial(profile.profile, spelled=spelled))
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
+    if request.time:
+        _check_time(next(column for column in profiles if column.name == request.time))
+    sentences += spelling.lookalikes(table, _labels(profiles))
     duplicates = profile.duplicates(table, list(decision.contract.columns))
     return null_values, decision, duplicates, sentences
+
+
+def _labels(profiles: Sequence[profile.Profile]) -> list[str]:
+    return [column.name for column in profiles if column.type == "string" and column.distinct <= infer.NAMED_CLASSES]
+
+
+def _check_time(column: profile.Profile) -> None:
+    """Raise ProjectError if rows cannot be ordered by this column."""
+    if column.type in {"string", "boolean"}:
+        raise ProjectError(f"--time is '{column.name}', whose type is {column.type}; it must be a date or a number.")
+    if column.nullable:
+        missing = column.rows - column.present
+        raise ProjectError(f"--time is '{column.name}', which is missing in {missing} row(s); all rows need it.")
 
 
 def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
