@@ -32,6 +32,7 @@ LOADING = Lock()
 def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> int:
     """Predict the rows of a table with the champion, replacing all earlier predictions; return how many rows.
 
+    A row in which everything is missing, such as a blank line, gets no prediction; the log says how many there are.
     `source` is a file, a folder or an address, by default the project's own table. Each task predicts `partition` rows.
     """
     version = champion_version()
@@ -78,7 +79,8 @@ def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
         sources.take(sources.address(source), None, snapshot)
         with ingest.readable(sources.named(source)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
-    get_run_logger().info("Read %s", sources.named(source))
+            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / ROWS))
+    get_run_logger().info("Read %s", " ".join([f"{sources.named(source)}.", *notes]))
     return File.at(ROWS)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import dotenv
 
 from ...config import Problem
+from ...errors import ProjectError
 from ...model.predictor import Recipe
 from ...steps import ingest
 from .. import sources
@@ -43,6 +44,7 @@ def adopt(request: AdoptRequest) -> list[str]:
         snapshot, source = _take_snapshot(request, Path(folder))
         with ingest.readable(request.origin):
             null_values, decision, duplicates = _inspect(snapshot, request)
+            notes = ingest.notes(snapshot, ingest.read_table(snapshot, null_values))
         params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
         files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
         with _restored_on_error([root / file for file in files]):
@@ -57,6 +59,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     rows = decision.contract.rows
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
+        *notes,
         *decision.reasons,
         *([f"Text that counts as missing: {', '.join(map(repr, null_values))}."] if null_values else []),
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
@@ -77,20 +80,18 @@ def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending)).strip("-") or "table"
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
-    source = RAW / f"{name}{ending or _guess_ending(snapshot)}"
+    # The content decides, whatever the name says.
+    ending = ".parquet" if ingest.is_parquet(snapshot) else ending if ending in ingest.TEXT else ".csv"
+    source = RAW / f"{name}{ending}"
     return snapshot.rename(folder / source.name), source
-
-
-def _guess_ending(file: Path) -> str:
-    """Tell Parquet by its first bytes; everything else may be text."""
-    with file.open("rb") as opened:
-        return ".parquet" if opened.read(4) == b"PAR1" else ".csv"
 
 
 def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int]:
     """Return what counts as missing, what was decided, and the number of duplicate rows."""
     null_values = profile.missing_words(ingest.read_table(snapshot))
     table = ingest.read_table(snapshot, null_values)
+    if len(names := table.collect_schema().names()) == 1:
+        raise ProjectError(f"'{request.origin}' has one column, {names[0]!r}; separate columns by comma, ';', tab or '|'.")
     types = {name: kind for name, kind in profile.types_of(table).items() if kind}
     # To read values with their types is much faster than to read text and cast it.
     profiles = ingest.read(snapshot, null_values, types, profile.profile)
