@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .errors import ProjectError
+from .errors import ProjectError, printable
 from .ops.deploy.verbs import app as deployment
 from .ops.faults import check_space, reported, sentence
 from .ops.tracking.verbs import app as registered
@@ -33,10 +33,13 @@ def project() -> None:
 
 @app.command()
 def prepare() -> None:
-    """Create the databases of Prefect and MLflow, or bring them up to date."""
+    """Create the databases of Prefect and MLflow, or bring them up to date; say what will fail in this folder."""
     from .ops import databases
+    from .ops.versioning import dvc
 
     databases.prepare()
+    for sentence in dvc.warnings():
+        typer.echo(sentence)
 
 
 @app.command()
@@ -62,15 +65,25 @@ def adopt(  # noqa: PLR0913, PLR0917 - options
         str | None, typer.Option(help="Hold out whole groups of rows: the column that names the group.")
     ] = None,
     time: Annotated[str | None, typer.Option(help="Hold out the latest rows: the column with their date.")] = None,
+    missing: Annotated[list[str] | None, typer.Option(help="Text that stands for a missing value.")] = None,
+    decimal: Annotated[Literal[".", ","] | None, typer.Option(help="The decimal mark of numbers.")] = None,
+    thousands: Annotated[
+        Literal[".", ",", " ", "'", "_"] | None, typer.Option(help="What separates thousands in numbers.")
+    ] = None,
+    date_format: Annotated[list[str] | None, typer.Option(help="How dates are spelled, such as %d/%m/%Y.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A column to keep as text, as it is.")] = None,
 ) -> None:
     """Point the project at your table: write its snapshot, params.yaml and contract.yaml, and run nothing."""
     from .ops.adopt import adopt as adoption
+    from .ops.adopt.spelling import Hints
 
     if group and time:
         raise ProjectError("Give --group or --time, not both.")
     check_space()
-    for line in adoption.adopt(adoption.AdoptRequest(table, target, query, problem, group, time)):
-        typer.echo(line)
+    hints = Hints(decimal, thousands, date_format or [], text or [])
+    request = adoption.AdoptRequest(table, target, query, problem, group, time, missing or [], hints)
+    for line in adoption.adopt(request):
+        typer.echo(printable(line))
     typer.echo("Check with `git diff`, then run `make train`.")
 
 
@@ -83,13 +96,13 @@ def fetch() -> None:
 @app.command()
 def score(source: Source = None) -> None:
     """Predict rows with the champion; write to data/predictions."""
-    _run("scoring", source=_absolute(source))
+    _run("scoring", source=stored(source))
 
 
 @app.command()
 def monitor(source: Source = None) -> None:
     """Compare rows with the champion's training data, to detect drift."""
-    _run("monitoring", source=_absolute(source))
+    _run("monitoring", source=stored(source))
 
 
 @app.command()
@@ -114,14 +127,20 @@ def pages() -> None:
     ui.serve()
 
 
-def _absolute(source: str | None) -> str | None:
+def stored(source: str | None) -> str | None:
+    """Return the source as a parameter of a flow, which Prefect stores."""
+    from .ops.addresses import SECRET, is_address, is_secret
+
+    if source and is_secret(source):
+        os.environ[SECRET] = source
+        return SECRET
     # The flow may run in another folder; a path typed by a user is relative to this one.
-    return str(Path(source).absolute()) if source and Path(source).exists() else source
+    return str(Path(source).absolute()) if source and not is_address(source) and Path(source).exists() else source
 
 
 def _run(name: str, **parameters: Any) -> None:
     """Run the flow of this name; if it fails, exit with one sentence."""
-    from .ops import settings
+    from .ops import addresses, settings
     from .ops.orchestration import session
 
     # Report a wrong key before anything starts.
@@ -136,7 +155,7 @@ def _run(name: str, **parameters: Any) -> None:
     if state.is_failed():
         # Prefect has logged the traceback.
         error: Any = state.result(raise_on_failure=False)
-        sys.exit(f"{name.capitalize()} failed: {sentence(error) or error}")
+        sys.exit(addresses.shown(f"{name.capitalize()} failed: {sentence(error) or error}"))
 
 
 def main() -> None:

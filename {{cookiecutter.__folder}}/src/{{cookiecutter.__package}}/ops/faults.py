@@ -42,7 +42,8 @@ def sentence(error: BaseException) -> str | None:
         first = (str(cause).splitlines() or [""])[0]
         if is_full(cause):
             return f"The disk is full ({first.rstrip('.')}): free space, and run the same command again."
-        if isinstance(cause, ProjectError):
+        # A packed model raises its own class of this name.
+        if type(cause).__name__ == ProjectError.__name__ or isinstance(cause, ProjectError):
             return str(cause)
         if isinstance(cause, OSError) and cause.filename and cause.errno in REFUSED:
             return f"{cause.strerror}: {cause.filename}."

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 
 
 def migrate() -> None:
@@ -27,7 +28,8 @@ def migrate() -> None:
         with temporary_database_config(configuration):
             asyncio.run(provide_database_interface().create_db())
     except (CommandError, SQLAlchemyError) as error:
-        reason, file = str(error).partition("\n")[0], make_url(configuration.connection_url).database
+        reason = without_secrets(str(error).partition("\n")[0])
+        file = make_url(configuration.connection_url).database
         raise ProjectError(
             f"Prefect's database cannot be upgraded: {reason}. If it is damaged, delete {file} and run `make setup`: "
             "that loses the history of flow runs, but no model."

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 from .. import faults
+from ..addresses import shown
+from ..private import protect
 from ..settings import cloud_options, read_settings
 from . import prefect_server
 from .child_process import answers
@@ -42,6 +44,7 @@ def configure() -> None:
     chosen = {name.upper(): value for name, value in settings.items() if name.startswith(passed)}
     for name, value in {**chosen, **cloud_options(), **DEFAULTS}.items():
         os.environ.setdefault(name, value)
+    protect()
 
 
 @contextmanager
@@ -115,7 +118,6 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(one_sentence)
         if process:
             # The server of a run has no pages.
             logging.getLogger(name).addFilter(lambda record: not str(record.msg).startswith("View at"))
@@ -143,7 +145,7 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
 
 
 def one_sentence(record: logging.LogRecord) -> bool:
-    """Replace the traceback of an error of the project or the machine, or of a lost connection, by its sentence."""
+    """Replace the traceback of an error of the project, the machine or the API by its sentence; show names safely."""
     from httpx import HTTPError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
 
     error: Any = record.exc_info[1] if record.exc_info else None
@@ -153,6 +155,9 @@ def one_sentence(record: logging.LogRecord) -> bool:
     known = str(error) if isinstance(error, HTTPError) else error and faults.sentence(error)
     if known:
         record.msg, record.args, record.exc_info = known, (), None
+    if isinstance(record.args, tuple):
+        record.args = tuple(printable(arg) if isinstance(arg, str) else arg for arg in record.args)
+    record.msg, record.args = shown(record.getMessage()), ()
     return True
 
 

@@ -11,9 +11,10 @@ from urllib.request import url2pathname
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import ProjectError
+from ..private import protect
 from ..settings import PACKAGE, read_settings, state_dir
 from .store import unusable
 
@@ -38,6 +39,7 @@ def connect() -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Logs a traceback of each error that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    protect(create=True)
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
     _relocate()
     with store_errors():
@@ -51,7 +53,7 @@ def store_errors() -> Iterator[None]:
     """Raise errors of the store in the block as ProjectError."""
     try:
         yield
-    except (MlflowException, DBAPIError, sqlite3.Error) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         if UNREACHABLE in str(error).partition("\n")[0]:
             raise ProjectError(
                 f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
