@@ -11,7 +11,7 @@ import typer
 
 from .errors import ProjectError, printable
 from .ops.deploy.verbs import app as deployment
-from .ops.faults import check_space, reported, sentence
+from .ops.faults import check_space, reported
 from .ops.tracking.verbs import app as registered
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -140,7 +140,7 @@ def stored(source: str | None) -> str | None:
 
 def _run(name: str, **parameters: Any) -> None:
     """Run the flow of this name; if it fails, exit with one sentence."""
-    from .ops import addresses, settings
+    from .ops import addresses, faults, settings
     from .ops.orchestration import session
 
     # Report a wrong key before anything starts.
@@ -155,7 +155,7 @@ def _run(name: str, **parameters: Any) -> None:
     if state.is_failed():
         # Prefect has logged the traceback.
         error: Any = state.result(raise_on_failure=False)
-        sys.exit(addresses.shown(f"{name.capitalize()} failed: {sentence(error) or error}"))
+        sys.exit(addresses.shown(f"{name.capitalize()} failed: {faults.sentence(error) or error}"))
 
 
 def main() -> None:

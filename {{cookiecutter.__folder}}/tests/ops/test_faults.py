@@ -37,7 +37,8 @@ def project(tmp_path, monkeypatch) -> Path:
     git.run_git("init", "--quiet")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
-    dvc.track(Path("data/raw/table.csv"))
+    with dvc.repository() as repo:
+        repo.add("data/raw/table.csv")
     git.run_git("add", ".")
     git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "Start")
     return tmp_path

@@ -82,7 +82,9 @@ def test_any_number_of_parameters_is_recorded(monkeypatch, tmp_path):
 def test_column_that_polars_would_take_for_others_is_refused(tmp_path, name, ending):
     table, file = pl.DataFrame({"a": [1], name: [2]}), tmp_path / f"table{ending}"
     (table.write_csv if ending == ".csv" else table.write_parquet)(file)
-    with pytest.raises(ProjectError, match=r"The table has a column '.*', which Polars cannot use.*: rename it"):
+    with pytest.raises(
+        ProjectError, match=r"The table has a column '.*', which Polars cannot use|line 1 holds a NUL byte"
+    ):
         ingest.read_table(file)
 
 
