@@ -49,11 +49,6 @@ def write(content: bytes) -> Callable[[Path], object]:
     return lambda file: file.write_bytes(content)
 
 
-def halve(file: Path) -> None:
-    """Keep the first half of a file."""
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
 def replace_by_folder(file: Path) -> None:
     """Make a folder of the same name."""
     file.unlink(missing_ok=True)
@@ -82,7 +77,7 @@ def read_database() -> None:
         ("data/raw/table.csv.dvc", write(BINARY), dvc.changed, "DVC: unable to read: '.*table.csv.dvc'"),
         ("data/raw/table.csv.dvc", write(b"outs:\n- md5: 1\n"), dvc.changed, "DVC"),
         ("data/raw/table.csv.dvc", write(BINARY), lambda: dvc.pull(Path("data/raw/table.csv")), "DVC: unable to read"),
-        (".git/index", halve, git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
+        (".git/index", write(BINARY), git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
         (".git/index", write(b""), git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
         (".git/index", Path.unlink, git.code, "git's index .* is missing; `git reset` writes it again"),
         ("mlflow.db", write(BINARY * 8), read_database, r"MLflow's database .*mlflow.db is damaged .*: bring a backup"),
