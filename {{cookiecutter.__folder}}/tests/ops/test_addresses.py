@@ -200,7 +200,7 @@ def test_password_is_neither_shown_nor_stored(spellings, project, tmp_path, prin
             sources.address(address)
     assert len(taken) > 30
     # Of each kind that answers, one becomes the project's table.
-    kinds = {(at.partition(":")[0], "@" in at, "#" in at, "?" in at, "%" in at): (at, query) for at, query in taken}
+    kinds = {(at.partition(":")[0], "@" in at, "#" in at): (at, query) for at, query in taken}
     assert len(kinds) > 4
     for address, query in kinds.values():
         assert not found("".join(adopt(AdoptRequest(address, "kind", query))))
