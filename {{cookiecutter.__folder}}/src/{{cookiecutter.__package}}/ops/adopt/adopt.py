@@ -84,7 +84,9 @@ def adopt(request: AdoptRequest) -> list[str]:
 def _check_secret(origin: str) -> None:
     """Raise ProjectError if a secret address, kept in .env, would be read as another one."""
     if is_secret(origin) and "${" in origin:
-        raise ProjectError(f"In .env, ${{ begins the name of a variable: write the $ in '{redacted(origin)}' as %24.")
+        raise ProjectError(
+            "In .env, ${ begins the name of a variable: write the $ in the address " + f"'{redacted(origin)}' as %24."
+        )
     if is_secret(origin) and os.environ.get(SECRET, origin) != origin:
         raise ProjectError(f"{SECRET} in the environment is another address, and wins over .env: unset it first.")
 
