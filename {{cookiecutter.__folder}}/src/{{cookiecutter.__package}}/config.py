@@ -146,15 +146,15 @@ class Column(Strict):
     """What one column of the raw table must be."""
 
     type: Type
+    decimal: Literal[".", ","] | None = None
+    thousands: Literal[".", ",", " ", "'", "_"] | None = None
+    unit: Annotated[str, Field(min_length=1)] | None = None
+    format: Annotated[str, Field(min_length=1)] | None = None
     nullable: bool = False
     allowed: list[str] | list[int] | None = None
     min: Number | None = None
     max: Number | None = None
     unique: bool = False
-    decimal: Literal[".", ","] | None = None
-    thousands: Literal[".", ",", " ", "'", "_"] | None = None
-    unit: Annotated[str, Field(min_length=1)] | None = None
-    format: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def spelling(self) -> dict[str, str]:

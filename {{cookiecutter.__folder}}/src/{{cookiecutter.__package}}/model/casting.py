@@ -22,6 +22,8 @@ DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
 ALIKE = {"[\u00a0\u2007\u2009\u202f]": " ", "\u2019": "'", "[\u2212\u2013]": "-"}
 # A format that names the day; others mean the first of the month.
 DAY = re.compile(r"%[-_0]?[deFDjscv+]")
+# Polars reads 31.12.23 as a day of the year 23 by %Y, and 1.2.3 as one of 2003 by %y.
+YEARS = {"%Y": r"\s*\d{4}", "%y": r"\s*\d{2}"}
 
 
 def is_name(text: str) -> bool:
@@ -95,9 +97,9 @@ def plain(text: pl.Expr, column: Column) -> pl.Expr:
     if column.thousands:
         # In India, all groups but the last have two digits.
         group = rf"{re.escape(column.thousands)}\d{{3}}"
-        others = rf"(?:,\d{{2}})*{group}" if column.thousands == "," else group
-        digits = rf"(?:\d+|\d{{1,3}}(?:{group})+|\d{{1,2}}{others})"
-    number = rf"^[-+]?(?:{digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?$"
+        pairs = r"(?:,\d{2})*" if column.thousands == "," else ""
+        digits = rf"(?:\d{{1,3}}(?:{group})+|\d{{1,2}}{pairs}{group})"
+    number = rf"^[-+]?(?:(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{digits}(?:{mark}\d*)?)$"
     text = pl.when(text.str.contains(number)).then(text)
     if column.thousands:
         text = text.str.replace_all(column.thousands, "", literal=True)
@@ -121,9 +123,9 @@ def _parse(text: pl.Expr, column: Column) -> pl.Expr:
             lower = text.str.to_lowercase()
             return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
         case "date":
-            return text.str.to_date("%F", strict=False)
+            return _parse_date(text, "%Y-%m-%d").cast(DTYPES["date"])
         case "datetime":
-            text = text.str.replace("T", " ", literal=True)
+            text = pl.when(text.str.contains(r"^\d{4}-")).then(text.str.replace("T", " ", literal=True))
             parsed = [text.str.to_datetime(form, time_unit="us", strict=False) for form in DATETIMES]
             return pl.coalesce(value.cast(DTYPES["datetime"]) for value in parsed)
         case "integer":
@@ -139,8 +141,8 @@ def _parse_date(text: pl.Expr, form: str) -> pl.Expr:
     if not DAY.search(form):
         text, form = pl.concat_str(text, pl.lit(" 1")), f"{form} %d"
     value = text.str.to_datetime(form, time_unit="us", strict=False)
-    # Polars reads 31.12.23 as a day of the year 23.
-    return pl.when(value.dt.year() >= 1000).then(value)  # noqa: PLR2004
+    shape = re.sub(r"%\\?[-_.#:\d]*[A-Za-z]", lambda part: YEARS.get(part[0], ".*?"), re.escape(form))
+    return pl.when(text.str.contains(f"^{shape}$")).then(value)
 
 
 def _convert(raw: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr:
@@ -148,7 +150,7 @@ def _convert(raw: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr:
         return raw.cast(pl.Int64) / 1e9  # seconds
     if kind == "float" and dtype == pl.Duration:
         return raw.dt.total_microseconds() / 1e6  # seconds
-    if kind == "integer" and (dtype.is_float() or dtype.is_decimal()):
+    if kind == "integer" and (dtype.is_float() or (isinstance(dtype, pl.Decimal) and dtype.scale)):
         return _whole(raw.cast(pl.Float64))
     if kind == "boolean":
         return pl.when(raw.cast(pl.Float64, strict=False).is_in([0.0, 1.0])).then(raw.cast(pl.Boolean, strict=False))

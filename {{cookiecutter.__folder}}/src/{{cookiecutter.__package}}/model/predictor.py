@@ -59,7 +59,7 @@ class Recipe(BaseModel):
         return features.build(casting.conform(rows, kept), self.features, hidden=self.data.target)
 
     def check_features(self, rows: pl.LazyFrame) -> None:
-        """Raise ProjectError for a feature that uses other rows than its own; a handful of labelled rows is enough."""
+        """Raise ProjectError for a feature that uses other rows than its own; a handful, with the target, is enough."""
         some = casting.conform(rows, self.contract).collect()
         features.check_alone(some, self.features, hidden=self.data.target)
 

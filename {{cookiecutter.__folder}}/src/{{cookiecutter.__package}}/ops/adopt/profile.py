@@ -26,8 +26,10 @@ UNIQUE, SPARSE, REPEATS = 0.9, 4, 10
 TYPES: dict[DataTypeClass, Type] = {
     pl.Boolean: "boolean",
     **dict.fromkeys([pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32], "integer"),
-    # An integer that may be too big for 64 bits becomes a float; times of day and durations become seconds.
-    **dict.fromkeys([pl.UInt64, pl.Int128, pl.Float32, pl.Float64, pl.Decimal, pl.Time, pl.Duration], "float"),
+    # Times of day and durations become seconds.
+    **dict.fromkeys([pl.Float16, pl.Float32, pl.Float64, pl.Decimal, pl.Time, pl.Duration], "float"),
+    # If one is too big for 64 bits; otherwise they are integers.
+    **dict.fromkeys([pl.UInt64, pl.Int128, pl.UInt128], "float"),
     pl.Date: "date",
     pl.Datetime: "datetime",
     **dict.fromkeys([pl.String, pl.Categorical, pl.Enum], "string"),
@@ -128,7 +130,7 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
     """Return the contract's type of each column; text may hold numbers, dates or true/false."""
     schema = table.collect_schema()
     types = {name: TYPES.get(dtype.base_type()) for name, dtype in schema.items()}
-    candidates = {name: KINDS for name, dtype in schema.items() if dtype == pl.String}
+    candidates = {name: KINDS if schema[name] == pl.String else ("integer",) for name in _doubtful(schema)}
     for part in (table.head(GUESSED), table):
         pairs = [(name, kind) for name, kinds in candidates.items() for kind in kinds]
         misfits = [
@@ -137,13 +139,23 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
         ]
         fits = {pair for pair, misfit in zip(pairs, _row(part, misfits), strict=True) if not misfit}
         candidates = {name: tuple(kind for kind in KINDS if (name, kind) in fits) for name in candidates}
-    return types | {name: kinds[0] if kinds else "string" for name, kinds in candidates.items()}
+    return types | {name: kinds[0] for name, kinds in candidates.items() if kinds}
+
+
+def _doubtful(schema: pl.Schema) -> list[str]:
+    """Return the columns whose values decide their type: text, and integers that 64 bits may not hold."""
+    wide = {pl.UInt64, pl.Int128, pl.UInt128}
+    return [
+        name
+        for name, dtype in schema.items()
+        if dtype == pl.String or dtype in wide or (isinstance(dtype, pl.Decimal) and not dtype.scale)
+    ]
 
 
 def _looks_different(name: str, kind: str) -> pl.Expr:
     # 007 is a name, not a number; 7.0 belongs to numbers with fractions.
     patterns = {"integer": r"^\s*[-+]?0\d|[.eE]", "float": r"^\s*[-+]?0\d"}
-    return pl.col(name).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
+    return pl.col(name).cast(pl.String).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
 
 
 def _counted(typed: pl.LazyFrame, types: Mapping[str, Type], rows: int) -> dict[str, dict[str, Any]]:

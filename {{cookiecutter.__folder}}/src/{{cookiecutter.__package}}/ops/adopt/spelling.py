@@ -1,9 +1,8 @@
 """Find out how text spells numbers and dates; refuse text that is nearly a number, or that can be read in two ways."""
 
-import csv
-import gzip
 import re
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ import polars as pl
 from ...config import Column, Type
 from ...errors import ProjectError
 from ...model.casting import cast, plain, uniform
-from ...steps import ingest
+from ...steps import dialect, ingest
 
 # Ways to read a column are chosen by so many rows and different values, and then checked against all.
 GUESSED, VALUES = 10_000, 1000
@@ -53,7 +52,7 @@ DATES = (
     *("%a, %d %B %Y", "%a %d %B %Y", "%a, %B %d, %Y", "%A, %d %B %Y", "%A %d %B %Y", "%A, %B %d, %Y"),
 )
 CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
-ZONES = ("", "%z", " %z", "Z", " UTC", " GMT", " Uhr")
+ZONES = ("", "%#z", " %z", "Z", " UTC", " GMT", " Uhr")
 SOME_DAY = datetime(2023, 12, 31, 14, 30, 5, tzinfo=UTC)
 DATE_NAME = re.compile(r"(.*[\W_])?(date|day|datum|tag|dt|ymd|dob)([\W_].*)?|.*[a-z]Date", re.IGNORECASE)
 
@@ -98,7 +97,7 @@ class Text(NamedTuple):
 
     @property
     def whole(self) -> list[Column]:
-        """The ways that read all values."""
+        """Return the ways that read all values."""
         return [column for column, count in self.fits.items() if count == self.present]
 
 
@@ -107,35 +106,49 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
 
     Raises ProjectError for columns that can be read in two ways, and for those that are nearly numbers or dates.
     """
-    chosen: dict[str, tuple[Column, str]] = {}
-    unclear: dict[str, list[Column]] = {}
-    sentences: list[str] = []
-    refusals: list[str] = []
-    for text in readings(table, types, target, hints):
-        different = _different(table, text)
-        if len(different) == 1:
-            chosen[text.name] = different[0], ""
-        elif different:
-            unclear[text.name] = different
-        elif text.fits:
-            refused, sentence = _mixed(file, table, text)
-            (refusals if refused else sentences).append(sentence)
-    known = _evidence(table, types, {name: column for name, (column, _) in chosen.items()}) if unclear else {}
-    for name, different in unclear.items():
-        evident = [column for column in different if _mark(column) in known]
-        allowed = [column for column in different if hints.allow(column)] or evident
-        if len(allowed) == 1:
-            chosen[name] = allowed[0], f", as in '{known[_mark(allowed[0])]}'" if allowed is evident else ""
-        elif types[name] == "string" or _looks_grouped(table, name):
-            refusals.append(_two_ways(file, table, name, different))
+    if unknown := [name for name in hints.text if name not in types]:
+        raise ProjectError(f"--text is '{unknown[0]}'; the table has {', '.join(types)}.")
+    texts = readings(table, types, target, hints)
+    ways = {text.name: _different(table, text) for text in texts}
+    chosen = {name: columns[0] for name, columns in ways.items() if len(columns) == 1}
+    known = _evidence(table, types, chosen)
+    reasons = dict.fromkeys(chosen, "")
+    mixed = [_mixed(file, table, text) for text in texts if text.fits and not ways[text.name]]
+    refusals = [sentence for refused, sentence in mixed if refused]
+    for name, columns in ways.items():
+        evident = [column for column in columns if _mark(column) in known]
+        allowed = [column for column in columns if hints.allow(column)] or evident
+        if len(columns) > 1 and len(allowed) == 1:
+            chosen[name] = allowed[0]
+            reasons[name] = f", as in '{known[_mark(allowed[0])]}'" if allowed is evident else ""
+        elif len(columns) > 1 and (types[name] == "string" or _looks_grouped(table, name)):
+            refusals.append(_two_ways(file, table, name, columns))
     if refusals:
-        raise ProjectError("\n".join(refusals))
-    spelled = _typed(table, {name: column for name, (column, _) in chosen.items() if column.spelling})
-    groups: dict[tuple[str, str], list[str]] = {}
+        raise ProjectError(*refusals)
+    spelled = _typed(table, {name: column for name, column in chosen.items() if column.spelling})
+    alike: dict[tuple[str, str], list[str]] = {}
     for name, column in spelled.items():
-        groups.setdefault((str(column.spelling), chosen[name][1]), []).append(name)
-    sentences = [_sentence(table, names, spelled[names[0]], why) for (_, why), names in groups.items()] + sentences
-    return Spelling(spelled | {name: Column(type="string") for name in hints.text}, sentences)
+        alike.setdefault((str(column.spelling), reasons[name]), []).append(name)
+    sentences = [_sentence(table, names, spelled[names[0]], reason) for (_, reason), names in alike.items()]
+    text = {name: Column(type="string") for name in hints.text}
+    return Spelling(spelled | text, [*sentences, *(sentence for _, sentence in mixed)])
+
+
+def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
+    """Return a sentence per column of text with values that differ only in case or blanks."""
+    sentences = []
+    for name, values in zip(names, _row(table, [_levels(name) for name in names]), strict=True):
+        same: dict[str, list[str]] = {}
+        for value in values:
+            same.setdefault(" ".join(unicodedata.normalize("NFKC", value).casefold().split()), []).append(value)
+        if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
+            shown = ", ".join(pairs[:EXAMPLES])
+            sentences.append(f"Values of '{name}' differ only in case or blanks, and count as different: {shown}.")
+    return sentences
+
+
+def _levels(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode()
 
 
 def readings(
@@ -179,7 +192,7 @@ def _ways(name: str, kind: Type | None, values: pl.Series, hints: Hints, *, labe
         return [Column(type="date", format="%Y%m%d")]
     if kind != "string" or values.is_empty():
         return []
-    formats = [*hints.date_formats, *_formats(Counter(map(_mask, values)).most_common(1)[0][0])]
+    formats = [*hints.date_formats, *_formats().get(Counter(map(_mask, values)).most_common(1)[0][0], [])]
     dates = [Column(type="datetime" if re.search("%[HIT]", form) else "date", format=form) for form in formats]
     return [*_numbers(values, labels=labels), *dates]
 
@@ -190,18 +203,23 @@ def _numbers(values: pl.Series, *, labels: bool) -> Iterator[Column]:
         common = Counter(values.str.extract(pattern).drop_nulls()).most_common(1)
         if common and common[0][1] >= MOST * len(values):
             unit = common[0][0]
-    if (labels and unit and unit.isalpha() and len(values) <= CLASSES) or not values.str.contains(NUMERIC).any():
+    if (labels and unit and unit.isalpha() and len(values) <= CLASSES) or values.str.contains(
+        NUMERIC
+    ).sum() < MOST * len(values):
         return
     for decimal, thousands in MARKS:
         yield Column(type="float", decimal=None if unit and decimal == "." else decimal, thousands=thousands, unit=unit)
 
 
 @cache
-def _formats(mask: str) -> list[str]:
-    """Return the formats of dates and times that look like the mask."""
+def _formats() -> dict[str, list[str]]:
+    """Return the formats of dates and times by their shape."""
+    formats: dict[str, list[str]] = {}
     clocks = [f"{joint}{clock}{zone}" for clock in CLOCKS for joint in (" ", "T", ", ", ":") for zone in ZONES]
-    formats = [f"{date}{clock}" for date in DATES for clock in ("", *clocks)]
-    return [form for form in formats if _mask(SOME_DAY.strftime(form.replace("%.f", ".%f"))) == mask]
+    for form in (f"{date}{clock}" for date in DATES for clock in ("", *clocks)):
+        shown = SOME_DAY.strftime(form.replace("%.f", ".%f").replace("%#z", "+00:00"))
+        formats.setdefault(_mask(shown), []).append(form)
+    return formats
 
 
 def _mask(text: str) -> str:
@@ -251,17 +269,14 @@ def _looks_grouped(table: pl.LazyFrame, name: str) -> bool:
 
 def _typed(table: pl.LazyFrame, columns: Mapping[str, Column]) -> dict[str, Column]:
     """Make numbers integers where none has a decimal mark or an exponent."""
-    fractions = {
-        name: plain(pl.col(name), column).str.contains("[.eE]").any()
-        | cast(name, pl.String(), column.model_copy(update={"type": "integer"})).lost.any()
-        for name, column in columns.items()
-        if column.type == "float"
-    }
-    found = dict(zip(fractions, _row(table, list(fractions.values())), strict=True))
-    return {
-        name: column if found.get(name, True) else column.model_copy(update={"type": "integer"})
-        for name, column in columns.items()
-    }
+    floats = {name: column for name, column in columns.items() if column.type == "float"}
+    numbers = {name: column.model_copy(update={"type": "integer"}) for name, column in floats.items()}
+    fractions = [
+        plain(pl.col(name), column).str.contains("[.eE]").any() | cast(name, pl.String(), column).lost.any()
+        for name, column in numbers.items()
+    ]
+    found = zip(numbers.items(), _row(table, fractions), strict=True)
+    return dict(columns) | {name: column for (name, column), fraction in found if not fraction}
 
 
 def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
@@ -276,7 +291,7 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
     shown = ", ".join(_place(file, table, name, value) for value in odd)
     example = _example(table, name, column)[0]
     numbers = f"{count} of {text.present} values are {'dates' if column.format else 'numbers'} like {example!r}"
-    if text.present - count > MISTAKES * text.present and good < NEARLY * different:
+    if not column.format and text.present - count > MISTAKES * text.present and good < NEARLY * different:
         return False, f"'{name}' stays text: {numbers}, but not {shown}."
     return True, (
         f"Column '{name}': {numbers}, but not {shown}. Correct the table, or add --missing {shlex.quote(odd[0])} if "
@@ -286,8 +301,8 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
 
 def _two_ways(file: Path, table: pl.LazyFrame, name: str, columns: Sequence[Column]) -> str:
     values = [cast(name, pl.String(), column).value for column in columns]
-    differ = pl.any_horizontal(value != values[0] for value in values[1:])
-    example, *read = _row(table, [value.filter(differ).first() for value in (pl.col(name), *values)])
+    differ = pl.concat_list(values).list.n_unique().arg_max()
+    example, *read = _row(table, [value.get(differ) for value in (pl.col(name), *values)])
     options = [
         f"--date-format {shlex.quote(column.format)}" if column.format else f"--decimal {column.decimal or '.'}"
         for column in columns
@@ -306,7 +321,7 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
             years = "; two-digit years are {} to {}".format(*_row(table, [dates.min(), dates.max()]))
         return f"Dates in {where} use {column.format}{why}: {example!r} is {value}{years}."
     parts = [
-        {",": "a decimal comma", ".": "a decimal point"}.get(column.decimal or ""),
+        {",": "a decimal comma", ".": "signs of their own"}.get(column.decimal or ""),
         f"{column.thousands!r} between thousands" if column.thousands else None,
         f"the unit {column.unit!r}" if column.unit else None,
     ]
@@ -314,21 +329,22 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
 
 
 def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
-    """Return the longest of the first values, and how it is read."""
+    """Return a value that needs the spelling, the longest of the first, and how it is read."""
     value, lost = cast(name, pl.String(), column)
-    some = table.filter(~lost, pl.col(name).is_not_null()).select(text=name, value=value).head(VALUES).collect()
-    text, read = max(some.iter_rows(), key=lambda row: len(row[0]))
-    return text, int(read) if isinstance(read, float) and read.is_integer() else read
+    odd = pl.col(name).cast(pl.Float64, strict=False).is_null()
+    some = (
+        table.filter(~lost, pl.col(name).is_not_null()).head(VALUES).select(text=name, value=value, odd=odd).collect()
+    )
+    text, read, _ = max(some.iter_rows(), key=lambda row: (row[2], len(row[0])))
+    return text, f"{read:.15g}" if isinstance(read, float) else read
 
 
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
     """Show a value, and the line of the file (in Parquet: the row) where the column first has it."""
-    if file.name.endswith(ingest.PARQUET):
+    if ingest.is_parquet(file):
         return f"{value!r} (row {_row(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
-    at = table.collect_schema().names().index(name)
-    with (gzip.open if file.name.endswith(".gz") else open)(file, "rt", encoding="utf-8-sig", newline="") as lines:
-        rows = csv.reader(lines, delimiter=ingest.separator(file))
-        return next((f"{value!r} (line {rows.line_num})" for row in rows if row[at : at + 1] == [value]), repr(value))
+    line = dialect.line_of(file, table.collect_schema().names().index(name), value)
+    return f"{value!r} (line {line})" if line else repr(value)
 
 
 def _row(table: pl.LazyFrame, expressions: Sequence[pl.Expr]) -> Sequence[Any]:
