@@ -79,8 +79,10 @@ PROGRAMS = """
     activate bash brew bunzip2 bzip2 cmake cmd conda cruft curl dash deactivate fish gcc gh gpg gunzip
     helm hostname java jupyter kubectl less mamba nano node npm npx openssl pip3 pipx poetry powershell
     pyenv python python3 rsync scp sftp ssh su sudo tar terraform unzip uvx vim wget which zip zsh
-    dask-scheduler dask-worker dmypy f2py jsondiff lint-imports normalizer pygmentize pysemver sqlformat
-    stubgen stubtest ttx
+    cffi-gen-src coverage3 dask-scheduler dask-worker dateparser-download dmypy dul-receive-pack
+    dul-upload-pack f2py gunicornc huey-consumer jsondiff lint-imports mako-render markdown-py
+    normalizer numpy-config pyftmerge pyftsubset pygmentize pygrun pysemver sqlformat stubgen stubtest
+    ttx
 """
 # Booleans and null in YAML, devices of Windows, Docker's empty image, namespaces of Kubernetes.
 WORDS = """
@@ -88,6 +90,8 @@ WORDS = """
     lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 scratch default kube-node-lease kube-public kube-system
 """
 RESERVED = {*PROGRAMS.split(), *WORDS.split()}
+# Characters of a path with which the PATH, MLflow's addresses, DVC's progress bars or Polars' patterns fail.
+UNUSABLE = ':%?{}"\\*[\n\t'
 # Marks a folder whose generation has begun; the other hook deletes it at the end.
 UNFINISHED = "UNFINISHED.txt"
 
@@ -105,8 +109,11 @@ def main() -> None:
 
 def folder_errors(name: str) -> Iterator[str]:
     """Refuse a folder with files: with its options -f and -s, Cookiecutter would overwrite or delete them."""
+    path = os.path.splitdrive(os.getcwd())[1].replace(os.sep, "/")
     if os.path.exists(UNFINISHED):
         yield f"The folder {name} is unfinished, as a generation was interrupted: delete it, and try again."
+    elif character := next((character for character in path if character in UNUSABLE), None):
+        yield f"MLflow, DVC or Polars fail in a path with {character!a}: generate elsewhere than in {path!a}."
     elif os.listdir():
         yield (
             f"The folder {name} is not empty, so nothing was written: generate the project elsewhere with "
@@ -160,7 +167,7 @@ def slug_errors(slug: str, deployment: str) -> Iterator[str]:
         yield f"project_slug {slug!r} is in Python's standard library: enter another name, like {slug}-model."
     elif slug.replace("_", "-") in TAKEN:
         yield f"project_slug {slug!r} is a dependency or a folder: enter another name, like {slug}-model."
-    elif slug in RESERVED:
+    elif slug.replace("_", "-") in RESERVED:
         yield f"project_slug {slug!r} is a program or a reserved word: enter another name, like {slug}-model."
     elif slug.startswith("prefect"):
         yield f"project_slug {slug!r} begins with 'prefect', which Prefect reserves: enter another name."

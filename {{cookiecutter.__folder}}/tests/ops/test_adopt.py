@@ -18,9 +18,10 @@ from ruamel.yaml import YAML
 
 from penguin_model.errors import ProjectError
 from penguin_model.model import casting
-from penguin_model.ops import sources
+from penguin_model.ops import queries
 from penguin_model.ops.adopt import infer, profile
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
+from penguin_model.ops.files import scratch
 from penguin_model.ops.settings import (
     PACKAGE,
     project_root,
@@ -312,6 +313,41 @@ def test_nothing_changes_if_dvc_cannot_track(project, tmp_path):
     assert files(project) == before
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
+Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+adopt(AdoptRequest(sys.argv[1], "answer"))
+"""
+
+
+def test_killed_adopt_changes_nothing_and_leaves_nothing_to_commit(project, tmp_path):
+    table = tmp_path / "t.csv"
+    ODD.write_csv(table)
+    for name in (".gitignore", "data/raw/.gitignore"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, project / name)
+    adopt(AdoptRequest(str(table), "answer"))
+    before, status = files(project), git.run_git("status", "--porcelain", "--untracked-files=all", cwd=project)
+    ODD.head(50).write_csv(table)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(table)], check=False)
+    assert killed.returncode == -9
+    [left] = (project / "data/raw").glob(".*/")
+    assert {name: content for name, content in files(project).items() if left.name not in name} == before
+    assert git.run_git("status", "--porcelain", "--untracked-files=all", cwd=project) == status
+    assert b"t.csv" not in git.run_git("ls-files", "--others", "--exclude-standard", "data/raw/*.csv", cwd=project)
+    adopt(AdoptRequest(str(table), "answer"))
+    assert not left.exists()
+    assert (project / "data/raw/t.csv").read_bytes() == table.read_bytes()
+
+
+def test_scratch_folder_of_a_living_process_stays(tmp_path):
+    (tmp_path / ".adopting-left").mkdir()
+    with scratch(tmp_path, "adopting") as first, scratch(tmp_path, "adopting") as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "columns"),
     [
@@ -386,7 +422,7 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
         connection.execute(insert, table.to_dicts())
     with pytest.MonkeyPatch.context() as patch:
         # The column `late` is empty in the first batches.
-        patch.setattr(sources, "BATCH", 25)
+        patch.setattr(queries, "BATCH", 25)
         adopt(AdoptRequest(url, "answer", query="select * from t"))
     data = read_params().data
     assert (data.source, data.origin, data.query) == ("data/raw/query.parquet", url, "select * from t")

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import polars as pl
 from prefect import get_run_logger, task
@@ -20,7 +21,7 @@ from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import runs
 from ..ops.versioning.provenance import Provenance
 from ..report import curves, page, plots
-from ..report.importance import importance
+from ..report.importance import Importance, importance
 from ..report.intervals import intervals
 from ..report.slices import worst
 from ..steps import evaluate, grouping, leakage
@@ -68,16 +69,20 @@ def evaluate_model(
     plots.draw(problem, predictions, findings.importance, project_root() / PLOTS)
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
-    importances = pl.DataFrame(findings.importance, schema=["column", "importance", "spread"], orient="row")
-    # A spreadsheet would read such a name as a formula.
-    importances = importances.with_columns(pl.col("column").str.replace(r"^[=+\-@\t\r\n]", "'${0}"))
-    importances.write_csv(project_root() / SERIES / "importance.csv")
+    write_importance(findings.importance, project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for note in findings.notes:
         get_run_logger().warning(note)
     get_run_logger().info("Holdout: %s", ", ".join(evaluate.compared(metrics)))
     return metrics
+
+
+def write_importance(importances: Sequence[Importance], file: Path) -> None:
+    """Write the importance of each column as CSV."""
+    table = pl.DataFrame(importances, schema=["column", "importance", "spread"], orient="row")
+    # A spreadsheet would read such a name as a formula.
+    table.with_columns(pl.col("column").str.replace(r"^[=+\-@\t\r\n]", "'${0}")).write_csv(file)
 
 
 def _origin(run_id: str, origin: Provenance) -> dict[str, str]:

@@ -3,7 +3,6 @@
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -17,7 +16,7 @@ from ..config import Contract
 from ..errors import ProjectError
 from ..ops import sources
 from ..ops.addresses import redacted
-from ..ops.files import File, write_parquet
+from ..ops.files import File, scratch, write_parquet
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
@@ -33,6 +32,7 @@ LOADING = Lock()
 def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> int:
     """Predict the rows of a table with the champion, replacing all earlier predictions; return how many rows.
 
+    A row in which everything is missing, such as a blank line, gets no prediction; the log says how many there are.
     `source` is a file, a folder or an address, by default the project's own table. Each task predicts `partition` rows.
     """
     version = champion_version()
@@ -75,12 +75,13 @@ def rows_to_predict(source: str | None) -> File:
 def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
     """Store the rows as Parquet, with the types of the contract."""
     address = sources.address(source)
-    with TemporaryDirectory(dir=project_root(), prefix=".scoring-") as scratch:
-        snapshot = Path(scratch) / f"rows{sources.suffix(address)}"
+    with scratch(project_root(), "scoring") as folder:
+        snapshot = folder / f"rows{sources.suffix(address)}"
         sources.take(address, None, snapshot)
         with ingest.readable(redacted(address)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
-    get_run_logger().info("Read %s", redacted(address))
+            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / ROWS))
+    get_run_logger().info("Read %s", " ".join([f"{redacted(address)}.", *notes]))
     return File.at(ROWS)
 
 

@@ -54,7 +54,8 @@ def train_and_register() -> TrainingResult:
     recipe = Recipe.of(params, contract)
     # Otherwise it would be reported only when the model is trained.
     registry.champion().history.check()
-    source = File.at(Path(params.data.source))
+    with ingest.readable(params.data.source):
+        source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
     training_rows, holdout = reuse(build_features)(table, recipe, params.split)
@@ -88,7 +89,8 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
         else:
             ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
             table = File.at(TABLE)
-    get_run_logger().info("Read %s", source.path)
+        notes = ingest.notes(source.full, pl.scan_parquet(table.full))
+    get_run_logger().info("Read %s", " ".join([f"{source.path}.", *notes]))
     return [table]
 
 
@@ -104,9 +106,9 @@ def validate_table(table: File, contract: Contract) -> None:
 def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
     """Build the features of all labelled rows, and split them into training rows and holdout."""
     raw = table.scan()
-    rows = ingest.drop_unlabelled(raw, recipe.data.target)
-    recipe.check_features(rows.head(5))
-    built = recipe.build_features(rows, labelled=True)
+    recipe.check_features(raw.head(5))
+    # Only with the types of the contract it is clear which values are missing: NaN, for one.
+    built = ingest.drop_unlabelled(recipe.build_features(raw, labelled=True), recipe.data.target)
     units = split.find_units(built, parts, list(recipe.inputs.columns), recipe.data.target)
     holdout = split.holdout(units, parts)
     files.write_parquet({TRAINING: built.filter(~holdout), HOLDOUT: built.filter(holdout)})

@@ -32,6 +32,10 @@ class Recipe(BaseModel):
                 if name not in contract.columns:
                     columns = ", ".join(contract.columns)
                     raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has {columns}.")
+        for name in features.read(params.features):
+            if name in contract.columns or not casting.is_name(name):
+                reason = "which a column has" if name in contract.columns else "which Polars cannot use"
+                raise ProjectError(f"params.yaml: features has the name {name!r}, {reason}: choose another.")
         return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
 
     @property
@@ -55,7 +59,7 @@ class Recipe(BaseModel):
         return features.build(casting.conform(rows, kept), self.features, hidden=self.data.target)
 
     def check_features(self, rows: pl.LazyFrame) -> None:
-        """Raise ProjectError for a feature that uses other rows than its own; a handful of labelled rows is enough."""
+        """Raise ProjectError for a feature that uses other rows than its own; a handful, with the target, is enough."""
         some = casting.conform(rows, self.contract).collect()
         features.check_alone(some, self.features, hidden=self.data.target)
 

@@ -33,7 +33,7 @@ def write_rows(origin: str, query: str, target: Path) -> None:
         parts: list[pl.LazyFrame] = []
         # Nothing is committed.
         with engine.connect() as connection:
-            _forbid_writing(connection)
+            forbid_writing(connection)
             # Without the backslash, a colon would begin a parameter.
             text = sqlalchemy.text(query.replace(":", "\\:"))
             for batch in pl.read_database(
@@ -93,7 +93,7 @@ def _existing(url: sqlalchemy.URL) -> sqlalchemy.URL:
     return url.set(database=file, query={**url.query, "mode": "ro", "uri": "true"})
 
 
-def _forbid_writing(connection: sqlalchemy.Connection) -> None:
+def forbid_writing(connection: sqlalchemy.Connection) -> None:
     """Let the database refuse a statement that writes, also into other files."""
     if connection.dialect.driver == "pysqlite":
         driver: Any = connection.connection.driver_connection

@@ -166,7 +166,7 @@ def read_yaml(name: str, section: type[Section]) -> Section:
     return parse(load_yaml(name), name, section)
 
 
-def load_yaml(name: str) -> Any:
+def load_yaml(name: str | Path) -> Any:
     """Read a YAML file of the root; raise ProjectError if it is missing or not valid YAML."""
     try:
         # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.

@@ -137,7 +137,9 @@ def _stream(origin: str, target: Path) -> None:
     end = suffix(origin)
     options = cloud_options() if is_address(origin) else None
     clear = CLEAR.fullmatch(origin)
-    if options is not None and not (clear and "=" not in (clear["rest"] or "")):
+    # What precedes the @ is Azure's container; what follows a ? may be a pattern of names.
+    keys = clear is None or "=" in (clear["rest"] or "") or (clear["user"] and not origin.startswith("a"))
+    if options is not None and keys:
         raise ProjectError(
             f"The address '{redacted(origin)}' contains a key: set the keys of the storage in .env (AWS_…, GOOGLE_… or "
             "AZURE_…)."

@@ -79,8 +79,8 @@ def check(table: pl.LazyFrame, contract: Contract) -> None:
 def rules(schema: pl.Schema, contract: Contract) -> Iterator[Rule]:
     """Yield the contract's rules for a table with this schema."""
     for name, column in contract.columns.items():
-        value, lost = cast(name, schema[name], column.type)
-        yield Rule(name, f"type: {column.type}", lost)
+        value, lost = cast(name, schema[name], column)
+        yield Rule(name, f"type: {column}", lost)
         for key, broken in RULES.items():
             setting = getattr(column, key)
             if setting is OFF.get(key):

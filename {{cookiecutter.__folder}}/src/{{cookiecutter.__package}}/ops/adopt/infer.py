@@ -136,7 +136,7 @@ def _counts_years(profile: Profile) -> bool:
 
 def _column(profile: Profile, *, identifier: bool, classes: bool) -> Column:
     assert profile.type  # noqa: S101 - decide leaves out columns without a type
-    rules: dict[str, object] = {"type": profile.type, "nullable": profile.nullable}
+    rules: dict[str, object] = {"type": profile.type, "nullable": profile.nullable, **profile.spelling}
     often = profile.levels and len(profile.levels) <= ALLOWED and profile.present >= OFTEN * len(profile.levels)
     if profile.levels and profile.type in {"string", "integer"} and (classes or (often and profile.type == "string")):
         rules["allowed"] = profile.levels

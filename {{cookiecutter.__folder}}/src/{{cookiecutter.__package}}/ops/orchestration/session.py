@@ -140,7 +140,8 @@ def one_sentence(record: logging.LogRecord) -> bool:
     # When Prefect asks for a slot of a concurrency limit, it wraps the lost connection in its own error.
     if isinstance(cause := getattr(error, "__cause__", None), TransportError):
         error = cause
-    if isinstance(error, ProjectError | TransportError):
+    # A packed model raises its own class of this name.
+    if isinstance(error, ProjectError | TransportError) or type(error).__name__ == ProjectError.__name__:
         record.msg, record.args, record.exc_info = str(error), (), None
     if isinstance(record.args, tuple):
         record.args = tuple(printable(arg) if isinstance(arg, str) else arg for arg in record.args)

@@ -19,8 +19,8 @@ def as_keys(values: Mapping[str, Value]) -> dict[str, Value]:
 
 def _as_key(name: str) -> str:
     # MLflow refuses a key that, as a path, has another spelling.
-    if VALID.fullmatch(name) and posixpath.normpath(name) == name and not name.startswith(("/", "..")):
+    if VALID.fullmatch(name) and posixpath.normpath(name) == name and not name.startswith((".", "/")):
         return name
     digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:DIGITS]
-    readable = re.sub(r"[^\w. -]", "_", name)[:KEPT]
+    readable = re.sub(r"[^\w. -]|^\.+", "_", name)[:KEPT]
     return f"{readable}-{digest}"

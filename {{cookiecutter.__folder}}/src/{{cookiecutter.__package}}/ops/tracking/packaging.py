@@ -71,7 +71,7 @@ class Package(NamedTuple):
 
     def _load(self) -> Any:
         if not self.checked:
-            _warn(self.number)
+            warn_once(self.number)
         try:
             code = self.folder / self.flavor["code"] / self.name
             loader = _import(code, self.flavor["loader_module"].removeprefix(self.name))
@@ -107,7 +107,8 @@ def downloaded(version: Version) -> Iterator[Package]:
 
 
 @cache
-def _warn(number: int) -> None:
+def warn_once(number: int) -> None:
+    """Warn that the code of a version is not checked."""
     logging.getLogger(__name__).warning(
         "Version %d was registered without digests of its files, so the code packed with it is run unchecked; "
         "`trust %d` records the digests of its files as they are now.",

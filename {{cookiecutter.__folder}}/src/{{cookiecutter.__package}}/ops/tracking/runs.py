@@ -18,6 +18,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE, MAX_PARAMS_TAGS_PER_BATCH
@@ -164,11 +165,8 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> tuple[str,
     """
     regression = recipe.data.problem == "regression"
     predicted = DataType.double if regression else TYPES[recipe.contract.columns[recipe.data.target].type]
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(_type(column), name, required=not column.nullable) for name, column in recipe.inputs.columns.items()
-    ]
     options = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
-    signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
+    signature = ModelSignature(Schema(inputs(recipe.inputs)), Schema([ColSpec(predicted)]), options)
     # An integer column that may be missing is float in the signature, so also in the example.
     doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
     with _unscanned(), _packed_code() as code, _digested() as logged:
@@ -205,6 +203,11 @@ def _digested() -> Iterator[dict[str, str]]:
         MlflowClient.log_model_artifacts = upload  # type: ignore[method-assign]
 
 
+def inputs(contract: Contract) -> list[ColSpec | TensorSpec]:
+    """Return what a prediction takes, in the types of MLflow."""
+    return [ColSpec(_type(column), name, required=not column.nullable) for name, column in contract.columns.items()]
+
+
 @contextmanager
 def _packed_code() -> Iterator[str]:
     """Copy the modules that travel with a model for the block: those that the predictor imports."""
@@ -227,6 +230,9 @@ def _unscanned() -> Iterator[None]:
         requirements_utils._MODULES_TO_PACKAGES = before  # noqa: SLF001
 
 
-def _type(column: Column) -> DataType:
+def _type(column: Column) -> DataType | AnyType:
+    if column.spelling:
+        # Text that the model itself reads, or numbers and dates: MLflow's own reading of 03.04.2023 may be another.
+        return AnyType()  # type: ignore[no-untyped-call]
     # MLflow passes rows in pandas, whose integers cannot be missing.
     return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 from ..settings import project_root
 
 # What a training writes or does not read: a difference here is not a change of the code.
@@ -52,14 +52,15 @@ def code() -> Code:
     changed, left_out, total = [], [], 0
     with TemporaryDirectory() as scratch:
         for name in _changes(Path(scratch)):
-            size = sizes.get(name, 0) + _size(project_root() / name)
+            file = project_root() / name
+            size = sizes.get(name, 0) + (file.lstat().st_size if os.path.lexists(file) else 0)
             if reason := _unfit(name, size) or ("the patch would be too large" if total + size > MAX_PATCH else ""):
-                left_out.append(f"{_shown(name)} ({reason})")
+                left_out.append(f"{printable(name)} ({reason})")
             else:
                 changed.append(name)
                 total += size
         patch = _diff(changed, Path(scratch)) if changed else b""
-    return Code(commit, patch, [_shown(name) for name in changed], left_out)
+    return Code(commit, patch, [printable(name) for name in changed], left_out)
 
 
 def _changes(scratch: Path) -> list[str]:
@@ -80,7 +81,7 @@ def _unfit(name: str, size: int) -> str:
     plain = path.name in NAMES
     reasons = {
         "beyond a symbolic link": any((project_root() / parent).is_symlink() for parent in path.parents),
-        "a folder with a repository of its own": file.is_dir() and not file.is_symlink(),
+        "a folder, or a repository of its own": file.is_dir() and not file.is_symlink(),
         "data": path.parts[0] == "data" and path.suffix != ".dvc" and path.name != ".gitignore",
         "perhaps a secret": not plain and path.suffix != ".py" and SECRET.search(path.name),
         "neither code nor configuration": not plain and path.suffix not in SUFFIXES,
@@ -117,14 +118,6 @@ def _committed_sizes() -> dict[str, int]:
         if fields and (size := fields.split()[-1]).isdigit():
             sizes[os.fsdecode(name)] = int(size)
     return sizes
-
-
-def _size(file: Path) -> int:
-    return file.lstat().st_size if os.path.lexists(file) else 0
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else repr(name)
 
 
 def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> bytes:
