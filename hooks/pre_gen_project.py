@@ -90,6 +90,8 @@ WORDS = """
     lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 scratch default kube-node-lease kube-public kube-system
 """
 RESERVED = {*PROGRAMS.split(), *WORDS.split()}
+# Characters of a path with which the PATH, MLflow's addresses, DVC's progress bars or Polars' patterns fail.
+UNUSABLE = ':%?{}"\\*[\n\t'
 # Marks a folder whose generation has begun; the other hook deletes it at the end.
 UNFINISHED = "UNFINISHED.txt"
 
@@ -107,10 +109,11 @@ def main() -> None:
 
 def folder_errors(name: str) -> Iterator[str]:
     """Refuse a folder with files: with its options -f and -s, Cookiecutter would overwrite or delete them."""
+    path = os.path.splitdrive(os.getcwd())[1].replace(os.sep, "/")
     if os.path.exists(UNFINISHED):
         yield f"The folder {name} is unfinished, as a generation was interrupted: delete it, and try again."
-    elif os.pathsep in os.getcwd():
-        yield f"A path with {os.pathsep!r}, like {os.getcwd()!r}, cannot be on the PATH: generate elsewhere."
+    elif character := next((character for character in path if character in UNUSABLE), None):
+        yield f"MLflow, DVC or Polars fail in a path with {character!a}: generate elsewhere than in {path!a}."
     elif os.listdir():
         yield (
             f"The folder {name} is not empty, so nothing was written: generate the project elsewhere with "

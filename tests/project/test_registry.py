@@ -36,7 +36,7 @@ def killing(change):
         return change(*args, **kwargs)
     return call
 
-for name in ("set_tag", "set_alias"):
+for name in ("add_tag", "set_tag", "set_alias"):
     setattr(SqlStore, name, killing(getattr(SqlStore, name)))
 sys.argv = ["verb", *{words!r}]
 cli.main()

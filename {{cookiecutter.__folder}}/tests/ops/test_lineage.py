@@ -114,7 +114,7 @@ def test_patch_holds_code_and_configuration_of_any_name_and_nothing_else(reposit
     assert all(printable(name) in code.changed for name in CODE if "deep" not in name)
     for name, (_, reason) in LEFT_OUT.items():
         assert any(said.startswith(f"{name} (") and reason in said for said in code.left_out), name
-    assert any(said.startswith("src/deep/ (a folder with a repo") for said in code.left_out)
+    assert any(said.startswith("src/deep/ (a folder, or a repository") for said in code.left_out)
     (tmp_path / "code.patch").write_bytes(code.patch)
     with reproduce.worktree(code.commit, 1) as scratch:
         git.run_git("apply", str(tmp_path / "code.patch"), cwd=scratch)

@@ -47,6 +47,8 @@ def test_origin_is_read_from_its_tags_whatever_the_files_are_called():
         commit="c",
         patched=False,
         changed="",
+        left_out="",
+        patch="",
         flow_run_id="id",
         flow_run_name="name",
         split="{}",

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from penguin_model.errors import ProjectError
 from penguin_model.flows.monitoring import monitoring
 from penguin_model.flows.training import training
+from penguin_model.ops import markdown
 from penguin_model.ops.notify import channel, hooks
 from penguin_model.ops.settings import read_settings
 
@@ -124,11 +125,16 @@ def test_payload_is_json_whatever_people_write():
 
 def test_message_shows_names_and_values_as_they_are():
     hostile = "<!channel> <at>all</at> [x](http://evil) *b* a_b"
-    shown = json.dumps(channel.payload(hooks.Message(hostile, hostile, {hostile: hostile, "shift": "-0.5"})))
-    # Slack reads &lt; as <, and Teams a character after a backslash as itself.
-    assert "<!channel>" not in shown
-    assert shown.count("<at>") == shown.count("\\\\<at\\\\>") == shown.count("\\\\<at")
-    assert '"-0.5"' in shown
+    sent = channel.payload(hooks.Message(hostile, hostile, {hostile: hostile, "shift": "-0.5"}))
+    shown = json.dumps(sent)
+    if "attachments" in sent:
+        # Teams shows a character after a backslash as it is.
+        assert shown.count(json.dumps(markdown.escape(hostile))) == 4
+        assert hostile not in shown
+    else:
+        assert shown.count(hostile) == shown.count(f'"plain_text", "text": "{hostile}') + 1 == 4
+        assert "&lt;!channel&gt;" in str(sent["text"])
+    assert "-0.5" in shown
 
 
 def test_secret_of_an_error_is_not_sent():

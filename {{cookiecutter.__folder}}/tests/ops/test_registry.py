@@ -81,7 +81,7 @@ def die_at(point):
             left[0] -= 1
             return change(*args, **kwargs)
         return call
-    for name in ("set_tag", "set_alias"):
+    for name in ("add_tag", "set_tag", "set_alias"):
         setattr(store.SqlStore, name, killing(getattr(store.SqlStore, name)))
 
 def at_point():
@@ -243,13 +243,14 @@ def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, m
         assert isinstance(opened, way)
         for text in ("first", "second"):
             opened.set_tag("journal.000001", text)
+        assert [opened.add_tag("journal.000001", "third"), opened.add_tag("journal.000002", "new")] == [False, True]
         for alias, version in (("champion", 1), ("champion", 2), ("challenger", 3), ("challenger", None)):
             opened.set_alias(alias, version)
         with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
             rows = sorted(line for line in database.iterdump() if line.startswith("INSERT"))
         seen.append((rows, opened.model(), [str(opened.version(number)) for number in (2, 4, 5, None)]))
     assert seen[0] == seen[1]
-    assert seen[0][1] == ({"journal.000001": "second"}, {"champion": 2})
+    assert seen[0][1] == ({"journal.000001": "second", "journal.000002": "new"}, {"champion": 2})
 
 
 def test_database_that_does_not_exist_is_empty_and_not_created(tmp_path, monkeypatch):
@@ -339,6 +340,15 @@ def test_entry_never_replaces_another_whatever_number_is_missing(client):
     assert not registry.champion().pending
 
 
+def test_entry_of_another_machine_is_not_replaced(client):
+    promote(1)
+    opened, history = store.open_store(), registry.champion().history
+    promote(2)  # by another machine, which this one's lock does not keep out
+    with pytest.raises(registry.OvertakenError, match="at the same moment"):
+        registry._write(opened, history, new_entry("promote", "test", 1, 3, "late", {}))  # noqa: SLF001
+    assert (moves()[-1], aliases(client)["champion"]) == (("promote", 1, 2), 2)
+
+
 def test_gap_neither_carries_a_move_out_again_nor_forgets_one(client):
     for version in (1, 2, 3):
         promote(version)
@@ -389,7 +399,7 @@ def test_entry_that_cannot_be_read_is_named(text):
         history.check()
 
 
-@pytest.mark.parametrize(("number", "text"), enumerate(UNREADABLE[:3], start=1))
+@pytest.mark.parametrize(("number", "text"), list(enumerate(UNREADABLE[:3], start=1)))
 def test_unreadable_entry_stops_every_move_until_it_is_repaired(three_moves, monkeypatch, capsys, text, number):
     def say(*words: str) -> str:
         return verb(monkeypatch, capsys, *words)

@@ -15,7 +15,7 @@ from ..ops.orchestration.policies import RETRY
 from ..ops.paths import DRIFT, PROFILE
 from ..ops.settings import project_root
 from ..ops.tracking import registry
-from ..steps import drift
+from ..steps import drift, ingest
 from ..steps.drift import ColumnDrift, Profile
 from .scoring import champion_version, rows_to_predict
 
@@ -27,7 +27,7 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
     A column has drifted if its index is above `threshold` and more than chance explains. `source` is as for scoring.
     """
     version = champion_version()
-    drifts = compare_rows(rows_to_predict(source), version, threshold)
+    drifts = compare_rows(rows_to_predict(source), version, threshold, labelled=source is None)
     drifted = drift.worst(drifts)
     report = {"version": version, "columns": {column.column: column.psi for column in drifts}, "drifted": list(drifted)}
     (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +43,8 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
 
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def compare_rows(rows: File, version: int, threshold: float) -> list[ColumnDrift]:
-    """Compare the model's columns of the rows with their profile in the training data."""
+def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> list[ColumnDrift]:
+    """Compare the model's columns of the rows with their profile in the training data, which had a target each."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
@@ -54,5 +54,7 @@ def compare_rows(rows: File, version: int, threshold: float) -> list[ColumnDrift
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
             recipe = predictor.recipe
-            seen = recipe.build_features(rows.scan()).select(recipe.columns)
+            table = rows.scan()
+            table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
+            seen = recipe.build_features(table).select(recipe.columns)
             return drift.compare(seen, profile, threshold)

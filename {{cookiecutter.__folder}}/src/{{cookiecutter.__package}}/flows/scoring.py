@@ -32,6 +32,7 @@ LOADING = Lock()
 def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> int:
     """Predict the rows of a table with the champion, replacing all earlier predictions; return how many rows.
 
+    A row in which everything is missing, such as a blank line, gets no prediction; the log says how many there are.
     `source` is a file, a folder or an address, by default the project's own table. Each task predicts `partition` rows.
     """
     version = champion_version()
@@ -79,7 +80,8 @@ def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
         sources.take(address, None, snapshot)
         with ingest.readable(redacted(address)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
-    get_run_logger().info("Read %s", redacted(address))
+            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / ROWS))
+    get_run_logger().info("Read %s", " ".join([f"{redacted(address)}.", *notes]))
     return File.at(ROWS)
 
 

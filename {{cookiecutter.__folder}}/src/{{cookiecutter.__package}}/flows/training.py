@@ -89,7 +89,8 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
         else:
             ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
             table = File.at(TABLE)
-    get_run_logger().info("Read %s", source.path)
+        notes = ingest.notes(source.full, pl.scan_parquet(table.full))
+    get_run_logger().info("Read %s", " ".join([f"{source.path}.", *notes]))
     return [table]
 
 

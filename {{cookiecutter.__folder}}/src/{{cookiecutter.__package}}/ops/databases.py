@@ -11,14 +11,18 @@ from filelock import FileLock
 from ..errors import ProjectError
 from .orchestration.session import configure, use_server
 from .private import protect
-from .settings import read_settings
+from .settings import read_settings, state_dir
 
+# Characters of a path with which MLflow's addresses, DVC's progress bars or Polars' patterns fail.
+UNUSABLE = '%?{}"\\*['
 # Each tool's package in `ops`, whose module `database` migrates.
 PACKAGES = {"prefect": "orchestration", "mlflow": "tracking"}
 
 
 def prepare() -> None:
     """Create or upgrade both databases; where .env names a server, only check that it answers."""
+    if character := next((character for character in str(state_dir()) if character in UNUSABLE), None):
+        raise ProjectError(f"MLflow, DVC or Polars fail in a path with {character!r}: rename or move {state_dir()}.")
     settings = read_settings()
     local = []
     if settings.prefect_api_url:

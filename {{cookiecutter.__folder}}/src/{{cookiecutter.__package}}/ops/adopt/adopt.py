@@ -51,6 +51,7 @@ def adopt(request: AdoptRequest) -> list[str]:
         snapshot, source = _take_snapshot(request, folder)
         with ingest.readable(redacted(request.origin)):
             null_values, decision, duplicates, sentences = _inspect(snapshot, request)
+            notes = ingest.notes(snapshot, ingest.read_table(snapshot, null_values))
             leaks = _leaks(snapshot, null_values, decision, request)
         params, contract = folder / PARAMS, folder / CONTRACT
         params.write_text(
@@ -70,6 +71,7 @@ def adopt(request: AdoptRequest) -> list[str]:
     rows = decision.contract.rows
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
+        *notes,
         *decision.reasons,
         *sentences,
         *leaks,
@@ -103,7 +105,9 @@ def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending))[:50].strip("-") or "table"
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
-    source = RAW / f"{name}{ending or _guess_ending(snapshot)}"
+    # The content decides, whatever the name says.
+    ending = ".parquet" if ingest.is_parquet(snapshot) else ending if ending in ingest.TEXT else ".csv"
+    source = RAW / f"{name}{ending}"
     return snapshot.rename(folder / source.name), source
 
 
@@ -124,16 +128,14 @@ def _linked(file: Path, link: Path) -> Path:
     return link
 
 
-def _guess_ending(file: Path) -> str:
-    """Tell Parquet by its first bytes; everything else may be text."""
-    with file.open("rb") as opened:
-        return ".parquet" if opened.read(4) == b"PAR1" else ".csv"
-
-
 def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int, list[str]]:
     """Return what counts as missing, what was decided, the number of duplicate rows, and sentences about spelling."""
     null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
+    if len(names := table.collect_schema().names()) == 1:
+        raise ProjectError(
+            f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by comma, ';', tab or '|'."
+        )
     types = profile.types_of(table)
     spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.

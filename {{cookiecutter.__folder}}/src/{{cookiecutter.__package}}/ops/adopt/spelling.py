@@ -1,7 +1,5 @@
 """Find out how text spells numbers and dates; refuse text that is nearly a number, or that can be read in two ways."""
 
-import csv
-import gzip
 import re
 import shlex
 import unicodedata
@@ -17,7 +15,7 @@ import polars as pl
 from ...config import Column, Type
 from ...errors import ProjectError
 from ...model.casting import cast, plain, uniform
-from ...steps import ingest
+from ...steps import dialect, ingest
 
 # Ways to read a column are chosen by so many rows and different values, and then checked against all.
 GUESSED, VALUES = 10_000, 1000
@@ -127,7 +125,7 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
         elif len(columns) > 1 and (types[name] == "string" or _looks_grouped(table, name)):
             refusals.append(_two_ways(file, table, name, columns))
     if refusals:
-        raise ProjectError("\n".join(refusals))
+        raise ProjectError(*refusals)
     spelled = _typed(table, {name: column for name, column in chosen.items() if column.spelling})
     alike: dict[tuple[str, str], list[str]] = {}
     for name, column in spelled.items():
@@ -351,12 +349,10 @@ def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
 
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
     """Show a value, and the line of the file (in Parquet: the row) where the column first has it."""
-    if file.name.endswith(ingest.PARQUET):
+    if ingest.is_parquet(file):
         return f"{value!r} (row {_row(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
-    at = table.collect_schema().names().index(name)
-    with (gzip.open if file.name.endswith(".gz") else open)(file, "rt", errors="replace", newline="") as lines:
-        rows = csv.reader(lines, delimiter=ingest.separator(file))
-        return next((f"{value!r} (line {rows.line_num})" for row in rows if row[at : at + 1] == [value]), repr(value))
+    line = dialect.line_of(file, table.collect_schema().names().index(name), value)
+    return f"{value!r} (line {line})" if line else repr(value)
 
 
 def _row(table: pl.LazyFrame, expressions: Sequence[pl.Expr]) -> Sequence[Any]:

@@ -15,8 +15,9 @@ def payload(message: Message) -> dict[str, object]:
     if message.text:
         body.append({"type": "TextBlock", "wrap": True, "text": escape(cut(message.text, 2000))})
     if message.facts:
-        facts = [{"title": escape(cut(name, 100)), "value": escape(cut(value, 200))} for name, value in message.facts.items()]
-        body.append({"type": "FactSet", "facts": facts[:20]})
+        facts = list(message.facts.items())[:20]
+        shown = [{"title": escape(cut(name, 100)), "value": escape(cut(value, 200))} for name, value in facts]
+        body.append({"type": "FactSet", "facts": shown})
     card: dict[str, object] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

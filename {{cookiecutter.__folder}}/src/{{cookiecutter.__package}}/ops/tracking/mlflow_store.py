@@ -39,6 +39,13 @@ class MlflowStore:
         with permitted():
             self.client.set_registered_model_tag(PACKAGE, key, value)
 
+    def add_tag(self, key: str, value: str) -> bool:
+        """Set a tag of the registered model unless it exists; return whether it was set."""
+        if key in self.model()[0]:
+            return False
+        self.set_tag(key, value)
+        return True
+
     def set_alias(self, alias: str, version: int | None) -> None:
         """Give a version the alias, or delete the alias."""
         with permitted():

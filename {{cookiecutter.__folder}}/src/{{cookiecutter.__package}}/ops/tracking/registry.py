@@ -189,7 +189,10 @@ def _locked() -> Iterator[Store]:
 
 def _write(store: Store, history: History, move: Entry) -> ChampionState:
     """Append an entry to the journal and carry it out; if this is killed, the next `_settle` carries it out."""
-    store.set_tag(history.next_key(), move.model_dump_json(by_alias=True))
+    if not store.add_tag(history.next_key(), move.model_dump_json(by_alias=True)):
+        raise OvertakenError(
+            "Another command has changed the champion at the same moment: see `journal`, and try again."
+        )
     return _settle(store)
 
 

@@ -106,6 +106,15 @@ class SqlStore:
             value=value,
         )
 
+    def add_tag(self, key: str, value: str) -> bool:
+        """Set a tag of the registered model unless it exists; return whether it was set."""
+        insert = """
+            INSERT INTO registered_model_tags (workspace, name, key, value) VALUES ('default', :name, :key, :value)
+            ON CONFLICT DO NOTHING
+        """
+        with self._transaction() as connection:
+            return connection.execute(text(insert), {"name": PACKAGE, "key": key, "value": value}).rowcount == 1
+
     def set_alias(self, alias: str, version: int | None) -> None:
         """Give a version the alias, or delete the alias, which a version that does not exist cannot have."""
         insert = """

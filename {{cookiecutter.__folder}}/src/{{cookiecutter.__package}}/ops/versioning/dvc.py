@@ -2,15 +2,16 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProjectError
 from ..addresses import redacted, without_secrets
-from ..settings import project_root, read_params
+from ..settings import project_root, read_params, state_dir
 from .content import md5
 
 # Logs a traceback for each failure before it raises the error, which DVC reports in a line.
@@ -26,6 +27,7 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
     from dvc.exceptions import DvcException  # noqa: PLC0415
     from dvc.repo import Repo  # noqa: PLC0415
 
+    _keep_private()
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     try:
@@ -42,8 +44,18 @@ def command_line(arguments: list[str]) -> int:
     """Run a DVC command; return its exit code."""
     from dvc.cli import main  # noqa: PLC0415
 
+    _keep_private()
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     return int(main(arguments))
+
+
+def _keep_private() -> None:
+    """Keep DVC's notes on files in the project: they are pickles, and DVC's default is a folder that all users share."""
+    if (own := state_dir() / ".dvc").is_dir():
+        folder = own / "tmp/site"
+        with suppress(OSError):  # a container may be read-only
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(folder))
 
 
 def places(digest: str) -> list[str]:

@@ -52,7 +52,8 @@ def code() -> Code:
     changed, left_out, total = [], [], 0
     with TemporaryDirectory() as scratch:
         for name in _changes(Path(scratch)):
-            size = sizes.get(name, 0) + _size(project_root() / name)
+            file = project_root() / name
+            size = sizes.get(name, 0) + (file.lstat().st_size if os.path.lexists(file) else 0)
             if reason := _unfit(name, size) or ("the patch would be too large" if total + size > MAX_PATCH else ""):
                 left_out.append(f"{printable(name)} ({reason})")
             else:
@@ -80,7 +81,7 @@ def _unfit(name: str, size: int) -> str:
     plain = path.name in NAMES
     reasons = {
         "beyond a symbolic link": any((project_root() / parent).is_symlink() for parent in path.parents),
-        "a folder with a repository of its own": file.is_dir() and not file.is_symlink(),
+        "a folder, or a repository of its own": file.is_dir() and not file.is_symlink(),
         "data": path.parts[0] == "data" and path.suffix != ".dvc" and path.name != ".gitignore",
         "perhaps a secret": not plain and path.suffix != ".py" and SECRET.search(path.name),
         "neither code nor configuration": not plain and path.suffix not in SUFFIXES,
@@ -117,10 +118,6 @@ def _committed_sizes() -> dict[str, int]:
         if fields and (size := fields.split()[-1]).isdigit():
             sizes[os.fsdecode(name)] = int(size)
     return sizes
-
-
-def _size(file: Path) -> int:
-    return file.lstat().st_size if os.path.lexists(file) else 0
 
 
 def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> bytes:
