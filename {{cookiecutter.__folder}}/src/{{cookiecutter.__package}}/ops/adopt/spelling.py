@@ -158,9 +158,9 @@ def readings(
     """Return the columns of text that can be read as numbers or dates, at least for the most part, and how."""
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String and name not in hints.text]
     head = table.select(names).head(GUESSED).collect()
-    digits = _row(head.lazy(), [pl.col(name).str.contains(r"\d").mean() for name in names])
+    digits = _row(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
     ways: dict[str, list[Column]] = {}
-    for name in [name for name, share in zip(names, digits, strict=True) if (share or 0) >= MOST]:
+    for name in [name for name, digit in zip(names, digits, strict=True) if digit]:
         values = head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
         columns = _ways(name, types[name], values, hints, labels=name == target)
         read = _row(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
