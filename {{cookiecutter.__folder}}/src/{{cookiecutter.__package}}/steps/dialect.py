@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -127,8 +127,8 @@ def _check_rows(data: bytes, line: int, dialect: Dialect) -> int:
     counts = np.diff(((signs == separator) & ~quoted).cumsum()[row_ends]) + 1
     lengths = np.diff(ends) - (codes[ends[1:] - 1] == RETURN)
     # Quotes begin and end a value, or are two within it that enclose no separator.
-    pairs = np.flatnonzero(signs == QUOTE)
-    pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
+    quotes = np.flatnonzero(signs == QUOTE)
+    pairs = quotes[: len(quotes) // 2 * 2].reshape(-1, 2)
     before, after = codes[places[pairs[:, 0]] - 1], codes.take(places[pairs[:, 1]] + 1, mode="clip")
     within = ~np.isin(before, [separator, eol, QUOTE])
     stray = np.where(within, np.diff(pairs)[:, 0] > 1, ~np.isin(after, [separator, eol, RETURN, QUOTE]))
@@ -199,7 +199,7 @@ def _heading(rows: Sequence[Row]) -> Row:
         if not alone and not row.values[0].startswith("#"):
             break
     raise NotATable(
-        f"line {row.first} has {len(row.values)} values, but most lines below have {columns}; the heading must have as many"
+        f"line {row.first} has {len(row.values)} values, but most lines have {columns}; the heading needs as many"
     )
 
 
@@ -214,7 +214,7 @@ def _check_names(heading: Row, below: Sequence[Row]) -> None:
     occurs = [any(name in row.values[at : at + 1] for row in below) for at, name in words]
     if not named or (occurs and all(occurs) and len(names) > 1):
         raise NotATable(
-            f"line {heading.first} looks like data, not like a heading; add a line above it that names the columns: {names}"
+            f"line {heading.first} looks like data; add a heading, a line with the names of the columns: {names}"
         )
     if doubled := [name for name, count in Counter(names).items() if count > 1 and name]:
         places = {name: " and ".join(str(at) for at, other in enumerate(names, 1) if other == name) for name in doubled}
@@ -244,7 +244,7 @@ def _shown(row: bytes) -> str:
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[IO[bytes]]:
+def _opened(source: Path) -> Iterator[io.BufferedIOBase]:
     """Open a file, and unpack it if it is compressed."""
     with source.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"

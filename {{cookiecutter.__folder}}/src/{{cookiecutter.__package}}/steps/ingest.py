@@ -46,12 +46,12 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
 
 
 def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
-    """Return sentences about what is unusual in a file, and how many rows were left out when `rows` were read from it."""
+    """Return sentences about what is unusual in a file from which the rows were read, and what was left out."""
     counts = [table.select(pl.len()).collect(engine="streaming").item() for table in (_all_rows(source), rows)]
     left_out = counts[0] - counts[1]
     return [
         *([] if is_parquet(source) else dialect.look(source).notes()),
-        *([f"{left_out} rows in which everything is missing are left out."] if left_out else []),
+        *([f"Rows in which everything is missing are left out: {left_out}."] if left_out else []),
     ]
 
 

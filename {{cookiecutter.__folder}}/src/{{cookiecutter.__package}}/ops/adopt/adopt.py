@@ -91,7 +91,7 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
     null_values = profile.missing_words(ingest.read_table(snapshot))
     table = ingest.read_table(snapshot, null_values)
     if len(names := table.collect_schema().names()) == 1:
-        raise ProjectError(f"'{request.origin}' has one column, {names[0]!r}; separate columns by comma, ';', tab or '|'.")
+        raise ProjectError(f"'{request.origin}' has one column, {names[0]!r}; separate columns by commas.")
     types = {name: kind for name, kind in profile.types_of(table).items() if kind}
     # To read values with their types is much faster than to read text and cast it.
     profiles = ingest.read(snapshot, null_values, types, profile.profile)
