@@ -112,10 +112,8 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
 )
 def test_the_unreadable_is_one_sentence_with_its_line(content, reason, tmp_path):
     (tmp_path / "t.csv").write_bytes(content)
-    with (
-        pytest.raises(ProjectError, match=rf"^Cannot read 'my table' as a table: .*{reason}") as error,
-        ingest.readable("my table"),
-    ):
+    sentence = f"^Cannot read 'my table' as a table: .*{reason}"
+    with pytest.raises(ProjectError, match=sentence) as error, ingest.readable("my table"):
         ingest.read_table(tmp_path / "t.csv").collect()
     assert "\n" not in str(error.value)
 
