@@ -39,9 +39,11 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     fit its type.
     """
     rows = _all_rows(source, null_values, types)
+    if not is_parquet(source):
+        dialect.check_lines(source, dialect.look(source))
     schema = rows.collect_schema()
     # A filter by all columns would be pushed into the scan, where its time grows with the square of their number.
-    empty = "_" * (1 + max(map(len, schema)))
+    empty = "_" * (1 + max(map(len, schema), default=0))
     return rows.with_columns(_is_empty(schema).alias(empty)).filter(~pl.col(empty)).drop(empty)
 
 
@@ -84,7 +86,6 @@ def _all_rows(source: Path, null_values: Sequence[str] = (), types: Mapping[str,
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
     found = dialect.look(source)
-    dialect.check_lines(source, found)
     names = _all_named(found.heading.values)
     return pl.scan_csv(
         source,
