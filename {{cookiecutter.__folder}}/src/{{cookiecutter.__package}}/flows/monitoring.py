@@ -2,7 +2,6 @@
 
 import json
 
-import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -10,6 +9,7 @@ from pydantic import PositiveFloat
 
 from ..errors import ProjectError
 from ..ops.files import File
+from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.paths import DRIFT, PROFILE
@@ -33,7 +33,7 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
     (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
     (project_root() / DRIFT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     title = f"Drift against version {version}'s training data"
-    table = [{**column._asdict(), "psi": round(column.psi, 4)} for column in drifts]
+    table = [{**column._asdict(), "column": escape(column.column), "psi": round(column.psi, 4)} for column in drifts]
     create_table_artifact(table, key="drift", description=title)
     if drifted:
         get_run_logger().warning("%s: %s", title, ", ".join(f"{name} ({psi:.2f})" for name, psi in drifted.items()))
@@ -54,7 +54,7 @@ def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) 
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
             recipe = predictor.recipe
-            table = pl.scan_parquet(rows.full)
+            table = rows.scan()
             table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
             seen = recipe.build_features(table).select(recipe.columns)
             return drift.compare(seen, profile, threshold)

@@ -114,6 +114,14 @@ def check_lines(source: Path, dialect: Dialect) -> None:
         raise NotATable(total)
 
 
+def line_of(source: Path, column: int, value: str) -> int | None:
+    """Return the line where the first row with this value in a column ends."""
+    separator = look(source).separator
+    with _opened(source) as file:
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=None), delimiter=separator)
+        return next((rows.line_num for row in rows if row[column : column + 1] == [value]), None)
+
+
 def _check_rows(data: bytes, line: int, dialect: Dialect) -> int:
     """Check the rows that end in the data; return where the last one ends, or 0."""
     eol, separator, columns = ord(dialect.eol), ord(dialect.separator), len(dialect.heading.values)

@@ -1,6 +1,6 @@
 """Read tables from CSV and Parquet files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from ..errors import ProjectError
-from ..model.casting import DTYPES
+from ..model.casting import DTYPES, is_name
 from . import dialect
 
 Result = TypeVar("Result")
@@ -82,11 +82,13 @@ def _all_rows(source: Path, null_values: Sequence[str] = (), types: Mapping[str,
     if is_parquet(source):
         table = pl.scan_parquet(source, glob=False)
         names = table.collect_schema().names()
+        _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
     found = dialect.look(source)
     names = _all_named(found.heading.values)
+    _check_names(names)
     return pl.scan_csv(
         source,
         skip_lines=found.heading.first - 1,
@@ -104,6 +106,12 @@ def _all_named(names: Sequence[str]) -> list[str]:
     """Name the columns without a name, as pandas does: MLflow identifies inputs by name."""
     unused = (name for name in ("unnamed", *(f"unnamed {i}" for i in range(len(names)))) if name not in names)
     return [name or next(unused) for name in names]
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not is_name(name):
+            raise ProjectError(f"The table has a column {name!r}, which Polars cannot use as a name: rename it.")
 
 
 def _is_empty(schema: Mapping[str, pl.DataType]) -> pl.Expr:
@@ -137,4 +145,4 @@ def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:
     columns = table.collect_schema().names()
     if target not in columns:
         raise ProjectError(f"params.yaml: data.target is '{target}'; the table has only {', '.join(columns)}.")
-    return table.drop_nulls(target)
+    return table.filter(~_is_missing(target, table.collect_schema()[target]))
