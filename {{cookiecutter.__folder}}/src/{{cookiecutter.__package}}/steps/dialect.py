@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -255,12 +255,12 @@ def _shown(row: bytes) -> str:
 
 
 @contextmanager
-def _opened(source: Path) -> Iterator[io.BufferedIOBase]:
+def _opened(source: Path) -> Iterator[IO[bytes]]:
     """Open a file, and unpack it if it is compressed."""
     with source.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(source) if compressed else source.open("rb") as opened:
-            yield opened
+            yield cast("IO[bytes]", opened)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise NotATable("its compression is damaged or incomplete; get the file again") from None
