@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from penguin_model.errors import ProjectError
+from penguin_model.ops import sources
 from penguin_model.steps import dialect, ingest
 
 ROWS = [("1.5", "Bonn", "7"), ("2", "", "8"), ("3", 'say "a, b;\n|c"', "9"), ("4", "Köln", "10")]
@@ -144,6 +145,22 @@ def test_rows_in_which_everything_is_missing_are_left_out(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,x\nNA,\n\nNA,NA\n4,NA\n")
     types = {"a": "float", "b": "string"}
     assert ingest.read_table(tmp_path / "t.csv", ["NA"], types).collect().rows() == [(1.0, "x"), (4.0, None)]
+
+
+def test_folder_of_text_is_refused(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/1.csv").write_bytes(written())
+    with pytest.raises(ProjectError, match=r"parts' holds 1\.csv; adopt that file"):
+        sources.take(str(tmp_path / "parts"), None, tmp_path / "t.parquet")
+
+
+def test_texts_of_a_storage_are_copied_by_line(tmp_path):
+    for number, content in enumerate((written(";", "\r\n"), written(";"))):
+        (tmp_path / f"part{number}.csv").write_bytes(content)
+    for origin, copies in ((tmp_path / "part0.csv", 1), (tmp_path / "part*.csv", 2)):
+        sources._stream(str(origin), tmp_path / "t.csv")  # noqa: SLF001 - a storage is not at hand
+        copied = ingest.read_table(tmp_path / "t.csv").collect().to_dict(as_series=False)
+        assert copied == {name: values * copies for name, values in TABLE.items()}
 
 
 def test_thousands_of_columns_are_read_in_linear_time(tmp_path):

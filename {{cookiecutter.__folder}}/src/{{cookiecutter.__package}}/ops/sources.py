@@ -155,6 +155,10 @@ def _stream(origin: str, target: Path) -> None:
                 target, include_header=False, quote_style="never", compression=compression, check_extension=False
             )
         else:
+            if options is None and (
+                texts := [f.name for f in Path(origin).rglob("*") if f.name.lower().endswith(TEXT)]
+            ):
+                raise ProjectError(f"The folder '{origin}' holds {texts[0]}; adopt that file, or a folder of Parquet.")
             pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
         if options is not None:
