@@ -130,10 +130,18 @@ def _stream(origin: str, target: Path) -> None:
     try:
         if end in TEXT:
             compression: Literal["gzip", "uncompressed"] = "gzip" if end.endswith(".gz") else "uncompressed"
-            separator = "\t" if end.startswith(".tsv") else ","
-            table = pl.scan_csv(origin, infer_schema=False, separator=separator, storage_options=options)
-            table.sink_csv(target, separator=separator, compression=compression, check_extension=False)
+            # Lines are copied as they are; of several files, only the first keeps its heading.
+            lines = pl.scan_lines(origin, row_index_name="row", storage_options=options)
+            heading = lines.select("line").head(1).collect().to_series()
+            wanted = lines.filter((pl.col("row") == 0) | ~pl.col("line").is_in(heading.implode())).select("line")
+            (wanted if "*" in origin else lines.select("line")).sink_csv(
+                target, include_header=False, quote_style="never", compression=compression, check_extension=False
+            )
         else:
+            if options is None and (
+                texts := [f.name for f in Path(origin).rglob("*") if f.name.lower().endswith(TEXT)]
+            ):
+                raise ProjectError(f"The folder '{origin}' holds {texts[0]}; adopt that file, or a folder of Parquet.")
             pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
         if options is not None:

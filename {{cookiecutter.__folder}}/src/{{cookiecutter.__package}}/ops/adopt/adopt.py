@@ -135,9 +135,7 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
     null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
     if len(names := table.collect_schema().names()) == 1:
-        raise ProjectError(
-            f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by comma, ';', tab or '|'."
-        )
+        raise ProjectError(f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by commas.")
     types = profile.types_of(table)
     spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.
