@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from ..config import Contract, Model, Params, Split
+from ..model import persistence
 from ..model.predictor import Predictor, Recipe
 from ..ops import files
 from ..ops.files import File
@@ -51,6 +52,9 @@ def train_and_register() -> TrainingResult:
     """Run the steps in order."""
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
+    # Report an estimator that cannot be built or saved before the work starts.
+    estimator, values = params.model.estimator, params.model.params
+    persistence.serialized(train.build_pipeline(params.data.problem, estimator, values), params.model.trusted)
     source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)

@@ -131,14 +131,14 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
 
 
 def one_sentence(record: logging.LogRecord) -> bool:
-    """Replace the traceback of a ProjectError or a lost connection by its sentence."""
+    """Replace the traceback of a ProjectError or a lost connection by its sentence, unless logs are for debugging."""
     from httpx import TransportError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
 
     error: Any = record.exc_info[1] if record.exc_info else None
     # When Prefect asks for a slot of a concurrency limit, it wraps the lost connection in its own error.
     if isinstance(cause := getattr(error, "__cause__", None), TransportError):
         error = cause
-    if isinstance(error, ProjectError | TransportError):
+    if isinstance(error, ProjectError | TransportError) and os.environ.get("PREFECT_LOGGING_LEVEL") != "DEBUG":
         record.msg, record.args, record.exc_info = str(error), (), None
     return True
 
