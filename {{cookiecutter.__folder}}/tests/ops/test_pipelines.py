@@ -176,6 +176,15 @@ def test_failure_names_the_column(estimator, params, column):
         train.fit(train.build_pipeline("classification", estimator, params), rows, LABELS)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "classes", "expected"),
+    [("HistGradientBoosting", 101, True), ("HistGradientBoosting", 100, False), ("RandomForest", 999, False)],
+)
+def test_trees_per_class_are_announced(estimator, classes, expected):
+    pipeline = train.build_pipeline("classification", f"sklearn.ensemble.{estimator}Classifier", {})
+    assert bool(train.slow(pipeline, classes)) is expected
+
+
 def test_estimator_that_cannot_be_saved_is_refused_before_it_is_fitted():
     with pytest.raises(ProjectError, match=r"not trusted: .*Foreign.*model\.trusted"):
         persistence.serialized(train.build_pipeline("classification", FOREIGN[0], {}))

@@ -128,8 +128,10 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     """Fit the pipeline; save it with its recipe and a profile of its training data."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = pl.read_parquet(training.full)
-    rows = table.select(recipe.columns)
-    fitted = train.fit(pipeline, rows, table.get_column(recipe.data.target))
+    rows, target = table.select(recipe.columns), table.get_column(recipe.data.target)
+    if recipe.data.problem == "classification" and (note := train.slow(pipeline, target.n_unique())):
+        get_run_logger().warning(note)
+    fitted = train.fit(pipeline, rows, target)
     predictor = Predictor(fitted, recipe)
     predictor.save(project_root() / MODELS)
     profile = drift.profile(rows.lazy()).model_dump_json(exclude_none=True)

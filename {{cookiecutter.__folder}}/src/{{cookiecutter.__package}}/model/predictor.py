@@ -133,7 +133,7 @@ def _causes(message: str, rows: pl.DataFrame) -> list[str]:
     if text := re.search(r"could not convert string to float: (?:np\.str_\()?'(.*?)'", message):
         found = cs.string().eq(text[1]).any()
     elif re.search(r"\binf|too large", message):
-        found = (cs.numeric().cast(pl.Float64).abs() > np.finfo(np.float32).max).any()
+        found = (cs.numeric().cast(pl.Float64).abs() > float(np.finfo(np.float32).max)).any()
     elif re.search(r"\bnan\b|missing", message, re.IGNORECASE):
         found = pl.all().is_null().any()
     else:

@@ -20,6 +20,8 @@ from ..model.predictor import failures_explained
 
 # Up to so many rows one thread of OpenMP is faster than several.
 SINGLE_THREAD_ROWS = 10_000
+# With more classes, a tree for each takes long.
+MANY_CLASSES = 100
 # The step that translates classes for estimators outside scikit-learn.
 LABELS = "labels"
 
@@ -51,10 +53,7 @@ def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any], 
 
 def full_name(pipeline: Pipeline, name: str, key: str) -> str:
     """Return the name of a parameter in the pipeline; raise ProjectError, naming the key, if there is none."""
-    last, estimator = pipeline.steps[-1]
-    if last == LABELS:
-        [(member, estimator)] = estimator.estimators
-        last = f"{LABELS}__{member}"
+    last, estimator = _estimator(pipeline)
     path = _path(name)
     full = path if path.partition("__")[0] in pipeline.named_steps else f"{last}__{path}"
     # CatBoost's `get_params` has only the parameters that are set.
@@ -72,12 +71,32 @@ def _path(name: str) -> str:
     return name.replace(".", "__")
 
 
+def slow(pipeline: Pipeline, classes: int) -> str | None:
+    """Say so if the estimator fits a tree per class and there are many classes; else return None."""
+    name = type(_estimator(pipeline)[1]).__name__
+    if classes <= MANY_CLASSES or not ("Boosting" in name or name.startswith(("LGBM", "XGB"))):
+        return None
+    return (
+        f"{name} fits a tree per class in each iteration, and there are {classes:,} classes: a forest, for example "
+        "sklearn.ensemble.RandomForestClassifier, fits one for all classes and takes a fraction of the time."
+    )
+
+
 def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
     """Fit the pipeline on rows and their target."""
     threads = 1 if rows.height <= SINGLE_THREAD_ROWS else None
     with failures_explained(pipeline, "be fitted", rows), threadpool_limits(threads, user_api="openmp"):
         fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
     return fitted
+
+
+def _estimator(pipeline: Pipeline) -> tuple[str, BaseEstimator]:
+    """Return the estimator of params.yaml and the name of its step."""
+    step, estimator = pipeline.steps[-1]
+    if step != LABELS:
+        return step, estimator
+    [(member, estimator)] = estimator.estimators
+    return f"{LABELS}__{member}", estimator
 
 
 def _imported(estimator: str) -> Any:
