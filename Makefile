@@ -5,9 +5,9 @@
 # uv from the PATH, else installed by pip into build/tools, which works with a system's Python, too. A Python without pip can
 # still create a virtual environment that has pip.
 PYTHON ?= python3
-TOOLS := $(CURDIR)/build/tools
-UV := $(or $(shell command -v uv),$(TOOLS)/bin/uv)
-export PATH := $(patsubst %/,%,$(dir $(UV))):$(PATH)
+TOOLS := build/tools
+UV := $(if $(shell command -v uv),,$(TOOLS)/bin/uv)
+export PATH := $(PATH):$(CURDIR)/$(TOOLS)/bin
 RUN := uv run --quiet
 
 # The answers that add dependencies: the tested set covers all of them together.
@@ -18,14 +18,14 @@ help: ## print this menu
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: $(UV) ## generate the default project into build/demo and train it
-	@test -e build/demo || $(UV) tool run --quiet --from 'cookiecutter>=2.7,<3' cookiecutter --no-input . \
+	@test -e build/demo || uv tool run --quiet --from 'cookiecutter>=2.7,<3' cookiecutter --no-input . \
 		--output-dir build project_slug=demo > /dev/null
-	@mkdir -p build/demo/.uv/bin && ln -sf '$(UV)' build/demo/.uv/bin/uv
+	@mkdir -p build/demo/.uv/bin && ln -sf "$$(command -v uv)" build/demo/.uv/bin/uv
 	@$(MAKE) --no-print-directory -C build/demo setup train status
 	@printf '\nNext, in build/demo:\n  make ui      # see the run in Prefect and the model in MLflow\n  make test    # run its tests\n  make deploy  # register its flows with a Prefect server\n'
 
 picture: demo ## draw docs/picture.png: the report, run and model of the demo, in headless Chromium
-	@$(UV) run --quiet --no-project --with 'playwright>=1.64,<2' --with 'pillow>=12' python docs/picture.py
+	@$(RUN) --no-project --with 'playwright>=1.64,<2' --with 'pillow>=12' python docs/picture.py
 
 test: $(UV) ## run all tests: generate projects, train and deploy them
 	$(RUN) pytest --numprocesses auto --dist loadscope
@@ -46,7 +46,7 @@ constraints: $(UV) ## write constraints.txt: the versions that exclude-newer giv
 	for choice in $(WITH_DEPENDENCIES); do $(RUN) cookiecutter --no-input --accept-hooks no . --output-dir build/constraints \
 		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
 	cd build/constraints/compute-ray && uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
-		--no-header --no-annotate ../*/pyproject.toml --output-file '$(CURDIR)/{{cookiecutter.__folder}}/constraints.txt'
+		--no-header --no-annotate ../*/pyproject.toml --output-file '../../../{{cookiecutter.__folder}}/constraints.txt'
 
 clean: ## remove build/, with the demo, and .venv/
 	rm -rf build .venv

@@ -9,6 +9,8 @@ from glob import glob
 
 # A raw string, so that this file is valid Python before and after Cookiecutter renders it.
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
+# Marks a folder whose generation has begun; see the other hook.
+UNFINISHED = "UNFINISHED.txt"
 
 
 def main() -> None:
@@ -24,6 +26,7 @@ def main() -> None:
         commands.insert(1, "git init -b main && git add . && git commit -m 'Start the project'")
     elif problem := start_repository():
         print(problem, file=sys.stderr)
+    os.remove(UNFINISHED)
     print("\nNext, in a new project:\n", *commands, sep="\n    ", end="\n\n")
 
 
@@ -83,20 +86,31 @@ def start_repository() -> str | None:
     # A repository that ignores this folder will never track it, and DVC needs one that does.
     if inside and git("check-ignore", "--quiet", ".").returncode != 0:
         return "No git repository was created: this folder is already inside one."
-    for command in (["init", "-b", "main"], ["add", "."], ["commit", "--quiet", "-m", "Start the project"]):
-        run = git(*command)
+    # What the template wrote, whatever a global gitignore says; what its own .gitignore lists is DVC's.
+    ignored = ["--exclude-per-directory=.gitignore", f"--exclude={UNFINISHED}"]
+    names = ["ls-files", "-z", "--others", *ignored]
+    add = ["add", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]
+    files = ""
+    for command in (["init", "-b", "main"], names, add, ["commit", "--quiet", "-m", "Start the project"]):
+        run = git(*command, input=files)
         if run.returncode == 0:
+            files = run.stdout
             continue
         if command[0] == "commit" and git("var", "GIT_COMMITTER_IDENT").returncode != 0:
             return "Nothing is committed yet: git does not know your user.name and user.email."
-        reason = (run.stderr.strip() or run.stdout.strip()).rpartition("\n")[2]
-        return f"Nothing is committed yet: git {command[0]} failed: {reason}"
+        reason = " ".join((run.stderr.strip() or run.stdout.strip()).splitlines()[-2:])
+        return f"Nothing is committed yet: git {command[0]} failed: {reason or f'exit code {run.returncode}'}"
     return None
 
 
-def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+def git(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:  # noqa: A002 - subprocess's name
     """Run git in this folder, even if the environment points to another repository."""
-    overrides = {"GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE"}
+    overrides = {
+        f"GIT_{name}" for name in ("COMMON_DIR", "DIR", "INDEX_FILE", "OBJECT_DIRECTORY", "WORK_TREE")
+    }
+    environment = {name: value for name, value in os.environ.items() if name not in overrides}
+    # DVC reads no other kind of repository, whatever the user's configuration says.
+    environment |= {"GIT_DEFAULT_HASH": "sha1", "GIT_DEFAULT_REF_FORMAT": "files"}
     options = [
         "user.useConfigOnly=true",  # no identity made up from the user's and the machine's name
         "core.bigFileThreshold=1",  # one pack: a file per object takes as long as the rest of this hook
@@ -106,8 +120,8 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["git", *(word for option in options for word in ("-c", option)), *arguments],
         check=False,
-        env={name: value for name, value in os.environ.items() if name not in overrides},
-        stdin=subprocess.DEVNULL,
+        env=environment,
+        input=input,
         capture_output=True,
         encoding="utf-8",
         errors="replace",

@@ -2,6 +2,7 @@
 
 import json
 import keyword
+import os
 import re
 import sys
 import unicodedata
@@ -65,6 +66,59 @@ FOLDERS = """
     build conftest data dist docs kubernetes mlruns models notebooks reports scripts site src stack test tests
 """
 TAKEN = {*DEPENDENCIES.split(), *IMPORTS.split(), *FOLDERS.split()}
+# The project's command would hide a program: those of POSIX, those that projects call, those of dependencies.
+PROGRAMS = """
+    alias ar at awk basename batch bc bg bind cal cat cd chgrp chmod chown cksum cmp comm command
+    compress cp crontab csplit ctags cut cxref date dd df diff dirname du echo ed env eval ex exec exit
+    expand export expr fc fg file find fold fuser gencat getconf getopts gettext grep hash head iconv id
+    ipcrm ipcs jobs join kill lex link ln locale localedef logger logname lp ls m4 mailx make man mesg
+    mkdir mkfifo more msgfmt mv newgrp nice nl nm nohup od paste patch pathchk pax pr printf ps pwd read
+    readlink realpath renice rm rmdir sed set sh shift sleep sort source split strings strip stty tabs
+    tail talk tee time timeout times touch tput tr trap tsort tty type ulimit umask unalias uname
+    uncompress unexpand uniq unlink unset vi wait wc who write xargs xgettext yacc zcat
+    activate bash brew bunzip2 bzip2 cmake cmd conda cruft curl dash deactivate fish gcc gh gpg gunzip
+    helm hostname java jupyter kubectl less mamba nano node npm npx openssl pip3 pipx poetry powershell
+    pyenv python python3 rsync scp sftp ssh su sudo tar terraform unzip uvx vim wget which zip zsh
+    cffi-gen-src coverage3 dask-scheduler dask-worker dateparser-download dmypy dul-receive-pack
+    dul-upload-pack f2py gunicornc huey-consumer jsondiff lint-imports mako-render markdown-py
+    normalizer numpy-config pyftmerge pyftsubset pygmentize pygrun pysemver sqlformat stubgen stubtest
+    ttx
+"""
+# Booleans and null in YAML, devices of Windows, Docker's empty image, namespaces of Kubernetes.
+WORDS = """
+    false n no null off on true y yes aux con nul prn com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt1
+    lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 scratch default kube-node-lease kube-public kube-system
+"""
+RESERVED = {*PROGRAMS.split(), *WORDS.split()}
+# Characters of a path with which the PATH, MLflow's addresses, DVC's progress bars or Polars' patterns fail.
+UNUSABLE = ':%?{}"\\*[\n\t'
+# Marks a folder whose generation has begun; the other hook deletes it at the end.
+UNFINISHED = "UNFINISHED.txt"
+
+
+def main() -> None:
+    """Refuse, or mark the folder as unfinished."""
+    answers = json.loads(ANSWERS)
+    for error in (*errors(answers, json.loads(TYPED)), *folder_errors(answers["__folder"])):
+        sys.exit(error)
+    with open(UNFINISHED, "w", encoding="utf-8") as marker:
+        marker.write(
+            "The generation of this project was interrupted. Delete this folder, and generate again.\n"
+        )
+
+
+def folder_errors(name: str) -> Iterator[str]:
+    """Refuse a folder with files: with its options -f and -s, Cookiecutter would overwrite or delete them."""
+    path = os.path.splitdrive(os.getcwd())[1].replace(os.sep, "/")
+    if os.path.exists(UNFINISHED):
+        yield f"The folder {name} is unfinished, as a generation was interrupted: delete it, and try again."
+    elif character := next((character for character in path if character in UNUSABLE), None):
+        yield f"MLflow, DVC or Polars fail in a path with {character!a}: generate elsewhere than in {path!a}."
+    elif os.listdir():
+        yield (
+            f"The folder {name} is not empty, so nothing was written: generate the project elsewhere with "
+            "--output-dir, and copy what you want to keep into it, such as .git."
+        )
 
 
 def errors(answers: dict[str, Any], typed: dict[str, str]) -> Iterator[str]:
@@ -113,9 +167,13 @@ def slug_errors(slug: str, deployment: str) -> Iterator[str]:
         yield f"project_slug {slug!r} is in Python's standard library: enter another name, like {slug}-model."
     elif slug.replace("_", "-") in TAKEN:
         yield f"project_slug {slug!r} is a dependency or a folder: enter another name, like {slug}-model."
+    elif slug.replace("_", "-") in RESERVED:
+        yield f"project_slug {slug!r} is a program or a reserved word: enter another name, like {slug}-model."
+    elif slug.startswith("prefect"):
+        yield f"project_slug {slug!r} begins with 'prefect', which Prefect reserves: enter another name."
     elif "_" in slug and deployment == "kubernetes":
         yield f"project_slug {slug!r} cannot name a Kubernetes namespace: use hyphens instead of underscores."
 
 
 if __name__ == "__main__":
-    sys.exit(next(errors(json.loads(ANSWERS), json.loads(TYPED)), None))
+    main()

@@ -70,6 +70,23 @@ print(json.dumps({
     "artifacts": [len(client.list_artifacts(version.run_id)) for version in versions],
 }))
 """
+# Tags and aliases as SQL writes and reads them, and as MLflow does.
+STORES = """
+import json, os, sys
+os.environ |= {"MLFLOW_TRACKING_URI": sys.argv[1], "PGPASSWORD": sys.argv[2]}
+from PACKAGE.ops.tracking import store
+seen = []
+for revision in (store.REVISION, "another"):
+    store.REVISION = revision
+    opened = store.open_store()
+    opened.set_tag("compared", "as text")
+    opened.set_alias("compared", 1)
+    seen.append([opened.model(), str(opened.version(1)), str(opened.version(None)), opened.version(2)])
+    opened.set_alias("compared", None)
+    seen[-1].append(opened.model())
+    seen[-1].append(type(opened).__name__)
+print(json.dumps(seen))
+"""
 # The statuses for which Prefect's own client repeats a request.
 AGAIN = Retry(8, allowed_methods=None, status_forcelist=[408, 429, 502, 503], backoff_factor=1)
 DOCKER = """#!/bin/sh
@@ -277,11 +294,22 @@ class TestStack:
         lines = patiently(lambda: [self.finished(services, run) for run in wanted], [101, 101].__eq__)
         assert lines == [101, 101]
 
+    def test_sql_writes_and_reads_the_registry_as_mlflow_does(
+        self, stack: tuple[Stack, Postgres], project: Project
+    ) -> None:
+        services, _ = stack
+        self.wait(services, self.run(services, "training/trained", 1), tasks=5)
+        address = f"postgresql+psycopg://postgres@127.0.0.1:{services.ports['5432']}/mlflow"
+        code = STORES.replace("PACKAGE", project.answers["__package"])
+        by_sql, by_mlflow = json.loads(services.client(code, address, ENV["POSTGRES_PASSWORD"]))
+        assert (by_sql.pop(), by_mlflow.pop()) == ("SqlStore", "MlflowStore")
+        assert by_sql == by_mlflow
+        assert by_sql[0][1] == {"champion": 1, "compared": 1}
+
     def test_backup_is_restored(
         self, stack: tuple[Stack, Postgres], project: Project, tmp_path: Path
     ) -> None:
         services, postgres = stack
-        self.wait(services, self.run(services, "training/trained", 1), tasks=5)
         trained = self.recorded(services, project)
         assert trained["schemes"] == ["mlflow-artifacts"]
         assert trained["versions"] == [["1", "READY"]]

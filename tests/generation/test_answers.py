@@ -59,6 +59,10 @@ REFUSED_SLUGS = (  # noqa: SIM905 (as a list it would fill a page)
     "|1bad|class|match|../evil|../deep/er/evil|/abs-evil/evil|a/b|a\\b|.|..|~|Upper|-led|led-|a--b|a_-b"
     "|a.b|a b|é|🐧|json|test|src|data|sklearn|polars|scikit_learn|sqlalchemy"
 ).split("|")
+RESERVED_SLUGS = (  # noqa: SIM905
+    "python|python3|make|sh|bash|git|ls|cat|env|cd|pip|uv|dvc|prefect|mlflow|docker|activate|f2py|true|false|yes|no|on"
+    "|off|y|n|null|con|nul|aux|com1|lpt9|scratch|default|kube-system|prefect-model|prefect_2"
+).split("|")
 
 
 def shown(markdown: str) -> list[str]:
@@ -111,6 +115,13 @@ def test_free_text_that_cannot_work_is_refused(refuse: Refuse, name: str, text: 
 def test_slug_that_cannot_work_is_refused(refuse: Refuse, slug: str) -> None:
     assert refuse(project_slug=slug).startswith("project_slug ")
     assert not Path("/abs-evil").exists()
+
+
+@pytest.mark.parametrize("word", RESERVED_SLUGS)
+def test_program_or_reserved_word_is_refused_as_the_slug(word: str) -> None:
+    assert re.fullmatch(
+        rf"project_slug '{word}' .+: enter another name.*\.", next(slug_errors(word, "process"))
+    )
 
 
 def test_name_without_letters_asks_for_a_slug(refuse: Refuse) -> None:

@@ -69,7 +69,8 @@ def test_commands_for_agents_are_targets_that_ci_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/decisions.md"]
+    "name",
+    ["README.md", "AGENTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/decisions.md"],
 )
 def test_prose_is_wrapped(bake: Bake, name: str) -> None:
     paths = [ROOT / name, bake().path / name]

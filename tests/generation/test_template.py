@@ -152,6 +152,105 @@ def test_git_starts_with_everything_but_the_data(bake: Bake) -> None:
     assert not [name for name in tracked if name.endswith(".csv")]
 
 
+# A user's git that ignores everything, converts line ends, and writes repositories that DVC cannot read.
+HOSTILE = """
+[user]
+    name = T
+    email = t@example.org
+[core]
+    excludesFile = {folder}/ignore
+    attributesFile = {folder}/attributes
+    autocrlf = true
+    safecrlf = true
+    eol = crlf
+    fileMode = false
+[init]
+    templateDir = {folder}/template
+    defaultBranch = trunk
+    defaultObjectFormat = sha256
+    defaultRefFormat = reftable
+[commit]
+    template = {folder}/nowhere
+[color]
+    ui = always
+"""
+
+
+@pytest.fixture
+def hostile_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give git a configuration that would change what is committed and checked out."""
+    (tmp_path / "config").write_text(HOSTILE.format(folder=tmp_path))
+    (tmp_path / "ignore").write_text("*\n")
+    (tmp_path / "attributes").write_text("* text eol=crlf\n")
+    (tmp_path / "template/info").mkdir(parents=True)
+    (tmp_path / "template/info/exclude").write_text("*\n")
+    for name, value in {
+        "CONFIG_GLOBAL": tmp_path / "config",
+        "DEFAULT_HASH": "sha256",
+        "OBJECT_DIRECTORY": tmp_path / "nowhere",
+    }.items():
+        monkeypatch.setenv(f"GIT_{name}", str(value))
+
+
+@pytest.mark.usefixtures("hostile_git")
+def test_git_starts_the_same_whatever_its_configuration(
+    bake: Bake, cookies: Cookies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = cookies.bake(template=str(ROOT)).project_path
+    monkeypatch.delenv("GIT_OBJECT_DIRECTORY")
+    assert run("git", "ls-files", cwd=project) == run("git", "ls-files", cwd=bake().path)
+    assert run("git", "log", "--format=%D %s", cwd=project) == "HEAD -> main Start the project\n"
+    assert run("git", "rev-parse", "--show-object-format", cwd=project) == "sha1\n"
+    # A clone has the same bytes, on which DVC's digests depend.
+    run("git", "clone", "--quiet", str(project), str(tmp_path / "clone"), cwd=tmp_path)
+    for name in run("git", "ls-files", cwd=project).splitlines():
+        assert (tmp_path / "clone" / name).read_bytes() == (project / name).read_bytes(), name
+    # What the commands write later is not ignored, unless it should be.
+    new = [
+        "dvc.lock",
+        "uv.lock",
+        "data/raw/t.csv.dvc",
+        "reports/metrics.json",
+        "src/penguin_model/steps/mine.py",
+    ]
+    left = [
+        "data/raw/t.csv",
+        "data/raw/.adopting-1/t.csv",
+        ".scoring-1/rows",
+        "data/predictions.unfinished",
+        ".env",
+    ]
+    for path in (project / name for name in (*new, *left)):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    status = run("git", "-c", "color.ui=false", "status", "--porcelain", "--untracked-files=all", cwd=project)
+    assert {line[3:] for line in status.splitlines()} == set(new)
+
+
+def test_template_is_checked_out_without_conversion_of_line_ends() -> None:
+    names = [
+        "hooks/post_gen_project.py",
+        f"{PROJECT.name}/data/raw/penguins.csv",
+        f"{PROJECT.name}/contract.yaml",
+    ]
+    attributes = run("git", "check-attr", "text", "--", *names, cwd=ROOT)
+    assert [line.rpartition(" ")[2] for line in attributes.splitlines()] == ["unset"] * 3
+
+
+@pytest.mark.parametrize("name", ["a 'b' é;c $d #1", "Größe"])
+def test_makefile_works_in_any_folder(bake: Bake, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    shutil.copy(bake().path / "Makefile", folder)
+    assert "setup" in run("make", cwd=folder)
+    (folder / "bin").mkdir()
+    (folder / "bin/uv").symlink_to("/bin/true")
+    for path, installs in {"/usr/bin:/bin": True, f"{folder}/bin:/usr/bin:/bin": False}.items():
+        command, env = ["make", "--dry-run", "setup"], {"PATH": path}
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
+        assert ("pip install" in done.stdout) == installs
+
+
 REASONS = {
     "no git": "git is not installed",
     "no identity": "user.name and user.email",

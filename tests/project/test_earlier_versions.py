@@ -3,8 +3,7 @@
 The fixture was made by commit 917fc7a, where the package was flat and the loader `penguin_model.predictor`:
 the default project at /srv/penguin-model, on Python 3.11, with two versions. Version 1 has 8 iterations of
 gradient boosting; version 2, a tree of depth 2, is better and the champion. The archive holds the history of
-git (`project.bundle`), MLflow's database (`mlflow.sql`) and the files of both models, whose pipelines are
-zipped without compression, so that the archive is half as large.
+git (`project.bundle`), MLflow's database (`mlflow.sql`) and the files of both models.
 
 No test here names a module of the package: they ask MLflow, and use the project's verbs.
 """
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 from running import Running, set_up
 from template import Bake
-from test_registry import aliases, change, say
+from test_registry import aliases, change, refused, say
 
 pytestmark = pytest.mark.slow
 
@@ -117,3 +116,11 @@ class TestEarlierVersions:
         [remedy] = re.findall(r"imports dataframely, .*; run `uv (.+)`\.\n$", refused.stderr)
         said = project.uv(*remedy.split())
         assert re.search(rf"Version 1, trained again from commit a9354e2\w+, {same}", said), said
+
+    def test_earlier_version_is_checked_once_its_digests_are_recorded(self, project: Running) -> None:
+        said = say(project, "trust", "1")
+        assert re.search(r"Recorded the digests of the \d+ files of version 1", said)
+        assert "are the ones that were registered" in say(project, "trust", "1")
+        code = next(path for path in project.path.rglob("predictor.py") if "m-4c6c" in str(path))
+        code.write_text("raise SystemExit('this code must not run')\n", encoding="utf-8")
+        assert re.search(r"Version 1 .* is not loaded, .*predictor.py is changed", refused(project, "trust", "1"))

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pre_gen_project import SLUG, slug_errors
 from running import Running
 from template import Bake
 
@@ -31,6 +32,13 @@ class TestMoved:
         made.git("add", ".")
         made.git("commit", "--quiet", "--message", "Train")
         return made
+
+    def test_no_project_can_have_the_name_of_a_program_in_its_environment(self, project: Running) -> None:
+        programs = {path.name for path in (project.environment / "bin").iterdir()} - {project.path.name}
+        allowed = {
+            name for name in programs if SLUG.fullmatch(name) and not list(slug_errors(name, "process"))
+        }
+        assert not allowed
 
     def works(self, project: Running) -> None:
         """Check that every verb works on the project's own files."""
@@ -63,12 +71,15 @@ class TestMoved:
         away.rename(project.path)
 
     def test_clone_works_with_a_registry_that_was_brought_along(self, project: Running) -> None:
-        clone = there(project, project.path.parent / "clone")
-        project.git("clone", "--quiet", str(project.path), str(clone.path))
+        clone = there(project, project.path.parent / "Ein Klön's #1; $HOME")
+        crlf = ("--config", "core.autocrlf=true", "--config", "core.eol=crlf")
+        project.git("clone", "--quiet", *crlf, str(project.path), str(clone.path))
         shutil.copy(project.path / "mlflow.db", clone.path)
         shutil.copytree(project.path / "mlartifacts", clone.path / "mlartifacts")
         project.path.rename(project.path.with_name("away"))
-        clone.make("setup")
+        printed = clone.make("setup")
+        assert "Queued experiments fail in this folder" in printed
+        assert "is missing" not in printed
         # DVC's cache was not brought along: the same model is trained again.
         clone.make("train")
         assert clone.versions() == 2

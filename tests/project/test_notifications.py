@@ -16,7 +16,7 @@ PLAIN = {
     "required": ["type", "text"],
     "properties": {
         "type": {"const": "plain_text"},
-        "text": {"type": "string", "minLength": 1, "maxLength": 150},
+        "text": {"type": "string", "minLength": 1, "maxLength": 2000},
     },
 }
 MARKDOWN = {
@@ -34,7 +34,7 @@ MARKDOWN = {
         },
     },
 }
-FIELD = {"allOf": [MARKDOWN, {"properties": {"text": {"maxLength": 2000}}}]}
+HEADER = {"allOf": [PLAIN, {"properties": {"text": {"maxLength": 150}}}]}
 SLACK = {
     "type": "object",
     "required": ["text", "blocks"],
@@ -50,7 +50,7 @@ SLACK = {
                     {
                         "required": ["type", "text"],
                         "additionalProperties": False,
-                        "properties": {"type": {"const": "header"}, "text": PLAIN},
+                        "properties": {"type": {"const": "header"}, "text": HEADER},
                     },
                     {
                         "required": ["type"],
@@ -58,8 +58,8 @@ SLACK = {
                         "additionalProperties": False,
                         "properties": {
                             "type": {"const": "section"},
-                            "text": MARKDOWN,
-                            "fields": {"type": "array", "minItems": 1, "maxItems": 10, "items": FIELD},
+                            "text": {"oneOf": [PLAIN, MARKDOWN]},
+                            "fields": {"type": "array", "minItems": 1, "maxItems": 10, "items": PLAIN},
                         },
                     },
                 ]

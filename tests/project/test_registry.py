@@ -36,21 +36,23 @@ def killing(change):
         return change(*args, **kwargs)
     return call
 
-for name in ("set_tag", "set_alias"):
+for name in ("add_tag", "set_tag", "set_alias"):
     setattr(SqlStore, name, killing(getattr(SqlStore, name)))
 sys.argv = ["verb", *{words!r}]
 cli.main()
 """
-# Changes a metric of version 1's run, and replaces its model with that of version 3.
+# Changes a metric of version 1's run, and replaces its model with that of version 3, by an account that may do both.
 TAMPERED = """
 import json, shutil
+from pathlib import Path
 from {package}.ops.settings import PACKAGE as NAME
-from {package}.ops.tracking import registry
+from {package}.ops.tracking import digests, registry
 from {package}.ops.tracking.connection import connect
 client = connect()
 client.log_metric(registry.get(1).run_id, "rmse", 1.0)
 one, three = (client.get_model_version_download_uri(NAME, n).removeprefix("file://") for n in "13")
 shutil.copytree(three + "/data", one + "/data", dirs_exist_ok=True)
+registry.set_tag(1, digests.TAG, json.dumps(digests.compute(Path(one))))
 print(json.dumps(one))
 """
 

@@ -32,6 +32,36 @@ with api() as session, session():
 """
 
 
+WRITING = [
+    "drop table birds",
+    "with gone as (delete from birds returning *) select * from gone",
+    "select cull()",
+    "select nextval('eggs')",
+    "select 1; drop table birds",
+    "select E'\\''; drop table birds; --'",
+    "select set_config('transaction_read_only', 'off', false), cull()",
+    "select size into copy from birds",
+    "select * from birds for update",
+    "select lo_create(0)",
+]
+# The error of each query: also where only the database looks at it.
+WRITES = """
+import json, sys
+from pathlib import Path
+from {package}.errors import ProjectError
+from {package}.ops import queries, sources
+errors = []
+queries.check_reads = lambda query: None
+for query in sys.argv[2:]:
+    try:
+        sources.take(sys.argv[1], query, Path("snapshot"))
+        errors.append("")
+    except ProjectError as error:
+        errors.append(str(error))
+print(json.dumps(errors))
+"""
+
+
 class Faltering(BaseHTTPRequestHandler):
     """Serve ROWS, after the `faults`: hang up, or answer 503."""
 
@@ -157,6 +187,16 @@ class TestSources:
             assert refused.returncode == 1
             assert message in refused.stderr
             assert len(refused.stderr.splitlines()) == 1
+
+    def test_query_that_writes_to_postgresql_is_refused(
+        self, project: Running, database: PostgresServer
+    ) -> None:
+        database.psql("create function cull() returns int language sql as 'delete from birds returning 1'")
+        database.psql("create sequence eggs")
+        refused = project.ask(WRITES, database.get_uri(), *WRITING)
+        assert [query for query, message in zip(WRITING, refused, strict=True) if not message] == []
+        assert all(len(message.splitlines()) == 1 for message in refused)
+        assert "120" in database.psql("select count(*) from birds")
 
     def test_s3_is_read_with_the_keys_of_env(self, project: Running, storage: BaseClient) -> None:
         storage.put_object(Bucket="tables", Key="table.csv", Body=ROWS.encode())

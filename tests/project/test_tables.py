@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 PLOTLY = Path(str(files("plotly"))) / "package_data/datasets"
 # Runs in the project's environment, which has scikit-learn's tables.
 WRITE_TABLES = """
-import datetime as dt, sys
+import datetime as dt, json, sys
 from pathlib import Path
 import numpy as np, polars as pl
 from sklearn import datasets
@@ -56,8 +56,18 @@ pl.DataFrame({{
     "size": draw.normal(size=9000),
     "y": draw.normal(size=9000),
 }}).write_csv(folder / "levels.csv")
+named = [(number * 0.1).sin().alias(name) for name in json.loads(sys.argv[3])]
+odd.with_columns(named).write_parquet(sys.argv[2])
 print("[]")
 """
+# Names that mean something to MLflow, DVC, git, YAML, Polars, pandas, a shell or a terminal.
+SOURCE = "data/raw/-a [b]* ${data.target} #50%? (1).parquet"
+NAMES = [
+    *("a share (%)", "a/b", "..", "/", "CON", "yes", "null", "1", "{x}", "# y", "?", "-rf", "new\nline"),
+    *("tab\t", "\u05e9\u202e", "e\u0301", "\u00e9", "x" * 250, "z" * 1000, "_1", "  ", "prediction", "row"),
+    *("count", "literal", "__index_level_0__", "model_version", "params", "A", "a", "=cmd", "$x$", "<b>"),
+    *("a,b", 'a"b', "a\\b", "~", "&a"),
+]
 ADOPT_AND_TRAIN = """
 import json, sys
 import mlflow, polars as pl, polars.selectors as cs
@@ -115,6 +125,7 @@ REQUESTS: dict[str, dict[str, str]] = {
     "odd": {"origin": "odd.parquet", "target": "the answer"},
     "odd numbers": {"origin": "odd.parquet", "target": "with blank"},
     "odd truth": {"origin": "odd.parquet", "target": "co: lon"},
+    "names": {"origin": SOURCE, "target": "the answer"},
     "holes": {"origin": "holes.csv", "target": "the answer"},
     "levels": {"origin": "levels.csv", "target": "y"},
     "two": {"origin": "two.csv", "target": "b"},
@@ -138,6 +149,7 @@ PROBLEMS = {
         "election",
         "odd",
         "odd truth",
+        "names",
         "holes",
         "two",
     },
@@ -159,7 +171,7 @@ class TestTables:
         """Write the tables."""
         folder = project.path.parent / "tables"
         folder.mkdir()
-        project.ask(WRITE_TABLES, str(folder))
+        project.ask(WRITE_TABLES, str(folder), str(project.path / SOURCE), json.dumps(NAMES))
         return folder
 
     @pytest.fixture(scope="class")
@@ -167,7 +179,8 @@ class TestTables:
     def results(cls, project: Running, folder: Path) -> dict[str, Any]:
         """Adopt, train and predict with every table, in one process."""
         requests = {
-            name: request | {"origin": str(folder / request["origin"])} for name, request in REQUESTS.items()
+            name: request | {"origin": str((project.path if name == "names" else folder) / request["origin"])}
+            for name, request in REQUESTS.items()
         }
         answer: dict[str, Any] = project.ask(ADOPT_AND_TRAIN, json.dumps(requests))
         return answer

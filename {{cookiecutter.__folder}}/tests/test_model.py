@@ -36,7 +36,7 @@ def raw(champion) -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def predictor(champion) -> Predictor:
     """Load the model from the folder of the project."""
-    return Predictor.load(project_root() / "models")
+    return Predictor.load(project_root() / "models", read_params().model.trusted)
 
 
 def test_learns_a_simple_pattern_better_than_a_dummy():

@@ -146,11 +146,26 @@ class Column(Strict):
     """What one column of the raw table must be."""
 
     type: Type
+    decimal: Literal[".", ","] | None = None
+    thousands: Literal[".", ",", " ", "'", "_"] | None = None
+    unit: Annotated[str, Field(min_length=1)] | None = None
+    format: Annotated[str, Field(min_length=1)] | None = None
     nullable: bool = False
     allowed: list[str] | list[int] | None = None
     min: Number | None = None
     max: Number | None = None
     unique: bool = False
+
+    @property
+    def spelling(self) -> dict[str, str]:
+        """How text spells the values; empty for numbers such as -1234.5 and for dates as in ISO 8601."""
+        keys = {"decimal": self.decimal, "thousands": self.thousands, "unit": self.unit, "format": self.format}
+        return {key: value for key, value in keys.items() if value is not None}
+
+    def __str__(self) -> str:
+        """Name the type, and how text spells it."""
+        spelling = ", ".join(f"{key} '{value}'" for key, value in self.spelling.items())
+        return f"{self.type} ({spelling})" if spelling else self.type
 
 
 class Rows(Strict):
@@ -169,7 +184,7 @@ class Contract(Strict):
 
     @model_validator(mode="after")
     def rules_fit_types(self) -> Self:
-        """Refuse `allowed`, `min` and `max` where values cannot be compared with them."""
+        """Refuse rules that do not fit the type of their column."""
         for name, column in self.columns.items():
             where = f"columns.{name} has type {column.type}"
             kind = {"string": str, "integer": int}.get(column.type)
@@ -177,9 +192,17 @@ class Contract(Strict):
                 raise ValueError(f"{where} and allows {column.allowed}; `allowed` is for strings and integers")
             if column.type not in {"integer", "float"} and (column.min is not None or column.max is not None):
                 raise ValueError(f"{where} and `min` or `max`, which are for integers and floats")
+            numbers, dates = column.type in {"integer", "float"}, column.type in {"date", "datetime"}
+            if misplaced := [key for key in column.spelling if not (dates if key == "format" else numbers)]:
+                raise ValueError(
+                    f"{where} and `{misplaced[0]}`; `format` is for dates and datetimes, `decimal`, `thousands` and "
+                    "`unit` are for integers and floats"
+                )
+            if column.thousands == (column.decimal or "."):
+                raise ValueError(f"{where} and `thousands: '{column.thousands}'`, which is the decimal mark, too")
         return self
 
     @property
     def types(self) -> dict[str, Type]:
-        """The type of each column."""
-        return {name: column.type for name, column in self.columns.items()}
+        """The type to read each column with: text, where the contract says how it is spelled."""
+        return {name: "string" if column.spelling else column.type for name, column in self.columns.items()}

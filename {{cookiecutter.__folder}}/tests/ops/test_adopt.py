@@ -18,9 +18,10 @@ from ruamel.yaml import YAML
 
 from penguin_model.errors import ProjectError
 from penguin_model.model import casting
-from penguin_model.ops import sources
+from penguin_model.ops import queries
 from penguin_model.ops.adopt import infer, profile
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
+from penguin_model.ops.files import scratch
 from penguin_model.ops.settings import (
     PACKAGE,
     project_root,
@@ -191,7 +192,7 @@ def test_empty_text_is_missing_in_csv_and_parquet(project, tmp_path):
     ],
 )
 def test_problem_is_what_the_target_says(values, problem):
-    table = pl.LazyFrame({"x": range(len(values)), "y": values})
+    table = pl.LazyFrame({"x": pl.int_range(len(values), eager=True) / 2, "y": values})
     decision = infer.decide(profile.profile(table), "y", None)
     assert decision.problem == problem
     assert f"Target 'y': {problem}, because" in decision.reasons[0]
@@ -256,6 +257,17 @@ def test_rows_are_kept_back_by_group_or_time(project, tmp_path):
     assert (read_params().split.by, read_params().split.column) == ("stratified", None)
 
 
+def test_columns_that_give_the_target_away_and_rows_that_belong_together_are_said(project, tmp_path):
+    table = ODD.select("answer", "prose", machine=NUMBER % 9, code=pl.col("answer") == "yes")
+    table.write_csv(tmp_path / "t.csv")
+    alone = "'code' alone determines 'answer' (one-to-one)"
+    for group, said in ((None, True), ("machine", False)):
+        summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer", group=group)))
+        assert alone in summary
+        assert ("'machine' repeats (about 6.7 rows each)" in summary) is said
+    assert read_params().data.drop == []
+
+
 def test_adopting_again_changes_nothing(project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
     adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
@@ -299,6 +311,41 @@ def test_nothing_changes_if_dvc_cannot_track(project, tmp_path):
     with pytest.raises(ProjectError, match=r"DVC: you are not inside of a DVC repository"):
         adopt(AdoptRequest(str(tmp_path / "t.csv"), "answer"))
     assert files(project) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
+Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+adopt(AdoptRequest(sys.argv[1], "answer"))
+"""
+
+
+def test_killed_adopt_changes_nothing_and_leaves_nothing_to_commit(project, tmp_path):
+    table = tmp_path / "t.csv"
+    ODD.write_csv(table)
+    for name in (".gitignore", "data/raw/.gitignore"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, project / name)
+    adopt(AdoptRequest(str(table), "answer"))
+    before, status = files(project), git.run_git("status", "--porcelain", "--untracked-files=all", cwd=project)
+    ODD.head(50).write_csv(table)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(table)], check=False)
+    assert killed.returncode == -9
+    [left] = (project / "data/raw").glob(".*/")
+    assert {name: content for name, content in files(project).items() if left.name not in name} == before
+    assert git.run_git("status", "--porcelain", "--untracked-files=all", cwd=project) == status
+    assert b"t.csv" not in git.run_git("ls-files", "--others", "--exclude-standard", "data/raw/*.csv", cwd=project)
+    adopt(AdoptRequest(str(table), "answer"))
+    assert not left.exists()
+    assert (project / "data/raw/t.csv").read_bytes() == table.read_bytes()
+
+
+def test_scratch_folder_of_a_living_process_stays(tmp_path):
+    (tmp_path / ".adopting-left").mkdir()
+    with scratch(tmp_path, "adopting") as first, scratch(tmp_path, "adopting") as second:
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
 
 
 @pytest.mark.parametrize(
@@ -375,7 +422,7 @@ def test_query_to_a_database_becomes_parquet(project, tmp_path):
         connection.execute(insert, table.to_dicts())
     with pytest.MonkeyPatch.context() as patch:
         # The column `late` is empty in the first batches.
-        patch.setattr(sources, "BATCH", 25)
+        patch.setattr(queries, "BATCH", 25)
         adopt(AdoptRequest(url, "answer", query="select * from t"))
     data = read_params().data
     assert (data.source, data.origin, data.query) == ("data/raw/query.parquet", url, "select * from t")

@@ -29,6 +29,16 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.parametrize("name", ["50%", "why?", "{x}", "[1]", "a*", 'a "quotation"', "back\\slash"])
+def test_path_in_which_tools_fail_is_refused_before_anything_is_written(name, home, monkeypatch):
+    folder = home / name
+    folder.mkdir()
+    monkeypatch.setenv("PROJECT_ROOT", str(folder))
+    with pytest.raises(ProjectError, match=r"fail in a path with .+: rename or move"):
+        databases.prepare()
+    assert not list(folder.iterdir())
+
+
 def query(file, sql) -> list[tuple]:
     """Run SQL on a database and commit it."""
     with closing(sqlite3.connect(file, timeout=60)) as database, database:

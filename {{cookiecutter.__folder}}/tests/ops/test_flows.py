@@ -34,7 +34,7 @@ from penguin_model.ops.settings import (
     read_contract,
     read_params,
 )
-from penguin_model.ops.tracking import registry, runs
+from penguin_model.ops.tracking import digests, registry, runs
 from penguin_model.ops.versioning import content
 from penguin_model.steps import ingest
 from penguin_model.steps.gate import Evaluation, NotComparable
@@ -60,7 +60,7 @@ def test_equal_model_challenges_and_data_is_reused(trained, edited):
 
 
 def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
-    params, champion = read_params(), Predictor.load(project_root() / "models")
+    params, champion = read_params(), Predictor.load(project_root() / "models", read_params().model.trusted)
     target = params.data.target
     change("split", holdout=0.25 if params.split.holdout > 0.3 else 0.4)
     column = next(name for name in read_contract().columns if name != target)
@@ -85,8 +85,12 @@ def test_champion_is_judged_on_the_rows_of_the_new_model(quick, monkeypatch):
 
 
 @pytest.fixture
-def champion_files(trained, tmp_path) -> Iterator[Path]:
-    """Return the folder of the champion in MLflow to a test that changes its files; restore them afterwards."""
+def champion_files(trained, tmp_path, monkeypatch) -> Iterator[Path]:
+    """Return the folder of the champion in MLflow to a test that changes its files; restore them afterwards.
+
+    Their digests are not checked: test_trust.py does that.
+    """
+    monkeypatch.setattr(digests, "check", lambda *_: None)
     version = str(registry.champion().champion)
     uri = runs.connect().get_model_version_download_uri(PACKAGE, version)
     files = Path(uri.removeprefix("file://"))
@@ -98,7 +102,7 @@ def champion_files(trained, tmp_path) -> Iterator[Path]:
 
 def judge(rows: pl.DataFrame, **data) -> Evaluation | NotComparable:
     """Evaluate the champion on rows, for an experiment with other values in the section `data`."""
-    recipe = Predictor.load(project_root() / "models").recipe
+    recipe = Predictor.load(project_root() / "models", read_params().model.trusted).recipe
     other = recipe.model_copy(update={"data": recipe.data.model_copy(update=data)})
     return promotion.evaluate_champion(registry.champion().champion, read_params().gate, other, rows)
 

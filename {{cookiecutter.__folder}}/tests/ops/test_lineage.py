@@ -10,7 +10,8 @@ import pytest
 from conftest import PROJECT
 from sqlalchemy import Engine, event
 
-from penguin_model.errors import ProjectError
+from penguin_model.config import Split
+from penguin_model.errors import ProjectError, printable
 from penguin_model.model.predictor import Predictor
 from penguin_model.ops.paths import RECORD
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
@@ -22,6 +23,7 @@ from penguin_model.ops.tracking import (
     store,
 )
 from penguin_model.ops.versioning import content, dvc, git, lock_check
+from penguin_model.ops.versioning.provenance import Provenance
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def repository(tmp_path, monkeypatch) -> Path:
         (project / name).write_text("old\n")
     git.run_git("init", "--quiet")
     git.run_git("add", ".")
-    git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "Start")
+    commit("Start")
     return project
 
 
@@ -54,12 +56,12 @@ def test_clean_tree_is_its_commit_whatever_training_writes(repository):
 def test_patch_brings_a_dirty_tree_back(repository, tmp_path):
     git.run_git("config", "diff.noprefix", "true")
     (repository / "src/code.py").write_bytes("# è\n".encode("latin-1"))
-    (repository / "src/new.bin").write_bytes(bytes(range(256)))
+    (repository / "src/new.py").write_text("# new\n")
     (repository / "params.yaml").write_text("new: true\n")
     before = git.run_git("status", "--porcelain")
     code = git.code()
     assert str(code) == f"{code.commit}-dirty"
-    assert code.changed == ["params.yaml", "src/code.py", "src/new.bin"]
+    assert code.changed == ["params.yaml", "src/code.py", "src/new.py"]
     (tmp_path / "code.patch").write_bytes(code.patch)
     with reproduce.worktree(code.commit, 1) as scratch:
         git.run_git("apply", str(tmp_path / "code.patch"), cwd=scratch)
@@ -69,6 +71,131 @@ def test_patch_brings_a_dirty_tree_back(repository, tmp_path):
     assert after == before
     assert not scratch.exists()
     assert len(git.run_git("worktree", "list").splitlines()) == 1
+
+
+# Names that a shell, git or a terminal reads as more than text; and kinds of files.
+NAMES = ("a b", "'q'", '"q"', "line\nbreak", "tab\t", "é", "\udce9", "*", "[a]", ":(top)x", "-x", "$HOME", "\x1b[1m")
+CODE = {
+    **{f"src/{name}.py": b"# code\n" for name in NAMES},
+    "src/deep/er/query.sql": b"select 1\n",
+    "contract.yaml": b"columns: {}\n",
+    "data/raw/table.csv.dvc": b"outs: []\n",
+    "src/secrets.py": b"# code about secrets\n",
+}
+LEFT_OUT = {
+    "data/raw/people.csv": (b"name,account\n", "data"),
+    "data/notes.yaml": (b"a: 1\n", "data"),
+    **{
+        f"src/people.{kind}": (b"x", "neither")
+        for kind in ("csv", "parquet", "tsv", "xlsx", "db", "sqlite", "json", "so")
+    },
+    "src/people.CSV": (b"x", "neither"),
+    "src/people": (b"x", "neither"),
+    **{
+        f"src/{name}": (b"x", "secret")
+        for name in (".env", ".env.local", "secrets.yaml", "Credentials.toml", "token.md")
+    },
+    "src/key.pem": (b"x", "neither"),
+    "src/key.py": (b"-----BEGIN RSA PRIVATE KEY-----\n", "private key"),
+    "src/binary.py": (b"#\0", "binary"),
+    "src/big.py": (b"#" * 1_000_001, "larger"),
+}
+
+
+def test_patch_holds_code_and_configuration_of_any_name_and_nothing_else(repository, tmp_path):
+    for name, text in [*CODE.items(), *((name, text) for name, (text, _) in LEFT_OUT.items())]:
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_bytes(text)
+    (repository / "src/link.py").symlink_to("code.py")
+    git.run_git("init", "--quiet", cwd=repository / "src/deep")
+    code = git.code()
+    # With the link, and without the folder that is a repository.
+    assert len(code.changed) == len(CODE)
+    assert all(printable(name) in code.changed for name in CODE if "deep" not in name)
+    for name, (_, reason) in LEFT_OUT.items():
+        assert any(said.startswith(f"{name} (") and reason in said for said in code.left_out), name
+    assert any(said.startswith("src/deep/ (a folder, or a repository") for said in code.left_out)
+    (tmp_path / "code.patch").write_bytes(code.patch)
+    with reproduce.worktree(code.commit, 1) as scratch:
+        git.run_git("apply", str(tmp_path / "code.patch"), cwd=scratch)
+        assert all((scratch / name).read_bytes() == CODE[name] for name in CODE if "deep" not in name)
+        assert (scratch / "src/link.py").is_symlink()
+        assert not any((scratch / name).exists() for name in LEFT_OUT)
+
+
+def test_patch_has_no_data_that_was_tracked_changed_or_deleted(repository):
+    tracked = ("src/table.csv", "src/gone.csv", "src/big.py", "src/gone.py", "src/linked/code.py", "sub/code.py")
+    for name in tracked:
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_bytes(b"account 42\n" * (200_000 if "big" in name else 1))
+    git.run_git("add", ".")
+    commit("Track data")
+    (repository / "src/table.csv").write_text("account 43\n")
+    (repository / "src/big.py").write_text("small now\n")
+    for name in ("src/gone.csv", "src/gone.py"):
+        (repository / name).unlink()
+    (repository / "src/linked").rename(repository / "elsewhere")
+    (repository / "src/linked").symlink_to(repository / "elsewhere")
+    code = git.code()
+    assert code.changed == ["src/gone.py"]
+    assert b"deleted file" in code.patch
+    assert [said.partition(" (")[0] for said in code.left_out] == [
+        "src/big.py",
+        "src/gone.csv",
+        "src/linked",
+        "src/linked/code.py",
+        "src/table.csv",
+    ]
+
+
+def test_patch_is_bounded_in_all_and_no_object_is_left_in_the_repository(repository, monkeypatch):
+    monkeypatch.setattr(git, "MAX_PATCH", 2500)
+    for number in range(9):
+        (repository / f"src/{number}.py").write_text("#" * 1000)
+    before = git.run_git("count-objects", "-v")
+    code = git.code()
+    assert code.changed == ["src/0.py", "src/1.py"]
+    assert [said.partition(" (")[2] for said in code.left_out] == ["the patch would be too large)"] * 7
+    assert git.run_git("count-objects", "-v") == before
+
+
+def test_project_below_the_root_of_its_repository_has_its_patch(repository, tmp_path, monkeypatch):
+    (repository / "below/src").mkdir(parents=True)
+    (repository / "below/src/code.py").write_text("# old\n")
+    git.run_git("add", ".")
+    commit("Below")
+    monkeypatch.setenv("PROJECT_ROOT", str(repository / "below"))
+    (repository / "below/src/code.py").write_text("# changed\n")
+    (repository / "below/src/new.py").write_text("# new\n")
+    (repository / "src/code.py").write_text("# another project\n")
+    code = git.code()
+    assert code.changed == ["src/code.py", "src/new.py"]
+    (tmp_path / "code.patch").write_bytes(code.patch)
+    with reproduce.worktree(code.commit, 1) as scratch:
+        git.run_git("apply", str(tmp_path / "code.patch"), cwd=scratch.parent)
+        assert (scratch / "src/new.py").read_text() == "# new\n"
+
+
+def test_what_was_left_out_is_in_the_tags_and_does_not_call_for_a_patch(repository):
+    (repository / "data").mkdir()
+    for number in range(99):
+        (repository / f"data/{number:020}.csv").write_text("x")
+    code = git.code()
+    assert (str(code), code.changed) == (f"{code.commit}-dirty", [])
+    origin = Provenance.of(code, ("1", "name"), Split(holdout=0.2, seed=1), [])
+    tags = origin.tags()
+    assert tags["git.left_out"].startswith(f"data/{0:020}.csv (data), ")
+    assert tags["git.left_out"].endswith("… (99 files)")
+    assert Provenance.read(tags) == origin
+    assert not origin.patched
+    (repository / "src/new.py").write_text("# new\n")
+    patched = Provenance.of(git.code(), ("1", "name"), Split(holdout=0.2, seed=1), [])
+    assert Provenance.read(patched.tags()).patched
+    assert Provenance.read({"git.commit": "a1-dirty"}).patched  # a version of before
+
+
+def commit(message: str) -> None:
+    git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", message)
 
 
 def test_no_commit_and_no_git_are_told(repository, monkeypatch, tmp_path):
@@ -251,7 +378,7 @@ def test_comparison_says_what_differs(champion, holdout, tmp_path):
     assert list(reproduce.differing_metrics({"a": 0.1, "b": 1.0}, {"a": 0.1})) == []
     [said] = reproduce.differing_metrics({"a": 0.1}, {"a": 0.1 + 1e-16 * 2})
     assert said == f"a is {0.1 + 1e-16 * 2!r}, was 0.1"
-    predictor = Predictor.load(folder)
+    predictor = Predictor.load(folder, read_params().model.trusted)
     then = reproduce.outputs(predictor, holdout)
     assert list(reproduce.differing_rows(then, reproduce.outputs(predictor, holdout))) == []
     column = min(then)

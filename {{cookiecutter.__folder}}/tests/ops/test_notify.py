@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from uuid import uuid4
 
 import pytest
-from prefect.states import Completed
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Failed
 from pydantic import SecretStr
 
 from penguin_model.errors import ProjectError
 from penguin_model.flows.monitoring import monitoring
 from penguin_model.flows.training import training
+from penguin_model.ops import markdown
 from penguin_model.ops.notify import channel, hooks
 from penguin_model.ops.settings import read_settings
 
@@ -118,6 +121,26 @@ def test_payload_is_json_whatever_people_write():
     hostile = "\"'\\ <!channel> & *_`[x](y) 🐧 " * 400
     facts = {hostile: hostile, **{str(i): "x" for i in range(40)}}
     assert json.loads(json.dumps(channel.payload(hooks.Message(hostile, hostile, facts))))
+
+
+def test_message_shows_names_and_values_as_they_are():
+    hostile = "<!channel> <at>all</at> [x](http://evil) *b* a_b"
+    sent = channel.payload(hooks.Message(hostile, hostile, {hostile: hostile, "shift": "-0.5"}))
+    shown = json.dumps(sent)
+    if "attachments" in sent:
+        # Teams shows a character after a backslash as it is.
+        assert shown.count(json.dumps(markdown.escape(hostile))) == 4
+        assert hostile not in shown
+    else:
+        assert shown.count(hostile) == shown.count(f'"plain_text", "text": "{hostile}') + 1 == 4
+        assert "&lt;!channel&gt;" in str(sent["text"])
+    assert "-0.5" in shown
+
+
+def test_secret_of_an_error_is_not_sent():
+    state = Failed(message="ValueError: https://user:s3cret@host/t.csv?sig=s3cret \x1b[31m")
+    text = hooks.message("x", FlowRun(flow_id=uuid4(), name="x"), state).text
+    assert text == "ValueError: https://host/t.csv \\x1b[31m"
 
 
 def test_secret_is_not_shown(monkeypatch):

@@ -81,7 +81,7 @@ def die_at(point):
             left[0] -= 1
             return change(*args, **kwargs)
         return call
-    for name in ("set_tag", "set_alias"):
+    for name in ("add_tag", "set_tag", "set_alias"):
         setattr(store.SqlStore, name, killing(getattr(store.SqlStore, name)))
 
 def at_point():
@@ -243,13 +243,14 @@ def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, m
         assert isinstance(opened, way)
         for text in ("first", "second"):
             opened.set_tag("journal.000001", text)
+        assert [opened.add_tag("journal.000001", "third"), opened.add_tag("journal.000002", "new")] == [False, True]
         for alias, version in (("champion", 1), ("champion", 2), ("challenger", 3), ("challenger", None)):
             opened.set_alias(alias, version)
         with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
             rows = sorted(line for line in database.iterdump() if line.startswith("INSERT"))
         seen.append((rows, opened.model(), [str(opened.version(number)) for number in (2, 4, 5, None)]))
     assert seen[0] == seen[1]
-    assert seen[0][1] == ({"journal.000001": "second"}, {"champion": 2})
+    assert seen[0][1] == ({"journal.000001": "second", "journal.000002": "new"}, {"champion": 2})
 
 
 def test_database_that_does_not_exist_is_empty_and_not_created(tmp_path, monkeypatch):
@@ -316,6 +317,148 @@ def test_decision_against_an_earlier_champion_is_overtaken(client):
     ):
         registry.promote(late)
     assert aliases(client) == {"champion": 2, "challenger": 3}
+
+
+def test_entry_never_replaces_another_whatever_number_is_missing(client):
+    for version in (1, 2, 3):
+        promote(version)
+    for missing, number in (("000002", 4), ("000004", 5), ("000001", 6)):
+        before = client.get_registered_model(PACKAGE).tags
+        client.delete_registered_model_tag(PACKAGE, f"journal.{missing}")
+        promote(1 if registry.champion().champion != 1 else 2)
+        after = client.get_registered_model(PACKAGE).tags
+        assert {
+            key: text for key, text in before.items() if key in after and "settled" not in key
+        }.items() <= after.items()
+        assert f"journal.{number:06}" in after
+    for key, text in (("journal.999999", after["journal.000003"]), ("journal.settled", "999999")):
+        client.set_registered_model_tag(PACKAGE, key, text)
+    registry.reconcile()  # the alias does not match the last entry any more
+    promote(3)
+    assert list(registry.champion().history.moves)[-2:] == [1000000, 1000001]
+    assert str(registry.champion().history).splitlines()[-2].startswith("1000001  ")
+    assert not registry.champion().pending
+
+
+def test_entry_of_another_machine_is_not_replaced(client):
+    promote(1)
+    opened, history = store.open_store(), registry.champion().history
+    promote(2)  # by another machine, which this one's lock does not keep out
+    with pytest.raises(registry.OvertakenError, match="at the same moment"):
+        registry._write(opened, history, new_entry("promote", "test", 1, 3, "late", {}))  # noqa: SLF001
+    assert (moves()[-1], aliases(client)["champion"]) == (("promote", 1, 2), 2)
+
+
+def test_gap_neither_carries_a_move_out_again_nor_forgets_one(client):
+    for version in (1, 2, 3):
+        promote(version)
+    client.delete_registered_model_tag(PACKAGE, "journal.000001")
+    client.set_registered_model_alias(PACKAGE, "champion", "2")  # where the last move came from
+    assert registry.reconcile().champion == 2
+    assert moves()[-1] == ("found", 3, 2)
+    entry = new_entry("promote", "test", 2, 1, "killed before the alias moved", {})
+    client.set_registered_model_tag(PACKAGE, "journal.000005", entry.model_dump_json(by_alias=True))
+    assert registry.reconcile().champion == 1
+    assert registry.champion().history.settled == 5
+
+
+ENTRY = {"when": "2999-01-01T00:00:00Z", "by": "x", "how": "promote", "from": 1, "to": 2, "reason": "y", "metrics": {}}
+UNREADABLE = [
+    "",
+    "{",
+    "[]",
+    "null",
+    json.dumps(ENTRY)[:-1],
+    *(
+        json.dumps(ENTRY | change)
+        for change in (
+            {"how": "guess"},
+            {"from": "one"},
+            {"from": "1"},
+            {"to": 2.5},
+            {"to": True},
+            {"to": -1},
+            {"to": 0},
+            {"when": "yesterday"},
+            {"reason": None},
+            {"by": 3},
+            {"metrics": [1]},
+            {"metrics": {"a": "b"}},
+        )
+    ),
+    json.dumps({key: value for key, value in ENTRY.items() if key != "to"}),
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_entry_that_cannot_be_read_is_named(text):
+    history = History.read({"journal.000007": text, "journal.000006": json.dumps(ENTRY)})
+    assert list(history.unreadable) == ["journal.000007"]
+    assert list(history.moves) == [6]
+    with pytest.raises(ProjectError, match=r"cannot be read: journal.000007 \(.+\)"):
+        history.check()
+
+
+@pytest.mark.parametrize(("number", "text"), list(enumerate(UNREADABLE[:3], start=1)))
+def test_unreadable_entry_stops_every_move_until_it_is_repaired(three_moves, monkeypatch, capsys, text, number):
+    def say(*words: str) -> str:
+        return verb(monkeypatch, capsys, *words)
+
+    key = f"journal.{number:06}"
+    three_moves.set_tag(key, text)
+    before = three_moves.model()
+    for refused in (
+        lambda: say("promote", "1", "--reason", "x"),
+        lambda: say("rollback"),
+    ):
+        sentence = refused()
+        assert sentence.startswith(f"The journal of the champion has tags that cannot be read: {key} (")
+        assert "`journal --repair`" in sentence
+        assert len(sentence.splitlines()) == 1
+    for shown in (say("journal"), say("status")):
+        assert f"{key} (" in shown
+    assert say("journal").count("→") == 2
+    assert three_moves.model() == before
+    assert f"Entry {number} records this repair: {key} could not be read" in say("journal", "--repair")
+    tags, aliases = three_moves.model()
+    assert tags[f"unreadable.{key}"] == text
+    assert {name: tags[name] for name in before[0] if name not in {key, "journal.settled"}}.items() <= before[0].items()
+    assert aliases == before[1]
+    assert [(entry.how, entry.old, entry.new) for entry in registry.champion().history.entries] == [
+        ("repair" if place == number else "promote", place - 1 or None, place) for place in (1, 2, 3)
+    ]
+    assert "Every entry of the journal can be read" in say("journal", "--repair")
+    assert three_moves.model() == (tags, aliases)
+    assert "Version 2 is the champion again" in say("rollback")
+
+
+@pytest.fixture
+def three_moves(client, monkeypatch) -> store.Store:
+    """Make version 3 the champion after 1 and 2."""
+    for version in (1, 2, 3):
+        promote(version)
+    return store.open_store()
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1", "3.0", "None"])
+def test_unreadable_number_of_the_last_move_is_repaired_without_a_move(three_moves, text):
+    three_moves.set_tag("journal.settled", text)
+    with pytest.raises(ProjectError, match=r"journal\.settled \(.* is not a number\)"):
+        promote(1)
+    [sentence] = registry.repair("test")
+    assert sentence.startswith("Entry 4 records this repair: journal.settled could not be read")
+    tags, aliases = three_moves.model()
+    assert (aliases["champion"], tags["journal.settled"], tags["unreadable.journal.settled"]) == (3, "4", text)
+    promote(1)
+    assert moves()[-2:] == [("repair", 3, 3), ("promote", 3, 1)]
+
+
+def test_two_texts_of_one_entry_are_both_kept(three_moves):
+    for text in ("first", "second", "second"):
+        three_moves.set_tag("journal.000002", text)
+        registry.repair("test")
+    tags = three_moves.model()[0]
+    assert [tags.get(f"unreadable.journal.000002{copy}") for copy in ("", ".1", ".2")] == ["first", "second", None]
 
 
 def test_metric_that_is_nan_is_kept(client):

@@ -1,5 +1,6 @@
 """The verbs of the command line: their output and their errors."""
 
+import shutil
 import socket
 import sys
 
@@ -7,7 +8,8 @@ import pytest
 
 from penguin_model import cli
 from penguin_model.ops.orchestration import ui
-from penguin_model.ops.settings import PACKAGE
+from penguin_model.ops.settings import PACKAGE, project_root, read_params
+from penguin_model.ops.versioning import dvc
 
 
 def test_taken_port_is_reported_and_another_is_used(capsys):
@@ -31,3 +33,14 @@ def test_error_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     with pytest.raises(SystemExit, match=r"params\.yaml is missing in"):
         cli.main()
+
+
+def test_setup_says_what_will_fail_in_this_folder(tmp_path, monkeypatch):
+    assert not list(dvc.warnings())
+    folder = tmp_path / "Größe"
+    folder.mkdir()
+    shutil.copy(project_root() / "params.yaml", folder)
+    monkeypatch.setenv("PROJECT_ROOT", str(folder))
+    data, queue = dvc.warnings()
+    assert data.startswith(f"{read_params().data.source} is missing, ")
+    assert str(folder) in queue

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import polars as pl
 from prefect import get_run_logger, task
@@ -20,10 +21,10 @@ from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import runs
 from ..ops.versioning.provenance import Provenance
 from ..report import curves, page, plots
-from ..report.importance import importance
+from ..report.importance import Importance, importance
 from ..report.intervals import intervals
 from ..report.slices import worst
-from ..steps import evaluate
+from ..steps import evaluate, grouping, leakage
 from ..steps.search import Candidate
 
 
@@ -38,13 +39,18 @@ def evaluate_model(
     """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
     training_file, holdout_file = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
-    holdout = pl.read_parquet(holdout_file.full)
+    holdout = holdout_file.scan().collect()
     rows, truth = predictor.columns(holdout), holdout[target]
     predictions = evaluate.predict(predictor.pipeline, rows, truth)
     metrics = evaluate.metrics(problem, predictions)
-    labels = pl.read_parquet(training_file.full, columns=[target])[target]
+    labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
+    training = pl.scan_parquet(training_file.full)
+    columns = [name for name in predictor.recipe.columns if name != params.split.column]
+    leaks = leakage.notes(training, columns, target, problem)
+    if params.split.column is None:
+        leaks += grouping.notes(training, target)
     findings = page.Findings(
         name=PACKAGE,
         params=params,
@@ -53,7 +59,7 @@ def evaluate_model(
         columns=predictor.recipe.columns,
         metrics=metrics,
         intervals=intervals(problem, predictions, metrics, seed),
-        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else [])],
+        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else []), *leaks],
         slices=worst(problem, holdout.drop(target), predictions),
         importance=importance(predictor.pipeline, rows, truth, params),
         candidates=candidates,
@@ -64,14 +70,20 @@ def evaluate_model(
     plots.draw(problem, predictions, findings.importance.columns, project_root() / PLOTS)
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
-    importances = pl.DataFrame(findings.importance.columns, schema=["column", "importance", "spread"], orient="row")
-    importances.write_csv(project_root() / SERIES / "importance.csv")
+    write_importance(findings.importance.columns, project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for note in findings.notes:
         get_run_logger().warning(note)
     get_run_logger().info("Holdout: %s", ", ".join(evaluate.compared(metrics)))
     return metrics
+
+
+def write_importance(importances: Sequence[Importance], file: Path) -> None:
+    """Write the importance of each column as CSV."""
+    table = pl.DataFrame(importances, schema=["column", "importance", "spread"], orient="row")
+    # A spreadsheet would read such a name as a formula.
+    table.with_columns(pl.col("column").str.replace(r"^[=+\-@\t\r\n]", "'${0}")).write_csv(file)
 
 
 def _origin(run_id: str, origin: Provenance) -> dict[str, str]:

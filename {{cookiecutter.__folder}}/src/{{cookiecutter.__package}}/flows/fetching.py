@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from ..config import Contract, Data
 from ..errors import ProjectError
 from ..ops import sources
+from ..ops.files import scratch
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.violations import violations_kept
@@ -21,25 +22,23 @@ from ..steps import ingest, validate
 def fetching() -> None:
     """Read the table again from its origin; a snapshot that breaks the contract does not replace the present one."""
     data, contract = read_params().data, read_contract()
-    snapshot = read_origin(data)
-    try:
+    with scratch((project_root() / data.source).parent, "fetching") as folder:
+        snapshot = read_origin(data, folder)
         validate_snapshot(snapshot, data, contract)
         track(snapshot, Path(data.source))
-    finally:
-        snapshot.unlink(missing_ok=True)
 
 
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def read_origin(data: Data) -> Path:
-    """Take a new snapshot, next to the present one."""
+def read_origin(data: Data, folder: Path) -> Path:
+    """Take a new snapshot into the folder."""
     if data.origin is None:
         raise ProjectError(
             f"params.yaml: data.origin is not set, so there is nothing to fetch; {data.source} is unchanged."
         )
-    unfinished = project_root() / Path(data.source).with_name(f".fetched-{Path(data.source).name}")
-    sources.take(sources.address(data.origin), data.query, unfinished)
+    snapshot = folder / Path(data.source).name
+    sources.take(sources.address(data.origin), data.query, snapshot)
     get_run_logger().info("Read %s", data.origin)
-    return unfinished
+    return snapshot
 
 
 @task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
@@ -52,6 +51,7 @@ def validate_snapshot(snapshot: Path, data: Data, contract: Contract) -> None:
 @task(name="track", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def track(snapshot: Path, source: Path) -> None:
     """Replace the present snapshot with the new one, and version it with DVC."""
+    pointer = dvc.store(snapshot, source)
     snapshot.replace(project_root() / source)
-    dvc.track(source)
+    pointer.replace(project_root() / f"{source}.dvc")
     get_run_logger().info("%s is new; `make train` trains on it", source)

@@ -2,7 +2,6 @@
 
 import json
 
-import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -10,12 +9,13 @@ from pydantic import PositiveFloat
 
 from ..errors import ProjectError
 from ..ops.files import File
+from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.paths import DRIFT, PROFILE
 from ..ops.settings import project_root
 from ..ops.tracking import registry
-from ..steps import drift
+from ..steps import drift, ingest
 from ..steps.drift import ColumnDrift, Profile
 from .scoring import champion_version, rows_to_predict
 
@@ -27,13 +27,13 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
     A column has drifted if its index is above `threshold` and more than chance explains. `source` is as for scoring.
     """
     version = champion_version()
-    drifts = compare_rows(rows_to_predict(source), version, threshold)
+    drifts = compare_rows(rows_to_predict(source), version, threshold, labelled=source is None)
     drifted = drift.worst(drifts)
     report = {"version": version, "columns": {column.column: column.psi for column in drifts}, "drifted": list(drifted)}
     (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
     (project_root() / DRIFT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     title = f"Drift against version {version}'s training data"
-    table = [{**column._asdict(), "psi": round(column.psi, 4)} for column in drifts]
+    table = [{**column._asdict(), "column": escape(column.column), "psi": round(column.psi, 4)} for column in drifts]
     create_table_artifact(table, key="drift", description=title)
     if drifted:
         get_run_logger().warning("%s: %s", title, ", ".join(f"{name} ({psi:.2f})" for name, psi in drifted.items()))
@@ -43,8 +43,8 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
 
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def compare_rows(rows: File, version: int, threshold: float) -> list[ColumnDrift]:
-    """Compare the model's columns of the rows with their profile in the training data."""
+def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> list[ColumnDrift]:
+    """Compare the model's columns of the rows with their profile in the training data, which had a target each."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
@@ -54,5 +54,7 @@ def compare_rows(rows: File, version: int, threshold: float) -> list[ColumnDrift
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
             recipe = predictor.recipe
-            seen = recipe.build_features(pl.scan_parquet(rows.full)).select(recipe.columns)
+            table = rows.scan()
+            table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
+            seen = recipe.build_features(table).select(recipe.columns)
             return drift.compare(seen, profile, threshold)

@@ -15,7 +15,7 @@ from ..model.predictor import Predictor, Recipe
 from ..ops.files import File
 from ..ops.orchestration.policies import RETRY
 from ..ops.settings import PACKAGE, project_root
-from ..ops.tracking import packaging, registry, runs
+from ..ops.tracking import digests, packaging, registry, runs
 from ..ops.tracking.history import new_entry
 from ..ops.versioning.provenance import Provenance
 from ..steps import evaluate
@@ -27,7 +27,7 @@ def choose_alias(
     gate: Gate, predictor: Predictor, metrics: dict[str, float], holdout: File, origin: Provenance
 ) -> tuple[Decision, int | None]:
     """Check the model against the gate and the champion on the same rows; return the decision and the champion."""
-    rows = pl.read_parquet(holdout.full)
+    rows = holdout.scan().collect()
     recipe = predictor.recipe
     challenger = Evaluation(metrics)
     if gate.slices:
@@ -53,32 +53,42 @@ def evaluate_champion(champion: int, gate: Gate, recipe: Recipe, rows: pl.DataFr
     """Judge the champion on the rows, or return why that is impossible and whether it is replaced for that.
 
     It is replaced after a decision of the owner: another target, or rows that lack columns or types that it needs.
-    Files that cannot be read stop the run: an unreachable storage is no reason to replace a champion.
+    Files that cannot be read stop the run: an unreachable storage is no reason to replace a champion. A champion whose
+    files are not the ones that were registered is not loaded, and stays.
     """
-    name = f"the champion, version {champion},"
-    with registry.load(champion) as package:
-        try:
-            with package.loaded() as predictor:
-                old, new = predictor.recipe.data, recipe.data
-                if (old.problem, old.target) != (new.problem, new.target):
-                    return NotComparable(f"{name} does {old.problem} of '{old.target}'", replaced=True)
-                try:
-                    columns = predictor.columns(rows)
-                except Exception as error:
-                    # The class belongs to the champion's own package.
-                    if type(error).__name__ != ProjectError.__name__:
-                        raise
-                    reason = f"{name} cannot take these rows: {str(error)[:500].rstrip('.')}"
-                    return NotComparable(reason, replaced=True)
-                return _evaluate(gate, new, predictor.pipeline, columns, rows)
-        except OSError:
-            raise
-        except ProjectError as error:
-            return NotComparable(str(error).rstrip("."), replaced=False)
-        except Exception as error:  # noqa: BLE001 - its code and pipeline may be of any age
-            fault, remedy = packaging.summary(error), packaging.REMEDY
-            reason = f"{name} failed on these rows ({fault}), so nothing was compared; {remedy}"
-            return NotComparable(reason, replaced=False)
+    try:
+        with registry.load(champion) as package:
+            return _evaluate_package(package, gate, recipe, rows)
+    except digests.TamperedError as error:
+        return NotComparable(str(error).rstrip("."), replaced=False)
+
+
+def _evaluate_package(
+    package: packaging.Package, gate: Gate, recipe: Recipe, rows: pl.DataFrame
+) -> Evaluation | NotComparable:
+    name = f"the champion, version {package.number},"
+    try:
+        with package.loaded() as predictor:
+            old, new = predictor.recipe.data, recipe.data
+            if (old.problem, old.target) != (new.problem, new.target):
+                return NotComparable(f"{name} does {old.problem} of '{old.target}'", replaced=True)
+            try:
+                columns = predictor.columns(rows)
+            except Exception as error:
+                # The class belongs to the champion's own package.
+                if type(error).__name__ != ProjectError.__name__:
+                    raise
+                reason = f"{name} cannot take these rows: {str(error)[:500].rstrip('.')}"
+                return NotComparable(reason, replaced=True)
+            return _evaluate(gate, new, predictor.pipeline, columns, rows)
+    except OSError:
+        raise
+    except ProjectError as error:
+        return NotComparable(str(error).rstrip("."), replaced=False)
+    except Exception as error:  # noqa: BLE001 - its code and pipeline may be of any age
+        fault, remedy = packaging.summary(error), digests.REMEDY
+        reason = f"{name} failed on these rows ({fault}), so nothing was compared; {remedy}"
+        return NotComparable(reason, replaced=False)
 
 
 def _trained_on_other_rows(champion: int, recipe: Recipe, origin: Provenance) -> bool:
@@ -91,10 +101,10 @@ def register_model(
     recipe: Recipe, models: Path, table: File, origin: Provenance, verdict: tuple[Decision, int | None]
 ) -> tuple[int, Decision]:
     """Log the model, register it as the next version, and make that the champion if it was decided so."""
-    example = casting.conform(pl.scan_parquet(table.full).head(5), recipe.inputs).collect()
-    uri = runs.log_model(project_root() / models, recipe, example)
+    example = casting.conform(table.scan().head(5), recipe.inputs).collect()
+    uri, recorded = runs.log_model(project_root() / models, recipe, example)
     decision, champion = verdict
-    version = registry.register(uri, origin.tags() | {"reason": decision.reason})
+    version = registry.register(uri, origin.tags() | recorded | {"reason": decision.reason})
     if decision.alias == "champion":
         decision = _promote(version, decision, champion)
     registry.reconcile()
@@ -112,6 +122,6 @@ def _promote(version: int, decision: Decision, champion: int | None) -> Decision
         registry.promote(move)
     except registry.OvertakenError as error:
         get_run_logger().warning("%s", error)
-        registry.explain(version, str(error))
+        registry.set_tag(version, "reason", str(error))
         return Decision("challenger", str(error))
     return decision

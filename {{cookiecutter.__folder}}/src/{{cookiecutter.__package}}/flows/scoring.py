@@ -3,7 +3,6 @@
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -16,7 +15,8 @@ from pydantic import PositiveInt
 from ..config import Contract
 from ..errors import ProjectError
 from ..ops import sources
-from ..ops.files import File, write_parquet
+from ..ops.addresses import redacted
+from ..ops.files import File, scratch, write_parquet
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
@@ -32,11 +32,12 @@ LOADING = Lock()
 def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> int:
     """Predict the rows of a table with the champion, replacing all earlier predictions; return how many rows.
 
+    A row in which everything is missing, such as a blank line, gets no prediction; the log says how many there are.
     `source` is a file, a folder or an address, by default the project's own table. Each task predicts `partition` rows.
     """
     version = champion_version()
     rows = rows_to_predict(source)
-    height: int = pl.scan_parquet(rows.full).select(pl.len()).collect().item()
+    height: int = rows.scan().select(pl.len()).collect().item()
     unfinished = PREDICTIONS.with_suffix(".unfinished")
     shutil.rmtree(project_root() / unfinished, ignore_errors=True)
     (project_root() / unfinished).mkdir(parents=True)
@@ -73,19 +74,21 @@ def rows_to_predict(source: str | None) -> File:
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
     """Store the rows as Parquet, with the types of the contract."""
-    with TemporaryDirectory(dir=project_root(), prefix=".scoring-") as scratch:
-        snapshot = Path(scratch) / f"rows{sources.suffix(source)}"
-        sources.take(sources.address(source), None, snapshot)
-        with ingest.readable(sources.named(source)):
+    address = sources.address(source)
+    with scratch(project_root(), "scoring") as folder:
+        snapshot = folder / f"rows{sources.suffix(address)}"
+        sources.take(address, None, snapshot)
+        with ingest.readable(redacted(address)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
-    get_run_logger().info("Read %s", sources.named(source))
+            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / ROWS))
+    get_run_logger().info("Read %s", " ".join([f"{redacted(address)}.", *notes]))
     return File.at(ROWS)
 
 
 @task(name="predict", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def predict_rows(first: int, count: int, rows: File, version: int, folder: Path) -> int:
     """Predict some of the rows into a file of the folder; return how many."""
-    part = pl.scan_parquet(rows.full).slice(first, count).collect()
+    part = rows.scan().slice(first, count).collect()
     predictions = part.with_columns(
         pl.Series(unused("prediction", part.columns), predictor_of(version).predict(part)),
         pl.lit(version).alias(unused("model_version", part.columns)),

@@ -4,7 +4,6 @@ import time
 from functools import partial
 from typing import Any
 
-import polars as pl
 from prefect import get_run_logger, task, unmapped
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import PrefectFuture, as_completed
@@ -55,7 +54,7 @@ def try_candidate(candidate: dict[str, Any], training: File, trial: TrialConfig)
     start = time.monotonic()
     recipe, model, target = trial.recipe, trial.model, trial.recipe.data.target
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params | candidate, trial.split.seed)
-    table = pl.read_parquet(training.full)
+    table = training.scan().collect()
     units = split.find_units(table.lazy(), trial.split, list(recipe.inputs.columns), target)
     folds = split.folds(units, trial.split, trial.folds)
     judge = partial(evaluate.metric, recipe.data.problem, trial.metric)

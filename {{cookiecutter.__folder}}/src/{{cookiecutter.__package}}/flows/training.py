@@ -16,6 +16,7 @@ from ..model import persistence
 from ..model.predictor import Predictor, Recipe
 from ..ops import files
 from ..ops.files import File
+from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration import run_locks
 from ..ops.orchestration.policies import CACHED, RETRY, reuse
@@ -24,7 +25,7 @@ from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
 from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
 from ..ops.settings import PACKAGE, project_root, read_contract, read_params
-from ..ops.tracking import runs
+from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
@@ -55,7 +56,10 @@ def train_and_register() -> TrainingResult:
     # Report an estimator that cannot be built or saved before the work starts.
     estimator, values = params.model.estimator, params.model.params
     persistence.serialized(train.build_pipeline(params.data.problem, estimator, values), params.model.trusted)
-    source = File.at(Path(params.data.source))
+    # Otherwise it would be reported only when the model is trained.
+    registry.champion().history.check()
+    with ingest.readable(params.data.source):
+        source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
     training_rows, holdout = reuse(build_features)(table, recipe, params.split)
@@ -89,7 +93,8 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
         else:
             ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
             table = File.at(TABLE)
-    get_run_logger().info("Read %s", source.path)
+        notes = ingest.notes(source.full, pl.scan_parquet(table.full))
+    get_run_logger().info("Read %s", " ".join([f"{source.path}.", *notes]))
     return [table]
 
 
@@ -97,17 +102,17 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
 def validate_table(table: File, contract: Contract) -> None:
     """Stop if the table violates the contract; write the rows that violate it to a file, and show some in Prefect."""
     with violations_kept(), ingest.readable(table.path):
-        validate.check(pl.scan_parquet(table.full), contract)
+        validate.check(table.scan(), contract)
     get_run_logger().info("The table satisfies contract.yaml")
 
 
 @task(name="features", timeout_seconds=3600, **RETRY, **CACHED)
 def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
     """Build the features of all labelled rows, and split them into training rows and holdout."""
-    raw = pl.scan_parquet(table.full)
-    rows = ingest.drop_unlabelled(raw, recipe.data.target)
-    recipe.check_features(rows.head(5))
-    built = recipe.build_features(rows, labelled=True)
+    raw = table.scan()
+    recipe.check_features(raw.head(5))
+    # Only with the types of the contract it is clear which values are missing: NaN, for one.
+    built = ingest.drop_unlabelled(recipe.build_features(raw, labelled=True), recipe.data.target)
     units = split.find_units(built, parts, list(recipe.inputs.columns), recipe.data.target)
     holdout = split.holdout(units, parts)
     files.write_parquet({TRAINING: built.filter(~holdout), HOLDOUT: built.filter(holdout)})
@@ -127,7 +132,7 @@ def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
 def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
     """Fit the pipeline; save it with its recipe and a profile of its training data."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
-    table = pl.read_parquet(training.full)
+    table = training.scan().collect()
     rows, target = table.select(recipe.columns), table.get_column(recipe.data.target)
     if recipe.data.problem == "classification" and (note := train.slow(pipeline, target.n_unique())):
         get_run_logger().warning(note)
@@ -144,16 +149,18 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
 def _mlflow_run(params: Params, contract: Contract, source: File, table: File) -> Iterator[tuple[str, Provenance]]:
     """Open an MLflow run that records code and data; yield its id and the model's provenance."""
     code = git.code()
-    if code.patch:
-        changed = ", ".join(code.changed)
-        get_run_logger().warning("Uncommitted changes in %s; the MLflow run keeps them as %s", changed, PATCH)
-    elif code.commit == "none":
-        get_run_logger().warning("There is no git commit, so `reproduce` cannot rebuild this version")
     inputs = [source, File.at(CONTRACT), File.at(PARAMS)]
     origin = Provenance.of(code, (str(flow_run.id), str(flow_run.name)), params.split, inputs)
+    warn = get_run_logger().warning
+    if origin.patched:
+        warn("Uncommitted changes in %s; the MLflow run keeps them as %s", origin.changed, PATCH)
+    if origin.left_out:
+        warn("Changes not kept in %s, so git alone cannot rebuild this version: %s", PATCH, origin.left_out)
+    if origin.commit is None:
+        warn("There is no git commit, so `reproduce` cannot rebuild this version")
     with runs.run(origin.tags()) as run_id:
         runs.log_patch(code.patch)
-        rows = pl.scan_parquet(table.full).select(pl.len()).collect().item()
+        rows = table.scan().select(pl.len()).collect().item()
         runs.log_dataset(run_id, source.path, source.md5, contract, rows)
         yield run_id, origin
 
@@ -171,5 +178,5 @@ def _write_record(params: Params, origin: Provenance) -> None:
 def summary(result: TrainingResult, run_id: str) -> str:
     """Return the result of a training as Markdown."""
     rows = "\n".join(f"| {line.replace(' ', ' | ', 1)} |" for line in evaluate.compared(result.metrics))
-    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {result.reason}."
+    sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {escape(result.reason)}."
     return f"{sentence}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"

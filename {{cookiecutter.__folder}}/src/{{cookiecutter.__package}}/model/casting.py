@@ -1,10 +1,11 @@
 """Cast values to the types of the contract, in the same way for training, scoring and serving."""
 
+import re
 from typing import NamedTuple
 
 import polars as pl
 
-from ..config import Contract
+from ..config import Column, Contract
 from ..errors import ProjectError
 
 DTYPES: dict[str, pl.DataType] = {
@@ -17,6 +18,17 @@ DTYPES: dict[str, pl.DataType] = {
 }
 # ISO 8601 with a space for the T; times with a zone become UTC.
 DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
+# Characters that numbers are spelled with, and those that look alike: no-break and thin blanks, apostrophe, minus.
+ALIKE = {"[\u00a0\u2007\u2009\u202f]": " ", "\u2019": "'", "[\u2212\u2013]": "-"}
+# A format that names the day; others mean the first of the month.
+DAY = re.compile(r"%[-_0]?[deFDjscv+]")
+# Polars reads 31.12.23 as a day of the year 23 by %Y, and 1.2.3 as one of 2003 by %y.
+YEARS = {"%Y": r"\s*\d{4}", "%y": r"\s*\d{2}"}
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a column; Polars takes '*' and '^…$' for patterns of names."""
+    return text != "*" and not (text.startswith("^") and text.endswith("$")) and "\0" not in text
 
 
 class Cast(NamedTuple):
@@ -26,10 +38,10 @@ class Cast(NamedTuple):
     lost: pl.Expr
 
 
-def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
-    """Cast a column to a type of the contract. NaN and infinity become null; a fraction is not an integer."""
-    raw = pl.col(name)
-    value = raw if dtype == DTYPES[kind] else _parse(raw, kind) if dtype == pl.String else _convert(raw, dtype, kind)
+def cast(name: str, dtype: pl.DataType, column: Column) -> Cast:
+    """Cast a column to its type in the contract. NaN and infinity become null; a fraction is not an integer."""
+    raw, kind = pl.col(name), column.type
+    value = raw if dtype == DTYPES[kind] else _parse(raw, column) if dtype == pl.String else _convert(raw, dtype, kind)
     lost = pl.lit(False) if value is raw else value.is_null() & raw.is_not_null()  # noqa: FBT003 - a literal
     if dtype.is_float() and value is not raw:
         lost = lost & raw.is_finite()
@@ -38,15 +50,15 @@ def cast(name: str, dtype: pl.DataType, kind: str) -> Cast:
     return Cast(value.alias(name), lost)
 
 
-def strictly(name: str, dtype: pl.DataType, kind: str) -> pl.Expr:
+def strictly(name: str, dtype: pl.DataType, column: Column) -> pl.Expr:
     """Cast a column to a type of the contract; collecting it raises InvalidOperationError for any other value."""
-    value, lost = cast(name, dtype, kind)
-    if dtype == DTYPES[kind]:
+    value, lost = cast(name, dtype, column)
+    if dtype == DTYPES[column.type]:
         return value
     # Polars has no expression that raises; a cast that cannot succeed does, and its message shows the text.
-    start = pl.lit(f"column '{name}' must be of type {kind}, not '")
+    start = pl.lit(f"column '{name}' must be of type {column}, not '")
     message = pl.concat_str(start, pl.col(name).cast(pl.String), pl.lit("'"))
-    refused = pl.when(lost).then(message).cast(pl.Int64).cast(DTYPES[kind])
+    refused = pl.when(lost).then(message).cast(pl.Int64).cast(DTYPES[column.type])
     return pl.coalesce(value, refused).alias(name)
 
 
@@ -61,8 +73,8 @@ def conform(table: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:
             f"The rows lack the column(s) {absent}, which contract.yaml requires; they have {present.names()}."
         )
     return table.select(
-        strictly(name, present[name], kind) if name in present else pl.lit(None, DTYPES[kind]).alias(name)
-        for name, kind in contract.types.items()
+        strictly(name, present[name], column) if name in present else pl.lit(None, DTYPES[column.type]).alias(name)
+        for name, column in contract.columns.items()
     )
 
 
@@ -72,16 +84,48 @@ def refusal(error: pl.exceptions.InvalidOperationError) -> str:
     return first.partition('["')[2].partition('"')[0] or first
 
 
-def _parse(text: pl.Expr, kind: str) -> pl.Expr:
-    text = text.str.strip_chars()
+def plain(text: pl.Expr, column: Column) -> pl.Expr:
+    """Return numbers as Polars spells them, and null for text that does not spell a number as the column says."""
+    text = uniform(text)
+    if column.unit:
+        unit = re.escape(column.unit)
+        affix = rf"^([-+(]*)\s*{unit}\s*|\s*{unit}\s*(\)?)$"
+        text = pl.when(text.str.contains(affix)).then(text.str.replace(affix, "${1}${2}")).when(text == "0").then(text)
+    # Negative numbers may be in parentheses, or have their minus at the end.
+    text = text.str.replace(r"^\((.+)\)$|^([^-+].*)-$", "-${1}${2}").str.replace(r"^([-+]) ", "${1}")
+    digits, mark = r"\d+", re.escape(column.decimal or ".")
+    if column.thousands:
+        # In India, all groups but the last have two digits.
+        group = rf"{re.escape(column.thousands)}\d{{3}}"
+        pairs = r"(?:,\d{2})*" if column.thousands == "," else ""
+        digits = rf"(?:\d{{1,3}}(?:{group})+|\d{{1,2}}{pairs}{group})"
+    number = rf"^[-+]?(?:(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{digits}(?:{mark}\d*)?)$"
+    text = pl.when(text.str.contains(number)).then(text)
+    if column.thousands:
+        text = text.str.replace_all(column.thousands, "", literal=True)
+    return text.str.replace(",", ".", literal=True) if column.decimal == "," else text
+
+
+def uniform(text: pl.Expr) -> pl.Expr:
+    """Return text with one kind of blank, apostrophe and minus, and none around it."""
+    for pattern, character in ALIKE.items():
+        text = text.str.replace_all(pattern, character)
+    return text.str.strip_chars()
+
+
+def _parse(text: pl.Expr, column: Column) -> pl.Expr:
+    if column.format:
+        return _parse_date(text, column.format).cast(DTYPES[column.type])
+    kind = column.type
+    text = plain(text, column) if column.spelling else text.str.strip_chars()
     match kind:
         case "boolean":
             lower = text.str.to_lowercase()
             return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
         case "date":
-            return text.str.to_date("%F", strict=False)
+            return _parse_date(text, "%Y-%m-%d").cast(DTYPES["date"])
         case "datetime":
-            text = text.str.replace("T", " ", literal=True)
+            text = pl.when(text.str.contains(r"^\d{4}-")).then(text.str.replace("T", " ", literal=True))
             parsed = [text.str.to_datetime(form, time_unit="us", strict=False) for form in DATETIMES]
             return pl.coalesce(value.cast(DTYPES["datetime"]) for value in parsed)
         case "integer":
@@ -92,12 +136,21 @@ def _parse(text: pl.Expr, kind: str) -> pl.Expr:
             return text.cast(DTYPES[kind], strict=False)
 
 
+def _parse_date(text: pl.Expr, form: str) -> pl.Expr:
+    text = text.str.strip_chars()
+    if not DAY.search(form):
+        text, form = pl.concat_str(text, pl.lit(" 1")), f"{form} %d"
+    value = text.str.to_datetime(form, time_unit="us", strict=False)
+    shape = re.sub(r"%\\?[-_.#:\d]*[A-Za-z]", lambda part: YEARS.get(part[0], ".*?"), re.escape(form))
+    return pl.when(text.str.contains(f"^{shape}$")).then(value)
+
+
 def _convert(raw: pl.Expr, dtype: pl.DataType, kind: str) -> pl.Expr:
     if kind == "float" and dtype == pl.Time:
         return raw.cast(pl.Int64) / 1e9  # seconds
     if kind == "float" and dtype == pl.Duration:
         return raw.dt.total_microseconds() / 1e6  # seconds
-    if kind == "integer" and (dtype.is_float() or dtype.is_decimal()):
+    if kind == "integer" and (dtype.is_float() or (isinstance(dtype, pl.Decimal) and dtype.scale)):
         return _whole(raw.cast(pl.Float64))
     if kind == "boolean":
         return pl.when(raw.cast(pl.Float64, strict=False).is_in([0.0, 1.0])).then(raw.cast(pl.Boolean, strict=False))

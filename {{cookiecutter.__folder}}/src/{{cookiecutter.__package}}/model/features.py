@@ -1,6 +1,6 @@
 """Build the features, with the same function in training, scoring and serving."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import polars as pl
 import polars.selectors as cs
@@ -18,10 +18,9 @@ def build(rows: pl.LazyFrame, features: Mapping[str, str], hidden: str) -> pl.La
 
     `hidden` is the target: a feature that uses it raises ProjectError.
     """
-    columns = rows.collect_schema().names()
     expressions = read(features)
     for name, expression in expressions.items():
-        _check(f"The feature {name}", expression, columns, hidden)
+        _check(f"The feature {name}", expression, rows, hidden)
     new = cs.by_name(*expressions) & cs.float()
     built = rows.with_columns(expression.alias(name) for name, expression in expressions.items())
     return built.with_columns(pl.when(new.is_finite()).then(new))
@@ -60,7 +59,8 @@ def needed(features: Mapping[str, str]) -> set[str]:
     return {column for expression in read(features).values() for column in expression.meta.root_names()}
 
 
-def _check(feature: str, expression: pl.Expr, columns: Collection[str], hidden: str) -> None:
+def _check(feature: str, expression: pl.Expr, rows: pl.LazyFrame, hidden: str) -> None:
+    columns = rows.collect_schema().names()
     used = expression.meta.root_names()
     if hidden in used:
         raise ProjectError(f"{feature} uses the target '{hidden}'; it may use every other column.")
@@ -68,3 +68,7 @@ def _check(feature: str, expression: pl.Expr, columns: Collection[str], hidden: 
         raise ProjectError(
             f"{feature} uses {', '.join(unknown)}, which the table does not have; it has {', '.join(columns)}."
         )
+    try:
+        rows.select(expression).collect_schema()
+    except pl.exceptions.PolarsError as error:
+        raise ProjectError(f"{feature} cannot be computed: {str(error).partition(chr(10))[0].rstrip('.')}.") from None

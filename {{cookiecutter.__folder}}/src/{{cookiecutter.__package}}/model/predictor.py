@@ -1,7 +1,7 @@
 """The model in use: raw rows in, predictions out. MLflow loads it with `_load_pyfunc`, without this project."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +35,10 @@ class Recipe(BaseModel):
                 if name not in contract.columns:
                     columns = ", ".join(contract.columns)
                     raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has {columns}.")
+        for name in features.read(params.features):
+            if name in contract.columns or not casting.is_name(name):
+                reason = "which a column has" if name in contract.columns else "which Polars cannot use"
+                raise ProjectError(f"params.yaml: features has the name {name!r}, {reason}: choose another.")
         return cls(data=params.data, features=params.features, contract=contract, trusted=params.model.trusted)
 
     @property
@@ -58,7 +62,7 @@ class Recipe(BaseModel):
         return features.build(casting.conform(rows, kept), self.features, hidden=self.data.target)
 
     def check_features(self, rows: pl.LazyFrame) -> None:
-        """Raise ProjectError for a feature that uses other rows than its own; a handful of labelled rows is enough."""
+        """Raise ProjectError for a feature that uses other rows than its own; a handful, with the target, is enough."""
         some = casting.conform(rows, self.contract).collect()
         features.check_alone(some, self.features, hidden=self.data.target)
 
@@ -72,10 +76,10 @@ class Predictor:
         self.recipe = recipe
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read the files that `save` wrote."""
+    def load(cls, folder: Path, trusted: Sequence[str] = ()) -> Self:
+        """Read the files that `save` wrote; `trusted` are the types of params.yaml that the pipeline may contain."""
         recipe = Recipe.model_validate_json((folder / RECIPE).read_text(encoding="utf-8"))
-        return cls(persistence.load(folder / PIPELINE, recipe.trusted), recipe)
+        return cls(persistence.load(folder / PIPELINE, trusted), recipe)
 
     def save(self, folder: Path) -> None:
         """Write pipeline (skops) and recipe (JSON) into a folder."""
@@ -105,8 +109,9 @@ class Predictor:
 
 
 def _load_pyfunc(path: str) -> Predictor:
-    """Load the model for MLflow."""
-    return Predictor.load(Path(path))
+    """Load the model for MLflow, with the types that it was trained with: whoever calls this trusts its files."""
+    recipe = Recipe.model_validate_json((Path(path) / RECIPE).read_text(encoding="utf-8"))
+    return Predictor.load(Path(path), recipe.trusted)
 
 
 @contextmanager

@@ -10,14 +10,19 @@ from filelock import FileLock
 
 from ..errors import ProjectError
 from .orchestration.session import configure, use_server
-from .settings import read_settings
+from .private import protect
+from .settings import read_settings, state_dir
 
+# Characters of a path with which MLflow's addresses, DVC's progress bars or Polars' patterns fail.
+UNUSABLE = '%?{}"\\*['
 # Each tool's package in `ops`, whose module `database` migrates.
 PACKAGES = {"prefect": "orchestration", "mlflow": "tracking"}
 
 
 def prepare() -> None:
     """Create or upgrade both databases; where .env names a server, only check that it answers."""
+    if character := next((character for character in str(state_dir()) if character in UNUSABLE), None):
+        raise ProjectError(f"MLflow, DVC or Polars fail in a path with {character!r}: rename or move {state_dir()}.")
     settings = read_settings()
     local = []
     if settings.prefect_api_url:
@@ -30,7 +35,7 @@ def prepare() -> None:
         from .tracking.connection import connect  # noqa: PLC0415 - it takes seconds
 
         connect()
-    settings.prefect_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    protect(create=True)
     # In their own sessions: on Ctrl-C each would print a traceback.
     processes = [
         subprocess.Popen([sys.executable, "-m", __spec__.name, name], start_new_session=True) for name in local

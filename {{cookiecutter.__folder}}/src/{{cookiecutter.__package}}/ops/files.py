@@ -1,9 +1,13 @@
 """Files of the project: identified by their content, and written completely or not at all."""
 
+import fcntl
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 import polars as pl
@@ -35,9 +39,35 @@ class File(BaseModel):
         """The absolute path."""
         return project_root() / self.path
 
+    def scan(self) -> pl.LazyFrame:
+        """Scan a Parquet file; its path may have characters that Polars would read as a pattern."""
+        return pl.scan_parquet(self.full, glob=False)
+
     def intact(self) -> bool:
         """Tell whether the file is unchanged."""
         return self.full.is_file() and md5(self.full) == self.md5
+
+
+@contextmanager
+def scratch(parent: Path, purpose: str) -> Iterator[Path]:
+    """Yield a folder for unfinished files; delete those that killed processes have left. git ignores them."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob(f".{purpose}-*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    with TemporaryDirectory(dir=parent, prefix=f".{purpose}-") as folder, _locked(Path(folder)):
+        yield Path(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process; raise BlockingIOError if another process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_parquet(frames: Mapping[Path, pl.LazyFrame]) -> None:

@@ -1,6 +1,7 @@
 """Where the project is and where it runs: the one reader of .env, of params.yaml and of contract.yaml."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.metadata import metadata
@@ -8,12 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from dotenv import dotenv_values
-from pydantic import AnyHttpUrl, BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from ..config import Contract, Params
 from ..errors import ProjectError
+from .addresses import check_stored, is_secret, redacted, scheme_of
 
 # The package's name is also the name of the experiment, of the registered model and of the tag of deployments.
 PACKAGE = __name__.partition(".")[0]
@@ -74,6 +85,21 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         """Accept words separated by commas."""
         return {word.strip() for word in value.split(",") if word.strip()} if isinstance(value, str) else value
 
+    @field_validator("prefect_api_url", "mlflow_tracking_uri", "mlflow_artifact_root", "repository")
+    @classmethod
+    def has_no_secret(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse a password or key in an address that Prefect and MLflow print and store."""
+        address, web = str(value), scheme_of(str(value)) in {"http", "https"}
+        if info.field_name == "mlflow_tracking_uri" and not web:
+            return value  # a database
+        # Elsewhere a name before the @ is a container of Azure, or a user of SSH.
+        if is_secret(address if web else re.sub(r"(?<=://)[\w.-]+@", "", address)):
+            raise ValueError(
+                "Prefect and MLflow would print and store the password or key in it; use PREFECT_API_AUTH_STRING, "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the keys of the storage"
+            )
+        return value
+
     @model_validator(mode="after")
     def absolute_paths(self) -> Self:
         """Make paths absolute, so that they mean the same in every working folder."""
@@ -125,7 +151,9 @@ def _env_file() -> dict[str, str]:
 
 def read_params() -> Params:
     """Read params.yaml; raise ProjectError naming file, key and what is allowed."""
-    return read_yaml("params.yaml", Params)
+    params = read_yaml("params.yaml", Params)
+    check_stored(params.data.origin or "", "params.yaml: data.origin")
+    return params
 
 
 def read_contract() -> Contract:
@@ -138,7 +166,7 @@ def read_yaml(name: str, section: type[Section]) -> Section:
     return parse(load_yaml(name), name, section)
 
 
-def load_yaml(name: str) -> Any:
+def load_yaml(name: str | Path) -> Any:
     """Read a YAML file of the root; raise ProjectError if it is missing or not valid YAML."""
     try:
         # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.
@@ -155,27 +183,26 @@ def parse(content: Any, file: str, section: type[Section]) -> Section:
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise ProjectError(explain(error, file, section)) from None
+        raise ProjectError(*explain(error, file, section)) from None
 
 
-def explain(error: ValidationError, file: str, section: type[BaseModel]) -> str:
-    """Return a sentence for each fault that pydantic found in a file."""
-    sentences = []
+def explain(error: ValidationError, file: str, section: type[BaseModel]) -> Iterator[str]:
+    """Yield a sentence for each fault that pydantic found in a file."""
     for fault in error.errors():
         # A part in parentheses is the tag of a union, not a key.
         location = [str(part) for part in fault["loc"] if not str(part).startswith("(")]
         key = ".".join(location)
         match fault["type"]:
             case "extra_forbidden":
-                sentences.append(unknown_key(file, key, _fields(section, location[:-1])))
+                yield unknown_key(file, key, _fields(section, location[:-1]))
             case "missing":
-                sentences.append(f"{file}: `{key}` is missing.")
+                yield f"{file}: `{key}` is missing."
             case "value_error" if isinstance(fault["input"], dict):
-                sentences.append(f"{file}: {fault['ctx']['error']}.")
+                yield f"{file}: {fault['ctx']['error']}."
             case _:
-                reason = fault["msg"].removeprefix("Value error, ")
-                sentences.append(f"{file}: `{key}` is {fault['input']!r}; {reason[0].lower()}{reason[1:]}.")
-    return "\n".join(sentences)
+                value, reason = fault["input"], fault["msg"].removeprefix("Value error, ")
+                value = redacted(value) if isinstance(value, str) else value
+                yield f"{file}: `{key}` is {value!r}; {reason[0].lower()}{reason[1:]}."
 
 
 def unknown_key(file: str, key: str, allowed: Iterable[str]) -> str:

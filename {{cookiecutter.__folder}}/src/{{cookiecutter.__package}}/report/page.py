@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..config import Contract, Params
+from ..errors import printable
 from ..steps.search import Candidate
 from .importance import Importances
 from .intervals import Interval
@@ -37,6 +38,7 @@ def render(findings: Findings, folder: Path) -> str:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: printable(value) if isinstance(value, str) else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

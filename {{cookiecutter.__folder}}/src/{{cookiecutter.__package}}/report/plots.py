@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from ..config import Problem
+from ..errors import printable
 from ..steps.evaluate import Predictions
 from ..steps.search import Candidate
 from . import curves
@@ -168,5 +169,5 @@ def _importance(importances: Sequence[Importance], folder: Path) -> None:
 
 def shortened(label: object) -> str:
     """Return a label that fits beside an axis: both ends of it, as long names often differ in the last letters."""
-    text, half = str(label), MAX_LABEL // 2
+    text, half = printable(str(label)), MAX_LABEL // 2
     return text if len(text) <= MAX_LABEL else f"{text[:half]}…{text[1 - half :]}"

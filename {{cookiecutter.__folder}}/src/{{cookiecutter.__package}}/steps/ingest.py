@@ -1,21 +1,21 @@
 """Read tables from CSV and Parquet files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 import polars.selectors as cs
 
 from ..errors import ProjectError
-from ..model.casting import DTYPES
+from ..model.casting import DTYPES, is_name
+from . import dialect
 
 Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET = (".parquet",)
-SEPARATORS = ",;\t|"
 
 
 def read(
@@ -32,58 +32,110 @@ def read(
 
 
 def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
-    """Scan a CSV or Parquet file; no rows are read before the frame is collected or written.
+    """Scan a CSV or Parquet file, whatever its name; the lines of a CSV are checked now, its values are read later.
 
-    Text is missing if it is one of `null_values` or, in a CSV, empty. The columns of a CSV have the given types, or are
-    text; collecting the frame raises ComputeError if a value does not fit its type.
+    Text is missing if it is one of `null_values` or, in a CSV, empty. Rows in which everything is missing are left out.
+    The columns of a CSV have the given types, or are text; collecting the frame raises ComputeError if a value does not
+    fit its type.
     """
-    name = source.name.lower()
-    if name.endswith(PARQUET):
-        table = pl.scan_parquet(source)
-        names = table.collect_schema().names()
-        table = table.rename(dict(zip(names, _all_named(names), strict=True)))
-        present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
-        return table.with_columns(present) if null_values else table
-    if not name.endswith(TEXT):
-        raise ProjectError(f"Unsupported file type '{source.suffix}' of '{source}': use .csv, .tsv or .parquet.")
-    options: dict[str, Any] = {"separator": separator(source), "null_values": ["", *null_values], "infer_schema": False}
-    # Polars keeps doubled quotes in a quoted heading.
-    options["with_column_names"] = lambda names: _all_named([name.replace('""', '"') for name in names])
-    columns = pl.scan_csv(source, **options).collect_schema()
-    known = {column: DTYPES[kind] for column, kind in (types or {}).items() if column in columns}
-    return pl.scan_csv(source, schema_overrides=known, **options)
+    rows = _all_rows(source, null_values, types)
+    schema = rows.collect_schema()
+    # A filter by all columns would be pushed into the scan, where its time grows with the square of their number.
+    empty = "_" * (1 + max(map(len, schema)))
+    return rows.with_columns(_is_empty(schema).alias(empty)).filter(~pl.col(empty)).drop(empty)
+
+
+def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
+    """Return sentences about what is unusual in a file, and how many rows were left out when `rows` were read from it."""
+    counts = [table.select(pl.len()).collect(engine="streaming").item() for table in (_all_rows(source), rows)]
+    left_out = counts[0] - counts[1]
+    return [
+        *([] if is_parquet(source) else dialect.look(source).notes()),
+        *([f"{left_out} rows in which everything is missing are left out."] if left_out else []),
+    ]
 
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     """Tell whether a file is already what `read_table` returns, so that it can be copied as it is."""
-    if not source.name.lower().endswith(PARQUET):
+    if not is_parquet(source) or null_values:
         return False
-    return pl.scan_parquet(source).collect_schema() == read_table(source).collect_schema() and not null_values
+    rows = pl.scan_parquet(source, glob=False)
+    schema = rows.collect_schema()
+    if schema != read_table(source).collect_schema():
+        return False
+    # One column without a missing value is enough, and most often it is the first.
+    missing = (rows.select(_is_missing(name, dtype).any()) for name, dtype in schema.items())
+    if not all(column.collect(engine="streaming").item() for column in missing):
+        return True
+    return not rows.select(_is_empty(schema).any()).collect(engine="streaming").item()
+
+
+def is_parquet(source: Path) -> bool:
+    """Tell Parquet by its first bytes; everything else may be text."""
+    with source.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _all_rows(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
+    if is_parquet(source):
+        table = pl.scan_parquet(source, glob=False)
+        names = table.collect_schema().names()
+        _check_names(names)
+        table = table.rename(dict(zip(names, _all_named(names), strict=True)))
+        present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
+        return table.with_columns(present) if null_values else table
+    found = dialect.look(source)
+    dialect.check_lines(source, found)
+    names = _all_named(found.heading.values)
+    _check_names(names)
+    return pl.scan_csv(
+        source,
+        skip_lines=found.heading.first - 1,
+        with_column_names=lambda _: names,
+        schema_overrides={name: DTYPES[kind] for name, kind in (types or {}).items() if name in names},
+        infer_schema=False,
+        separator=found.separator,
+        eol_char=found.eol,
+        null_values=["", *null_values],
+        glob=False,
+    )
 
 
 def _all_named(names: Sequence[str]) -> list[str]:
-    """Name the column without a name, as pandas does: MLflow identifies inputs by name."""
-    unnamed = next(name for name in ("unnamed", *(f"unnamed {i}" for i in range(len(names)))) if name not in names)
-    return [name or unnamed for name in names]
+    """Name the columns without a name, as pandas does: MLflow identifies inputs by name."""
+    unused = (name for name in ("unnamed", *(f"unnamed {i}" for i in range(len(names)))) if name not in names)
+    return [name or next(unused) for name in names]
 
 
-def separator(source: Path) -> str:
-    """Return the separator of a CSV: the character that occurs most in its first line, outside quotes."""
-    first = pl.scan_csv(source, has_header=False, infer_schema=False, separator="\x1f", quote_char=None, n_rows=1)
-    line: str = first.collect().item() or ""
-    unquoted = "".join(line.split('"')[::2])
-    return max(SEPARATORS, key=unquoted.count)
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not is_name(name):
+            raise ProjectError(f"The table has a column {name!r}, which Polars cannot use as a name: rename it.")
+
+
+def _is_empty(schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Tell whether everything in a row is missing."""
+    return pl.all_horizontal(_is_missing(name, dtype) for name, dtype in schema.items())
+
+
+def _is_missing(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    return column.is_null() | ~column.is_finite() if dtype.is_float() else column.is_null()
 
 
 @contextmanager
 def readable(source: Path | str) -> Iterator[None]:
-    """Raise ProjectError if a table cannot be read."""
+    """Raise ProjectError, with the name of the source, if a table cannot be read."""
     try:
         yield
     except FileNotFoundError:
         raise ProjectError(f"File not found: {source}.") from None
+    except dialect.NotATable as error:
+        raise ProjectError(f"Cannot read '{source}' as a table: {error}.") from None
     except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0].rstrip(".").replace("utf-8 sequence", "UTF-8; save it as such")
+        reason = str(error).splitlines()[0].rstrip(".")
+        if reason.startswith("parquet"):
+            reason = "the Parquet file is damaged or incomplete; get it again"
         raise ProjectError(f"Cannot read '{source}' as a table: {reason}.") from None
 
 

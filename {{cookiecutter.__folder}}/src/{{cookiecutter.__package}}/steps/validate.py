@@ -29,9 +29,9 @@ ROW, BREAKS = "row", "breaks"
 class ContractError(ProjectError):
     """A table breaks the contract; `rows` are those that do, with their number and the rules."""
 
-    def __init__(self, message: str, rows: pl.LazyFrame) -> None:
-        """Keep the rows beside the message."""
-        super().__init__(message)
+    def __init__(self, sentences: Sequence[str], rows: pl.LazyFrame) -> None:
+        """Keep the rows beside the sentences."""
+        super().__init__(*sentences)
         self.rows = rows
 
 
@@ -60,7 +60,7 @@ def check(table: pl.LazyFrame, contract: Contract) -> None:
     schema = table.collect_schema()
     if missing := [name for name in contract.columns if name not in schema]:
         message = f"contract.yaml: the table lacks the column(s) {', '.join(missing)}; it has {', '.join(schema)}."
-        raise ContractError(message, pl.LazyFrame())
+        raise ContractError([message], pl.LazyFrame())
     checked = [rule for rule in rules(schema, contract) if rule.hash is None or _repeats(table, rule.hash)]
     counted = table.select(pl.len(), *(rule.broken.sum().alias(str(i)) for i, rule in enumerate(checked)))
     height, *counts = counted.collect(engine="streaming").row(0)
@@ -73,14 +73,14 @@ def check(table: pl.LazyFrame, contract: Contract) -> None:
         rows = _offending(table, [rule for rule, _ in broken])
         errors += [f"{rule} in {count} row(s), for example {_examples(rows, rule)}." for rule, count in broken]
     if errors:
-        raise ContractError("\n".join(f"contract.yaml: {error}" for error in errors), rows)
+        raise ContractError([f"contract.yaml: {error}" for error in errors], rows)
 
 
 def rules(schema: pl.Schema, contract: Contract) -> Iterator[Rule]:
     """Yield the contract's rules for a table with this schema."""
     for name, column in contract.columns.items():
-        value, lost = cast(name, schema[name], column.type)
-        yield Rule(name, f"type: {column.type}", lost)
+        value, lost = cast(name, schema[name], column)
+        yield Rule(name, f"type: {column}", lost)
         for key, broken in RULES.items():
             setting = getattr(column, key)
             if setting is OFF.get(key):

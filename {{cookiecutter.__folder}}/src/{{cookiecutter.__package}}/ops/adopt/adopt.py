@@ -1,24 +1,30 @@
 """Point the project at a new table: its snapshot, params.yaml and contract.yaml change together, or not at all."""
 
+import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import dotenv
+import polars as pl
 
-from ...config import Problem
+from ...config import Contract, Params, Problem
+from ...errors import ProjectError
+from ...model import casting
 from ...model.predictor import Recipe
-from ...steps import ingest
+from ...steps import grouping, ingest, leakage
 from .. import sources
-from ..settings import project_root, read_contract, read_params, state_dir
+from ..addresses import SECRET, is_address, is_secret, redacted
+from ..files import scratch
+from ..paths import CONTRACT, PARAMS, RAW
+from ..settings import load_yaml, parse, project_root, state_dir
 from ..versioning import dvc
-from . import infer, profile, rewriting
+from . import infer, profile, rewriting, spelling
 
-RAW = Path("data/raw")
+LENGTH = 230  # bytes; a file system allows 255, and DVC and `fetch` add to the name
 
 
 class AdoptRequest(NamedTuple):
@@ -30,6 +36,8 @@ class AdoptRequest(NamedTuple):
     problem: Problem | None = None
     group: str | None = None
     time: str | None = None
+    missing: Sequence[str] = ()
+    hints: spelling.Hints = spelling.Hints()
 
 
 def adopt(request: AdoptRequest) -> list[str]:
@@ -38,73 +46,143 @@ def adopt(request: AdoptRequest) -> list[str]:
     Raises ProjectError, and leaves everything as it was, if no model can be trained on the table.
     """
     root = project_root()
-    (root / RAW).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root / RAW, prefix=".adopting-") as folder:
-        snapshot, source = _take_snapshot(request, Path(folder))
-        with ingest.readable(request.origin):
-            null_values, decision, duplicates = _inspect(snapshot, request)
-        params = rewriting.params_yaml(_data(request, source, null_values), _split(request), decision)
-        files = "params.yaml", "contract.yaml", str(source), f"{source}.dvc", f"{RAW}/.gitignore"
-        with _restored_on_error([root / file for file in files]):
-            if snapshot != root / source:
-                snapshot.replace(root / source)
-            dvc.track(source)
-            (root / "params.yaml").write_text(params, encoding="utf-8")
-            (root / "contract.yaml").write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
-            Recipe.of(read_params(), read_contract())
-            if sources.is_secret(request.origin):
-                dotenv.set_key(state_dir() / ".env", sources.SECRET, request.origin)
+    _check_secret(request.origin)
+    with scratch(root / RAW, "adopting") as folder:
+        snapshot, source = _take_snapshot(request, folder)
+        with ingest.readable(redacted(request.origin)):
+            null_values, decision, duplicates, sentences = _inspect(snapshot, request)
+            notes = ingest.notes(snapshot, ingest.read_table(snapshot, null_values))
+            leaks = _leaks(snapshot, null_values, decision, request)
+        params, contract = folder / PARAMS, folder / CONTRACT
+        params.write_text(
+            rewriting.params_yaml(_data(request, source, null_values), _split(request), decision), encoding="utf-8"
+        )
+        contract.write_text(rewriting.contract_yaml(decision.contract), encoding="utf-8")
+        Recipe.of(parse(load_yaml(params), PARAMS.name, Params), parse(load_yaml(contract), CONTRACT.name, Contract))
+        pointer = dvc.store(snapshot, source)
+        if is_secret(request.origin):
+            (state_dir() / ".env").touch(mode=0o600)
+            dotenv.set_key(state_dir() / ".env", SECRET, request.origin)
+        # All is written: whenever the process is killed, no file is half the old and half the new.
+        snapshot.replace(root / source)
+        pointer.replace(root / f"{source}.dvc")
+        contract.replace(root / CONTRACT)
+        params.replace(root / PARAMS)
     rows = decision.contract.rows
     return [
         f"Table: {source}, {len(decision.contract.columns)} columns.",
+        *notes,
         *decision.reasons,
+        *sentences,
+        *leaks,
         *([f"Text that counts as missing: {', '.join(map(repr, null_values))}."] if null_values else []),
         *([f"{duplicates} rows repeat an earlier one; they are kept."] if duplicates else []),
         f"contract.yaml allows {rows.min} to {rows.max} rows, and wider ranges than the table has: review it.",
     ]
 
 
+def _check_secret(origin: str) -> None:
+    """Raise ProjectError if a secret address, kept in .env, would be read as another one."""
+    if is_secret(origin) and "${" in origin:
+        raise ProjectError(f"In .env, ${{ begins the name of a variable: write the $ in '{redacted(origin)}' as %24.")
+    if is_secret(origin) and os.environ.get(SECRET, origin) != origin:
+        raise ProjectError(f"{SECRET} in the environment is another address, and wins over .env: unset it first.")
+
+
 def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
-    """Return the snapshot, and its place in the project: in the folder, unless it is a file of data/raw already."""
+    """Return the snapshot, in the folder, and its place in the project."""
     origin, query = request.origin, request.query
-    if query is None and "://" not in origin and not Path(origin).expanduser().is_dir():
+    if query is None and not is_address(origin) and not Path(origin).expanduser().is_dir():
         file = Path(origin).expanduser().resolve()
         if file.is_relative_to(project_root() / RAW) and file.is_file():
-            return file, file.relative_to(project_root())
+            source = file.relative_to(project_root())
+            if not _is_portable(file.name):
+                raise ProjectError(f"Rename {str(source)!r}: a name must be UTF-8, and at most {LENGTH} bytes long.")
+            return _linked(file, folder / file.name), source
         origin = str(file)
     ending = sources.suffix(origin, query)
-    name = "query" if query is not None else Path(origin.partition("?")[0].rstrip("/")).name.lower()
-    name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending)).strip("-") or "table"
+    name = "query" if query is not None else Path(redacted(origin).rstrip("/")).name.lower()
+    name = re.sub(r"[^\w-]+", "-", name.removesuffix(ending))[:50].strip("-") or "table"
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
-    source = RAW / f"{name}{ending or _guess_ending(snapshot)}"
+    # The content decides, whatever the name says.
+    ending = ".parquet" if ingest.is_parquet(snapshot) else ending if ending in ingest.TEXT else ".csv"
+    source = RAW / f"{name}{ending}"
     return snapshot.rename(folder / source.name), source
 
 
-def _guess_ending(file: Path) -> str:
-    """Tell Parquet by its first bytes; everything else may be text."""
-    with file.open("rb") as opened:
-        return ".parquet" if opened.read(4) == b"PAR1" else ".csv"
+def _is_portable(name: str) -> bool:
+    """Tell whether YAML and JSON can hold the name of a file, and the file system that of its .dvc file."""
+    try:
+        return len(name.encode()) <= LENGTH
+    except UnicodeEncodeError:
+        return False
 
 
-def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int]:
-    """Return what counts as missing, what was decided, and the number of duplicate rows."""
-    null_values = profile.missing_words(ingest.read_table(snapshot))
+def _linked(file: Path, link: Path) -> Path:
+    """Link to a file instead of copying it, where the file system can."""
+    try:
+        link.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, link)
+    return link
+
+
+def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int, list[str]]:
+    """Return what counts as missing, what was decided, the number of duplicate rows, and sentences about spelling."""
+    null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
-    types = {name: kind for name, kind in profile.types_of(table).items() if kind}
+    if len(names := table.collect_schema().names()) == 1:
+        raise ProjectError(
+            f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by comma, ';', tab or '|'."
+        )
+    types = profile.types_of(table)
+    spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.
-    profiles = ingest.read(snapshot, null_values, types, profile.profile)
+    read_as = {name: "string" if name in spelled else kind for name, kind in types.items() if kind}
+    profiles = ingest.read(snapshot, null_values, read_as, partial(profile.profile, spelled=spelled))
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
-    return null_values, decision, profile.duplicates(table, list(decision.contract.columns))
+    if request.time:
+        _check_time(next(column for column in profiles if column.name == request.time))
+    sentences += spelling.lookalikes(table, _labels(profiles))
+    duplicates = profile.duplicates(table, list(decision.contract.columns))
+    return null_values, decision, duplicates, sentences
+
+
+def _labels(profiles: Sequence[profile.Profile]) -> list[str]:
+    return [column.name for column in profiles if column.type == "string" and column.distinct <= infer.NAMED_CLASSES]
+
+
+def _check_time(column: profile.Profile) -> None:
+    """Raise ProjectError if rows cannot be ordered by this column."""
+    if column.type in {"string", "boolean"}:
+        raise ProjectError(f"--time is '{column.name}', whose type is {column.type}; it must be a date or a number.")
+    if column.nullable:
+        missing = column.rows - column.present
+        raise ProjectError(f"--time is '{column.name}', which is missing in {missing} row(s); all rows need it.")
+
+
+def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
+    """Return sentences about columns that give the target away, and rows that belong together."""
+    contract, target = decision.contract, request.target
+    unseen = {target, request.group, request.time, *decision.drop}
+    seen = [name for name in contract.columns if name not in unseen]
+
+    def notes(table: pl.LazyFrame) -> list[str]:
+        rows = casting.conform(table, contract)
+        belonging = [] if request.group or request.time else grouping.notes(rows, target)
+        return [*leakage.notes(rows, seen, target, decision.problem), *belonging]
+
+    return ingest.read(snapshot, null_values, contract.types, notes)
 
 
 def _data(request: AdoptRequest, source: Path, null_values: list[str]) -> dict[str, object]:
     """Return what params.yaml says about the table; a file that was copied has no origin to read again."""
     origin: str | None = request.origin
-    if sources.is_secret(request.origin):
-        origin = sources.SECRET
-    elif "://" not in request.origin:
+    if is_secret(request.origin):
+        origin = SECRET
+    elif not is_address(request.origin):
         path = Path(request.origin).expanduser().resolve()
         origin = str(path) if path.is_dir() else None
     return {
@@ -120,21 +198,3 @@ def _split(request: AdoptRequest) -> dict[str, str] | None:
     if request.group:
         return {"by": "group", "column": request.group}
     return {"by": "time", "column": request.time} if request.time else None
-
-
-@contextmanager
-def _restored_on_error(files: Iterable[Path]) -> Iterator[None]:
-    """Put files back as they were if the block fails."""
-    with tempfile.TemporaryDirectory(dir=project_root() / RAW, prefix=".backup-") as folder:
-        backups = {file: Path(folder) / str(index) for index, file in enumerate(files)}
-        for file, backup in backups.items():
-            if file.exists():
-                shutil.copyfile(file, backup)
-        try:
-            yield
-        except BaseException:
-            for file, backup in backups.items():
-                file.unlink(missing_ok=True)
-                if backup.exists():
-                    backup.replace(file)
-            raise

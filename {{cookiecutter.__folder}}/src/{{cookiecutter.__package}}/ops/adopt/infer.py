@@ -9,7 +9,7 @@ import polars as pl
 
 from ...config import Column, Contract, Problem, Rows
 from ...errors import ProjectError
-from .profile import LEVELS, Profile
+from .profile import LEVELS, UNIQUE, Profile
 
 # The most different values that are classes: of whole numbers, and of text.
 CLASSES, NAMED_CLASSES = 20, 1000
@@ -19,6 +19,10 @@ IDENTIFIER = re.compile(
     r"(.*[\W_])?(id|ids|uuid|guid|key|index|idx|row|rows?_?(names?|num|number|id)|nr|no|number|unnamed\W*\d*)?[\W_]*",
     re.IGNORECASE,
 )
+# Text is an identifier if so many rows differ, whatever its name.
+TEXT_UNIQUE = 0.98
+# Numbers that may follow each other and still mean something.
+YEARS, FIRST_YEAR, LAST_YEAR = re.compile(r"(^|[\W_])(age|year|yr)s?([\W_]|$)", re.IGNORECASE), 1700, 2100
 
 
 class Decision(NamedTuple):
@@ -109,26 +113,35 @@ def _hidden(profiles: Sequence[Profile], needed: set[str]) -> Iterator[tuple[str
         elif profile.distinct == 1 and not profile.nullable:
             yield profile.name, "constant"
         elif _is_identifier(profile):
-            yield profile.name, "identifier, different in every row"
+            every = "every" if profile.distinct == profile.rows else "nearly every"
+            yield profile.name, f"identifier, different in {every} row"
+        elif profile.serial and not _counts_years(profile):
+            yield profile.name, "identifier, whole numbers one after the other"
 
 
 def _is_identifier(profile: Profile) -> bool:
-    if profile.nullable or profile.type not in {"string", "integer"} or profile.distinct < profile.rows:
+    if profile.distinct < UNIQUE * profile.present or not (profile.type == "string" or profile.whole):
         return False
     if IDENTIFIER.fullmatch(profile.name) or re.search(r"[a-z](Id|ID)$", profile.name):
         return True
     prose = profile.blanks >= 0.5  # noqa: PLR2004 - share of values with several words
-    return profile.type == "string" and profile.rows > LEVELS and not prose
+    different = profile.distinct > max(LEVELS, TEXT_UNIQUE * profile.rows)
+    return profile.type == "string" and different and not prose
+
+
+def _counts_years(profile: Profile) -> bool:
+    """Tell calendar years and ages from row numbers."""
+    return bool(YEARS.search(profile.name)) or ((profile.low or 0) >= FIRST_YEAR and (profile.high or 0) <= LAST_YEAR)
 
 
 def _column(profile: Profile, *, identifier: bool, classes: bool) -> Column:
     assert profile.type  # noqa: S101 - decide leaves out columns without a type
-    rules: dict[str, object] = {"type": profile.type, "nullable": profile.nullable}
+    rules: dict[str, object] = {"type": profile.type, "nullable": profile.nullable, **profile.spelling}
     often = profile.levels and len(profile.levels) <= ALLOWED and profile.present >= OFTEN * len(profile.levels)
     if profile.levels and profile.type in {"string", "integer"} and (classes or (often and profile.type == "string")):
         rules["allowed"] = profile.levels
     elif identifier:
-        rules["unique"] = True
+        rules["unique"] = profile.distinct == profile.present
     elif profile.low is not None and profile.high is not None:
         rules["min"], rules["max"] = _widened(profile.low, profile.high)
     return Column.model_validate(rules)

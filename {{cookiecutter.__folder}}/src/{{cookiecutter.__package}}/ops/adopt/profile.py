@@ -1,14 +1,16 @@
 """Describe a new table: what its columns hold, counted in streaming queries."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from ...config import Type
+from ...config import Column, Type
 from ...model.casting import cast
 from ...steps.copies import fingerprint
+from .spelling import readings
 
 # Text for a missing value; the second kind only where everything else is a number, a date or true/false.
 MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"])
@@ -19,11 +21,15 @@ GUESSED = 10_000
 EXACT = 1_000_000
 # Different values are listed up to so many.
 LEVELS = 50
+# An identifier may repeat in a few rows; row numbers have few gaps, and ten times fewer repeats than chance makes.
+UNIQUE, SPARSE, REPEATS = 0.9, 4, 10
 TYPES: dict[DataTypeClass, Type] = {
     pl.Boolean: "boolean",
     **dict.fromkeys([pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32], "integer"),
-    # An integer that may be too big for 64 bits becomes a float; times of day and durations become seconds.
-    **dict.fromkeys([pl.UInt64, pl.Int128, pl.Float32, pl.Float64, pl.Decimal, pl.Time, pl.Duration], "float"),
+    # Times of day and durations become seconds.
+    **dict.fromkeys([pl.Float16, pl.Float32, pl.Float64, pl.Decimal, pl.Time, pl.Duration], "float"),
+    # If one is too big for 64 bits; otherwise they are integers.
+    **dict.fromkeys([pl.UInt64, pl.Int128, pl.UInt128], "float"),
     pl.Date: "date",
     pl.Datetime: "datetime",
     **dict.fromkeys([pl.String, pl.Categorical, pl.Enum], "string"),
@@ -32,7 +38,10 @@ KINDS: tuple[Type, ...] = ("boolean", "integer", "float", "date", "datetime")
 
 
 class Profile(NamedTuple):
-    """What a column holds: numbers have a range, text the share of values with several words, few values are listed."""
+    """What a column holds: numbers have a range, text the share of values with several words, few values are listed.
+
+    Of numbers that hardly repeat: whether they are whole, and whether they follow each other like row numbers.
+    """
 
     name: str
     dtype: pl.DataType
@@ -44,6 +53,9 @@ class Profile(NamedTuple):
     high: float | None = None
     blanks: float = 0
     levels: list[str] | list[int] | None = None
+    whole: bool = False
+    serial: bool = False
+    spelling: Mapping[str, str] = MappingProxyType({})
 
     @property
     def nullable(self) -> bool:
@@ -58,9 +70,11 @@ def missing_words(table: pl.LazyFrame) -> list[str]:
     words_of = dict(zip(names, _row(table, [words.unique().implode() for words in likely]), strict=True))
     certain = {word for words in words_of.values() for word in words if word.strip() in MISSING | {""}}
     for name in names:
-        doubtful = set(words_of[name]) - certain
-        if doubtful and types_of(without(table.select(name), [*certain, *doubtful]))[name] not in {"string", None}:
-            certain |= doubtful
+        if doubtful := set(words_of[name]) - certain:
+            rest = without(table.select(name), [*certain, *doubtful])
+            types = types_of(rest)
+            if types[name] != "string" or any(text.whole for text in readings(rest, types)):
+                certain |= doubtful
     return sorted(certain)
 
 
@@ -70,11 +84,14 @@ def without(table: pl.LazyFrame, words: Sequence[str]) -> pl.LazyFrame:
     return table.with_columns(pl.when(~pl.col(name).is_in(list(words))).then(pl.col(name)) for name in names)
 
 
-def profile(table: pl.LazyFrame) -> list[Profile]:
-    """Describe each column; one that is nested or empty has no type."""
-    schema, types = table.collect_schema(), types_of(table)
+def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyType({})) -> list[Profile]:
+    """Describe each column; one that is nested or empty has no type. `spelled` have a spelling of their own."""
+    schema = table.collect_schema()
+    types = types_of(table) | {name: column.type for name, column in spelled.items()}
     known = {name: kind for name, kind in types.items() if kind}
-    typed = table.select(cast(name, schema[name], kind).value for name, kind in known.items())
+    typed = table.select(
+        cast(name, schema[name], spelled.get(name, Column(type=kind))).value for name, kind in known.items()
+    )
     rows: int = table.select(pl.len()).collect(engine="streaming").item()
     counted = _counted(typed, known, rows)
     levels = _levels(typed, [name for name, facts in counted.items() if facts["distinct"] <= LEVELS])
@@ -82,8 +99,22 @@ def profile(table: pl.LazyFrame) -> list[Profile]:
         for name, facts in counted.items():
             if facts["distinct"] > rows / 2 and known[name] != "float":
                 [facts["distinct"]] = _row(typed, [pl.col(name).drop_nulls().hash().n_unique()])
+    rare = [
+        name for name, facts in counted.items() if "low" in facts and facts["distinct"] >= UNIQUE * facts["present"]
+    ]
+    serial = _serial(typed, rare)
     return [
-        Profile(name, dtype, types[name], rows, **counted[name], levels=levels.get(name))
+        Profile(
+            name,
+            dtype,
+            types[name],
+            rows,
+            **counted[name],
+            levels=levels.get(name),
+            whole=name in serial,
+            serial=serial.get(name, False),
+            spelling=spelled[name].spelling if name in spelled else {},
+        )
         if name in counted
         else Profile(name, dtype, None, rows, 0, 0)
         for name, dtype in schema.items()
@@ -99,19 +130,32 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
     """Return the contract's type of each column; text may hold numbers, dates or true/false."""
     schema = table.collect_schema()
     types = {name: TYPES.get(dtype.base_type()) for name, dtype in schema.items()}
-    candidates = {name: KINDS for name, dtype in schema.items() if dtype == pl.String}
+    candidates = {name: KINDS if schema[name] == pl.String else ("integer",) for name in _doubtful(schema)}
     for part in (table.head(GUESSED), table):
         pairs = [(name, kind) for name, kinds in candidates.items() for kind in kinds]
-        misfits = [(cast(name, schema[name], kind).lost | _looks_different(name, kind)).any() for name, kind in pairs]
+        misfits = [
+            (cast(name, schema[name], Column(type=kind)).lost | _looks_different(name, kind)).any()
+            for name, kind in pairs
+        ]
         fits = {pair for pair, misfit in zip(pairs, _row(part, misfits), strict=True) if not misfit}
         candidates = {name: tuple(kind for kind in KINDS if (name, kind) in fits) for name in candidates}
-    return types | {name: kinds[0] if kinds else "string" for name, kinds in candidates.items()}
+    return types | {name: kinds[0] for name, kinds in candidates.items() if kinds}
+
+
+def _doubtful(schema: pl.Schema) -> list[str]:
+    """Return the columns whose values decide their type: text, and integers that 64 bits may not hold."""
+    wide = {pl.UInt64, pl.Int128, pl.UInt128}
+    return [
+        name
+        for name, dtype in schema.items()
+        if dtype == pl.String or dtype in wide or (isinstance(dtype, pl.Decimal) and not dtype.scale)
+    ]
 
 
 def _looks_different(name: str, kind: str) -> pl.Expr:
     # 007 is a name, not a number; 7.0 belongs to numbers with fractions.
     patterns = {"integer": r"^\s*[-+]?0\d|[.eE]", "float": r"^\s*[-+]?0\d"}
-    return pl.col(name).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
+    return pl.col(name).cast(pl.String).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
 
 
 def _counted(typed: pl.LazyFrame, types: Mapping[str, Type], rows: int) -> dict[str, dict[str, Any]]:
@@ -136,6 +180,31 @@ def _levels(typed: pl.LazyFrame, names: list[str]) -> dict[str, list[str] | list
         return {}
     levels = _row(typed, [pl.col(name).drop_nulls().unique().sort().implode() for name in names])
     return dict(zip(names, levels, strict=True))
+
+
+def _serial(typed: pl.LazyFrame, names: list[str]) -> dict[str, bool]:
+    """Tell for each column of whole numbers whether they lie so close that they would repeat by chance, but do not."""
+    wholes = _row(typed, [(pl.col(name) % 1 == 0).all() & pl.col(name).any() for name in names])
+    names = [name for name, whole in zip(names, wholes, strict=True) if whole]
+    gaps = [pl.col(name).drop_nulls().sort().diff().drop_nulls() for name in names]
+    step = [gap.filter(gap > 0).min() for gap in gaps]
+    facts = _row(
+        typed,
+        [
+            pl.struct(
+                count=gap.len() + 1, repeats=(gap == 0).sum(), places=gap.sum() / step + 1, even=(gap % step == 0).all()
+            )
+            for gap, step in zip(gaps, step, strict=True)
+        ],
+    )
+    return {name: _is_serial(**fact) for name, fact in zip(names, facts, strict=True)}
+
+
+def _is_serial(count: int, repeats: int, places: float | None, *, even: bool) -> bool:
+    if not places or places > SPARSE * count or not even:
+        return False
+    expected = count**2 / (2 * places)
+    return expected > REPEATS and repeats <= expected / REPEATS
 
 
 def _row(table: pl.LazyFrame, expressions: list[pl.Expr]) -> Sequence[Any]:

@@ -21,6 +21,7 @@ SPLITS: dict[Problem, str] = {"classification": "stratified", "regression": "ran
 HEADER = """\
 # What the raw table must be. A row that breaks a rule stops the run before anything is trained.
 # Per column: type (string, integer, float, boolean, date, datetime), nullable, allowed, min, max, unique.
+# How text spells a column: decimal, thousands and unit of numbers, format of dates. Other spellings break the rule.
 # For the table: min and max rows, and unique if no row may occur twice.
 """
 # Text that needs no quotes in YAML, whoever reads it.

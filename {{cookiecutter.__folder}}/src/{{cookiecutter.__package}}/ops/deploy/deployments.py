@@ -15,6 +15,7 @@ from prefect.utilities.templating import PlaceholderType, apply_values, find_pla
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...errors import ProjectError
+from ..addresses import is_secret
 from ..settings import image, load_yaml, parse, unknown_key, variables
 
 NAME = "prefect.yaml"
@@ -96,7 +97,9 @@ def read() -> list[Deployment]:
     content = load_yaml(NAME)
     os.environ |= variables() | {"IMAGE": image()}  # where Prefect looks for them
     _refuse(_unset_variables(content))
-    plan = parse(apply_values(content, dict(os.environ), remove_notset=False), NAME, Plan)
+    filled = apply_values(content, dict(os.environ), remove_notset=False)
+    _refuse(_secrets(filled))
+    plan = parse(filled, NAME, Plan)
     return [
         parse(section, f"{NAME}, deployment {section.get('name', place)}", Deployment)
         for place, section in enumerate(plan.deployments)
@@ -119,6 +122,15 @@ def _unset_variables(content: Any) -> Iterator[str]:
             yield f"{NAME}: the variable `{name}` is not set; set it in .env or in the environment."
 
 
+def _secrets(content: Any, key: str = "") -> Iterator[str]:
+    """Name the addresses whose secrets the server would store as plain text."""
+    if isinstance(content, dict | list):
+        for name, value in content.items() if isinstance(content, dict) else enumerate(content):
+            yield from _secrets(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, str) and "://" in content and is_secret(content):
+        yield f"{NAME}: `{key}` contains a password or key, which the server would store as plain text; use a secret."
+
+
 def _faults(deployment: Deployment, job_variables: dict[str, Any]) -> Iterator[str]:
     where, pool = f"{NAME}, deployment {deployment.name}", deployment.work_pool
     yield from _schema_faults(where, "work_pool.job_variables", pool.job_variables, job_variables)
@@ -139,5 +151,5 @@ def _schema_faults(where: str, key: str, values: dict[str, Any], schema: dict[st
 
 
 def _refuse(faults: Iterable[str]) -> None:
-    if sentences := "\n".join(faults):
-        raise ProjectError(sentences)
+    if sentences := list(faults):
+        raise ProjectError(*sentences)

@@ -32,6 +32,7 @@ from prefect.settings import get_current_settings
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 from ..notify import channel
 from ..settings import PACKAGE, load_yaml, project_root, read_settings
 from . import deployments, secret_blocks
@@ -117,7 +118,8 @@ def _register() -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ProjectError(f"`prefect deploy` refused {deployments.NAME}:\n{(done.stdout + done.stderr).strip()}")
+        output = without_secrets(done.stdout + done.stderr).strip().splitlines()
+        raise ProjectError(f"`prefect deploy` refused {deployments.NAME}:", *output)
 
 
 def _watch(client: SyncPrefectClient, plan: list[Deployment]) -> None:

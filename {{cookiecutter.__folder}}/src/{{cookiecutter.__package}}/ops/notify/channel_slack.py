@@ -10,16 +10,15 @@ HEADER, SECTION, FIELDS = 150, 500, 10
 
 def payload(message: Message) -> dict[str, object]:
     """Format a message in Block Kit: a header, the text, the facts and a link to the run."""
-    title = cut(message.title, HEADER)
-    blocks: list[dict[str, object]] = [{"type": "header", "text": {"type": "plain_text", "text": title}}]
+    blocks: list[dict[str, object]] = [{"type": "header", "text": _plain(cut(message.title, HEADER))}]
     if message.text:
-        blocks.append({"type": "section", "text": _markdown(escape(cut(message.text, SECTION)))})
+        blocks.append({"type": "section", "text": _plain(cut(message.text, SECTION))})
     if facts := list(message.facts.items())[:FIELDS]:
-        fields = [_markdown(f"*{escape(cut(name, 100))}*\n{escape(cut(value, 200))}") for name, value in facts]
+        fields = [_plain(f"{cut(name, 100)}\n{cut(value, 200)}") for name, value in facts]
         blocks.append({"type": "section", "fields": fields})
     if message.link:
-        blocks.append({"type": "section", "text": _markdown(f"<{message.link}|Open the run>")})
-    return {"text": escape(title), "blocks": blocks}
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": f"<{message.link}|Open the run>"}})
+    return {"text": escape(cut(message.title, HEADER)), "blocks": blocks}
 
 
 def escape(text: str) -> str:
@@ -27,8 +26,9 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _markdown(text: str) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": text}
+def _plain(text: str) -> dict[str, str]:
+    """Return a text that Slack shows as it is."""
+    return {"type": "plain_text", "text": text}
 
 
 NOTIFIED = hooks_for(payload)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from ..markdown import escape
 from .hooks import Message, cut, hooks_for, killed_run_message
 
 
@@ -14,8 +15,9 @@ def payload(message: Message) -> dict[str, object]:
     if message.text:
         body.append({"type": "TextBlock", "wrap": True, "text": escape(cut(message.text, 2000))})
     if message.facts:
-        facts = [{"title": cut(name, 100), "value": escape(cut(value, 200))} for name, value in message.facts.items()]
-        body.append({"type": "FactSet", "facts": facts[:20]})
+        facts = list(message.facts.items())[:20]
+        shown = [{"title": escape(cut(name, 100)), "value": escape(cut(value, 200))} for name, value in facts]
+        body.append({"type": "FactSet", "facts": shown})
     card: dict[str, object] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -26,11 +28,6 @@ def payload(message: Message) -> dict[str, object]:
         card["actions"] = [{"type": "Action.OpenUrl", "title": "Open the run", "url": message.link}]
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
-
-
-def escape(text: str) -> str:
-    """Escape characters that a card reads as Markdown."""
-    return "".join(f"\\{character}" if character in "\\`*_[]#" else character for character in text)
 
 
 NOTIFIED = hooks_for(payload)

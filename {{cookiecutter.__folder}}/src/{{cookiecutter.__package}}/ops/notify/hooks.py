@@ -12,7 +12,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_UI_URL
 
+from ...errors import printable
 from ...steps import evaluate
+from ..addresses import shown
 from ..orchestration.results import TrainingResult
 from ..settings import read_settings
 
@@ -78,13 +80,13 @@ def message(name: str, run: FlowRun, state: State[Any]) -> Message:
     title, text = f"{name}: {state.name}", ""
     if isinstance(result, TrainingResult):
         title = f"{name}: version {result.version} is {result.alias}"
-        text = result.reason
+        text = shown(result.reason)
         facts |= dict(metric.split(" ", 1) for metric in evaluate.compared(result.metrics))
     elif isinstance(result, dict) and result:
         title = f"{name}: {len(result)} column(s) have drifted"
-        facts |= {f"drift of {column}": f"{value:.2f}" for column, value in result.items()}
+        facts |= {f"drift of {printable(column)}": f"{value:.2f}" for column, value in result.items()}
     elif not state.is_completed():
-        text = state.message or ""
+        text = shown(state.message or "")
     pages = PREFECT_UI_URL.value()
     return Message(title, text, facts, f"{pages}/runs/flow-run/{run.id}" if pages else None)
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 
 
 def migrate() -> None:
@@ -27,7 +28,7 @@ def migrate() -> None:
         with temporary_database_config(configuration):
             asyncio.run(provide_database_interface().create_db())
     except (CommandError, SQLAlchemyError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = without_secrets(str(error).partition("\n")[0])
         raise ProjectError(f"Prefect's database cannot be upgraded: {reason}") from None
 
 

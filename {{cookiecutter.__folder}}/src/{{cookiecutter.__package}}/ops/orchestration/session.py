@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
+from ..addresses import shown
+from ..private import protect
 from ..settings import cloud_options, read_settings
 from . import prefect_server
 from .child_process import answers
@@ -41,6 +43,7 @@ def configure() -> None:
     chosen = {name.upper(): value for name, value in settings.items() if name.startswith(passed)}
     for name, value in {**chosen, **cloud_options(), **DEFAULTS}.items():
         os.environ.setdefault(name, value)
+    protect()
 
 
 @contextmanager
@@ -111,7 +114,6 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(one_sentence)
         if process:
             # The server of a run has no pages.
             logging.getLogger(name).addFilter(lambda record: not str(record.msg).startswith("View at"))
@@ -131,15 +133,20 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
 
 
 def one_sentence(record: logging.LogRecord) -> bool:
-    """Replace the traceback of a ProjectError or a lost connection by its sentence, unless logs are for debugging."""
+    """Replace the traceback of a ProjectError or a lost connection by its sentence; show names and addresses safely."""
     from httpx import TransportError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
 
     error: Any = record.exc_info[1] if record.exc_info else None
     # When Prefect asks for a slot of a concurrency limit, it wraps the lost connection in its own error.
     if isinstance(cause := getattr(error, "__cause__", None), TransportError):
         error = cause
-    if isinstance(error, ProjectError | TransportError) and os.environ.get("PREFECT_LOGGING_LEVEL") != "DEBUG":
+    # A packed model raises its own class of this name; logs for debugging keep the traceback.
+    explained = isinstance(error, ProjectError | TransportError) or type(error).__name__ == ProjectError.__name__
+    if explained and os.environ.get("PREFECT_LOGGING_LEVEL") != "DEBUG":
         record.msg, record.args, record.exc_info = str(error), (), None
+    if isinstance(record.args, tuple):
+        record.args = tuple(printable(arg) if isinstance(arg, str) else arg for arg in record.args)
+    record.msg, record.args = shown(record.getMessage()), ()
     return True
 
 

@@ -9,6 +9,7 @@ from prefect_dask.client import PrefectDaskClient
 from prefect_dask.task_runners import DaskTaskRunner
 
 from ...errors import ProjectError
+from ..addresses import redacted, without_secrets
 from ..settings import read_settings
 
 
@@ -36,6 +37,6 @@ class Dask(DaskTaskRunner):
             return super().client
         except OSError as error:
             raise ProjectError(
-                f"No Dask scheduler answers at {self.address} ({error}): start one with `dask scheduler`, "
+                f"No Dask scheduler answers at {redacted(self.address)} ({without_secrets(str(error), self.address)}): start one with `dask scheduler`, "
                 "or remove DASK_SCHEDULER_ADDRESS from .env to run on this machine."
             ) from None

@@ -8,6 +8,7 @@ from prefect.task_runners import TaskRunner
 from prefect_ray import RayTaskRunner
 
 from ...errors import ProjectError
+from ..addresses import redacted, without_secrets
 from ..settings import read_settings
 
 DEFAULTS = {
@@ -43,7 +44,7 @@ class Ray(RayTaskRunner[Any]):  # type: ignore[misc] # prefect_ray has no types
                 super().__enter__()
             except (ConnectionError, RuntimeError) as error:
                 raise ProjectError(
-                    f"No Ray cluster answers at {self.address} ({error}): start one with `ray start --head`, "
+                    f"No Ray cluster answers at {redacted(self.address)} ({without_secrets(str(error), self.address)}): start one with `ray start --head`, "
                     "or remove RAY_ADDRESS from .env to run on this machine."
                 ) from None
         return super().submit(*args, **kwargs)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from ...errors import ProjectError
+from ..addresses import redacted
 from ..settings import Settings, read_settings
 from . import child_process, prefect_server
 from .guard import HEALTH, OPEN
@@ -42,7 +43,7 @@ def _prefect(settings: Settings) -> Iterator[str]:
 @contextmanager
 def _mlflow(settings: Settings) -> Iterator[str]:
     if not settings.mlflow_tracking_uri.startswith("sqlite:"):
-        yield settings.mlflow_tracking_uri
+        yield redacted(settings.mlflow_tracking_uri)
         return
     port, password = free_port(5000, "MLflow"), secrets.token_urlsafe()
     address, log = f"http://{HOST}:{port}", settings.prefect_home / "mlflow.log"

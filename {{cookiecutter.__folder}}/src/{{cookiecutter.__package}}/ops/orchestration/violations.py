@@ -7,6 +7,7 @@ import polars as pl
 from prefect.artifacts import create_table_artifact
 
 from ...steps.validate import ContractError
+from ..markdown import escape
 from ..paths import VIOLATIONS
 from ..settings import project_root
 
@@ -24,6 +25,7 @@ def violations_kept() -> Iterator[None]:
         if error.rows.collect_schema():
             file.parent.mkdir(parents=True, exist_ok=True)
             error.rows.sink_parquet(file)
-            shown = pl.scan_parquet(file).head(SHOWN).select(pl.all().cast(pl.String)).collect()
-            create_table_artifact(shown.to_dicts(), key="violations", description=str(error))
+            shown = pl.scan_parquet(file, glob=False).head(SHOWN).select(pl.all().cast(pl.String)).collect()
+            cells = [{escape(name): value and escape(value) for name, value in row.items()} for row in shown.to_dicts()]
+            create_table_artifact(cells, key="violations", description="\n".join(map(escape, error.args)))
         raise

@@ -7,6 +7,7 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from ...steps.search import Candidate
+from .keys import as_keys
 
 
 def log_candidate(parent: str, number: int, candidate: Candidate, metric: str, seconds: float) -> None:
@@ -17,7 +18,8 @@ def log_candidate(parent: str, number: int, candidate: Candidate, metric: str, s
     experiment = client.get_run(parent).info.experiment_id
     begin = now - int(seconds * 1000)
     run = client.create_run(experiment, start_time=begin, tags=tags, run_name=f"candidate-{number}")
-    params = [Param(f"model.params.{name}", str(value)) for name, value in candidate.params.items()]
+    named = {f"model.params.{name}": str(value) for name, value in candidate.params.items()}
+    params = [Param(key, value) for key, value in as_keys(named).items()]
     # One metric holds the score of each fold as a step.
     scores = [Metric(f"search.{metric}_of_fold", value, now, fold) for fold, value in enumerate(candidate.scores)]
     if not candidate.failure:

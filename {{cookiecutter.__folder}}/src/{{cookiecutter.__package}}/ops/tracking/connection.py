@@ -11,9 +11,10 @@ from urllib.request import url2pathname
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import ProjectError
+from ..private import protect
 from ..settings import PACKAGE, read_settings, state_dir
 from .store import unusable
 
@@ -36,6 +37,7 @@ def connect() -> MlflowClient:
     """
     for name in ("alembic", "mlflow", "mlflow.utils.environment"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    protect(create=True)
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
     _relocate()
     with store_errors():
@@ -49,7 +51,7 @@ def store_errors() -> Iterator[None]:
     """Raise errors of the store in the block as ProjectError."""
     try:
         yield
-    except (MlflowException, OperationalError) as error:
+    except (MlflowException, SQLAlchemyError) as error:
         if UNREACHABLE in str(error).partition("\n")[0]:
             raise ProjectError(
                 f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "

@@ -3,15 +3,19 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-KEY = re.compile(r"journal\.(\d+)")
+from ...errors import ProjectError, printable
+
+KEY = re.compile(r"journal\.([0-9]+)")
 SETTLED = "journal.settled"
+UNREADABLE = "unreadable."  # before the name of a tag: where a repair keeps its text
 REASON = 2000  # characters; an MLflow database allows 5000 for an entry, metrics included
 
-How = Literal["training", "promote", "rollback", "found"]
+How = Literal["training", "promote", "rollback", "found", "repair"]
+Number = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Entry(BaseModel):
@@ -22,24 +26,69 @@ class Entry(BaseModel):
     when: datetime
     by: str
     how: How
-    old: int | None = Field(alias="from")
-    new: int | None = Field(alias="to")
+    old: Number | None = Field(alias="from")
+    new: Number | None = Field(alias="to")
     reason: str
     metrics: dict[str, float] = {}
 
 
 class History(NamedTuple):
-    """All moves in order; those up to number `settled` have been carried out."""
+    """All moves by number, in order; those up to number `settled` have been carried out.
 
-    entries: Sequence[Entry]
+    `unreadable` are the tags that cannot be read, with the reason.
+    """
+
+    moves: Mapping[int, Entry]
     settled: int
+    unreadable: Mapping[str, str] = {}
 
     @classmethod
     def read(cls, tags: Mapping[str, str]) -> Self:
         """Read the journal from the tags of the registered model."""
-        numbered = {int(match[1]): text for key, text in tags.items() if (match := KEY.fullmatch(key))}
-        entries = [Entry.model_validate_json(numbered[number]) for number in sorted(numbered)]
-        return cls(entries, int(tags.get(SETTLED, 0)))
+        moves: dict[int, Entry] = {}
+        unreadable = {}
+        numbers = {int(match[1]): key for key in sorted(tags, reverse=True) if (match := KEY.fullmatch(key))}
+        for number in sorted(numbers):
+            key = numbers[number]
+            try:
+                moves[number] = Entry.model_validate_json(tags[key] or "")
+            except ValidationError as error:
+                fault = error.errors()[0]
+                unreadable[key] = f"{'.'.join(map(str, fault['loc']))} {fault['msg']}".strip()
+        settled = str(tags.get(SETTLED, 0))
+        if not settled.isdecimal():
+            unreadable[SETTLED] = f"{settled!r} is not a number"
+        return cls(moves, int(settled) if settled.isdecimal() else 0, unreadable)
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """All moves that can be read, in order."""
+        return list(self.moves.values())
+
+    @property
+    def last(self) -> int:
+        """The number of the last move, 0 if there is none."""
+        return max(self.moves, default=0)
+
+    @property
+    def damage(self) -> str:
+        """A sentence about the tags that cannot be read, empty if there are none."""
+        faults = ", ".join(f"{key} ({reason})" for key, reason in self.unreadable.items())
+        sentence = f"The journal of the champion has tags that cannot be read: {faults}. `journal --repair` mends them."
+        return sentence if faults else ""
+
+    def check(self) -> None:
+        """Raise ProjectError if a tag cannot be read."""
+        if self.unreadable:
+            raise ProjectError(f"{self.damage} Until then, nothing changes the champion.")
+
+    def repaired(self, key: str, by: str, kept: str, champion: int | None) -> tuple[int, Entry]:
+        """Return the entry of a repair, which replaces an unreadable one and joins those around it, and its number."""
+        number = self.last + 1 if key == SETTLED else int(key.rpartition(".")[2])
+        old = next((entry.new for other, entry in reversed([*self.moves.items()]) if other < number), None)
+        new = next((entry.old for other, entry in self.moves.items() if other > number), champion)
+        reason = f"{key} could not be read ({self.unreadable[key]}); its text is kept in the tag {kept}"
+        return number, new_entry("repair", by, old, new, reason, {})
 
     @property
     def champion(self) -> int | None:
@@ -48,7 +97,7 @@ class History(NamedTuple):
 
     def next_key(self) -> str:
         """Return the tag for the next entry; six digits keep the tags in order."""
-        return f"journal.{len(self.entries) + 1:06}"
+        return f"journal.{max(self.last, self.settled) + 1:06}"
 
     def previous(self) -> list[int]:
         """Return the champions to go back to, the latest first, without those that a rollback has left."""
@@ -63,13 +112,13 @@ class History(NamedTuple):
 
     def __str__(self) -> str:
         """Show two lines per move, the latest move last."""
-        return "\n".join(_line(number, entry) for number, entry in enumerate(self.entries, start=1))
+        return "\n".join(_line(number, entry) for number, entry in self.moves.items())
 
 
 def _line(number: int, entry: Entry) -> str:
     old, new = (f"version {version}" if version else "none" for version in (entry.old, entry.new))
     when = entry.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"{number}  {when}  {old} → {new}  ({entry.how}, {entry.by})\n   {entry.reason}"
+    return f"{number}  {when}  {old} → {new}  ({entry.how}, {printable(entry.by)})\n   {printable(entry.reason)}"
 
 
 def new_entry(  # noqa: PLR0913, PLR0917 - the fields of an entry

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 from ..settings import PACKAGE
 from ..versioning import dvc, git
 from ..versioning.provenance import PATCH, Provenance
@@ -32,7 +32,7 @@ def describe(number: int | None) -> str:
         f"raw data {source}, MD5 {digest}",
     ]
     places = dvc.places(digest) or ["neither the cache nor a remote; run `dvc push`"]
-    return "\n  ← ".join(chain) + "".join(f"\n      in {place}" for place in places)
+    return "\n  ← ".join(map(printable, chain)) + "".join(f"\n      in {printable(place)}" for place in places)
 
 
 def _run(version: Version) -> str:
@@ -51,7 +51,9 @@ def _commit(origin: Provenance) -> str:
         commit = git.run_git("log", "-1", "--format=%H “%s”", origin.commit).decode().strip()
     except ProjectError:
         commit = f"{origin.commit}, which is not in this repository"
-    return f"{commit}, with uncommitted changes in {PATCH}: {origin.changed}" if origin.patched else f"{commit}, clean"
+    patch = f", with uncommitted changes in {PATCH}: {origin.changed}" if origin.patched else ""
+    left_out = f", with changes that git alone cannot rebuild: {origin.left_out}" if origin.left_out else ""
+    return f"{commit}{patch}{left_out}" if patch or left_out else f"{commit}, clean"
 
 
 def _lock(origin: Provenance) -> str:

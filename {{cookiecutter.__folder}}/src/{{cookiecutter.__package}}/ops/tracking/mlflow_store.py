@@ -36,12 +36,19 @@ class MlflowStore:
 
     def set_tag(self, key: str, value: str) -> None:
         """Set a tag of the registered model."""
-        with _permitted():
+        with permitted():
             self.client.set_registered_model_tag(PACKAGE, key, value)
+
+    def add_tag(self, key: str, value: str) -> bool:
+        """Set a tag of the registered model unless it exists; return whether it was set."""
+        if key in self.model()[0]:
+            return False
+        self.set_tag(key, value)
+        return True
 
     def set_alias(self, alias: str, version: int | None) -> None:
         """Give a version the alias, or delete the alias."""
-        with _permitted():
+        with permitted():
             if version is None:
                 self.client.delete_registered_model_alias(PACKAGE, alias)
             else:
@@ -59,7 +66,7 @@ def _unless_missing(get: Callable[[str], Any], name: str) -> Any:
 
 
 @contextmanager
-def _permitted() -> Iterator[None]:
+def permitted() -> Iterator[None]:
     """Raise ProjectError if the account may not do what the block does."""
     try:
         yield

@@ -12,9 +12,11 @@ A packed model of any age is used only through this interface, so models that ar
 - `data` holds `profile.json`, for monitoring.
 """
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -26,19 +28,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 from ..settings import PACKAGE
+from . import digests
 from .store import Version
 
 # The name that the packed package is imported by, as the running code may have the package's own.
 ALIAS = "package_as_packed"
-REMEDY = "make another version champion with `promote` or `rollback`"
 
 
 class Package(NamedTuple):
-    """A downloaded version: its number and folder."""
+    """A downloaded version: its number, its folder, and whether the registry has digests of its files."""
 
     number: int
     folder: Path
+    checked: bool = True
 
     @property
     def flavor(self) -> dict[str, str]:
@@ -66,6 +70,8 @@ class Package(NamedTuple):
                 del sys.modules[name]
 
     def _load(self) -> Any:
+        if not self.checked:
+            warn_once(self.number)
         try:
             code = self.folder / self.flavor["code"] / self.name
             loader = _import(code, self.flavor["loader_module"].removeprefix(self.name))
@@ -75,23 +81,40 @@ class Package(NamedTuple):
         except Exception as error:
             raise ProjectError(
                 f"Version {self.number} cannot be loaded by the code that it was packed with "
-                f"({summary(error)}); {REMEDY}."
+                f"({summary(error)}); {digests.REMEDY}."
             ) from error
 
 
 @contextmanager
 def downloaded(version: Version) -> Iterator[Package]:
-    """Download a version for the block; raise ProjectError if its files are not where the registry says."""
+    """Download a version for the block, and check its files before anything is imported from them.
+
+    Raises ProjectError if they are not where the registry says, and TamperedError if they are other files.
+    """
     with TemporaryDirectory() as scratch:
         try:
-            folder = download_artifacts(version.source, dst_path=scratch)
-            Model.load(folder)  # fails where MLflow has silently downloaded nothing
-        except (MlflowException, FileNotFoundError) as error:
+            folder = Path(download_artifacts(version.source, dst_path=scratch))
+            next(folder.iterdir())
+        except (MlflowException, FileNotFoundError, StopIteration) as error:
+            # Where there is nothing, MLflow may download nothing and raise no error.
+            reason = without_secrets(str(error)) or f"there are none at {version.source}"
             raise ProjectError(
-                f"The files of version {version.number} of {PACKAGE} cannot be read: {error}. "
-                f"Bring them back, or {REMEDY}."
+                f"The files of version {version.number} of {PACKAGE} cannot be read: {reason}. "
+                f"Bring them back, or {digests.REMEDY}."
             ) from None
-        yield Package(version.number, Path(folder))
+        digests.check(version, folder)
+        yield Package(version.number, folder, checked=digests.TAG in version.tags)
+
+
+@cache
+def warn_once(number: int) -> None:
+    """Warn that the code of a version is not checked."""
+    logging.getLogger(__name__).warning(
+        "Version %d was registered without digests of its files, so the code packed with it is run unchecked; "
+        "`trust %d` records the digests of its files as they are now.",
+        number,
+        number,
+    )
 
 
 def _import(package: Path, module: str) -> Any:

@@ -4,15 +4,18 @@
 moves is kept in tags of the registered model: beside the alias, in the same database and backup.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from ...errors import ProjectError
 from ..settings import PACKAGE, read_settings, state_dir
-from .history import SETTLED, Entry, History, new_entry, version_label
+from .history import SETTLED, UNREADABLE, Entry, History, new_entry, version_label
+from .keys import as_keys
 from .store import Store, Version, open_store
 
 if TYPE_CHECKING:
@@ -43,6 +46,11 @@ class ChampionState(NamedTuple):
     def pending(self) -> bool:
         """Whether the alias does not match the journal: a command was killed, or something else moved the alias."""
         return self.history.champion != self.champion
+
+    @property
+    def problem(self) -> str:
+        """A sentence about a journal that cannot be read or does not match the alias, empty if there is no problem."""
+        return self.history.damage or (PENDING if self.pending else "")
 
 
 def champion() -> ChampionState:
@@ -83,14 +91,30 @@ def register(model_uri: str, tags: Mapping[str, str]) -> int:
     run_id = run.info.run_id if run else ""
     for registered in mlflow.MlflowClient().search_model_versions(f"name = '{PACKAGE}' and run_id = '{run_id}'"):
         return int(registered.version)
-    return int(mlflow.register_model(model_uri, PACKAGE, tags=dict(tags)).version)
+    return int(mlflow.register_model(model_uri, PACKAGE, tags=as_keys(tags)).version)
 
 
-def explain(version: int, reason: str) -> None:
-    """Change the reason that a version gives for its alias."""
-    from mlflow import MlflowClient  # noqa: PLC0415 - takes seconds
+def set_tag(version: int, key: str, value: str) -> None:
+    """Set a tag of a version."""
+    from .mlflow_store import MlflowStore, permitted  # noqa: PLC0415 - takes seconds
 
-    MlflowClient().set_model_version_tag(PACKAGE, str(version), "reason", reason)
+    with permitted():
+        MlflowStore().client.set_model_version_tag(PACKAGE, str(version), key, value)
+
+
+def trust(number: int) -> str:
+    """Record the digests of a version that was registered without them; return a sentence."""
+    from . import digests  # noqa: PLC0415 - takes seconds
+
+    with load(number) as package:
+        if package.checked:
+            return f"The files of version {number} are the ones that were registered."
+        files = digests.compute(package.folder)
+        set_tag(number, digests.TAG, json.dumps(files))
+    return (
+        f"Recorded the digests of the {len(files)} files of version {number} as they are now; "
+        "from now on it is loaded only with these files."
+    )
 
 
 def reconcile() -> ChampionState:
@@ -112,6 +136,28 @@ def promote(move: Entry) -> None:
                 f"and since then another command has made {version_label(state.champion)} the champion."
             )
         _write(store, state.history, move)
+
+
+def repair(by: str) -> list[str]:
+    """Replace the tags of the journal that cannot be read; return what was done, a sentence for each.
+
+    The text of each is kept in another tag, and the journal records the repair.
+    """
+    done = []
+    with _locked() as store:
+        while (state := _state(store)).history.unreadable:
+            tags, history = store.model()[0], state.history
+            key = next(iter(history.unreadable))
+            names = (f"{UNREADABLE}{key}{f'.{copy}' if copy else ''}" for copy in count())
+            kept = next(name for name in names if tags.get(name, tags[key]) == tags[key])
+            store.set_tag(kept, tags[key] or "")
+            number, entry = history.repaired(key, by, kept, state.champion)
+            store.set_tag(f"journal.{number:06}" if key == SETTLED else key, entry.model_dump_json(by_alias=True))
+            if key == SETTLED:
+                store.set_tag(SETTLED, str(number))
+            done.append(f"Entry {number} records this repair: {entry.reason}.")
+        _settle(store)
+    return done
 
 
 def rollback(by: str, reason: str) -> Entry:
@@ -143,20 +189,24 @@ def _locked() -> Iterator[Store]:
 
 def _write(store: Store, history: History, move: Entry) -> ChampionState:
     """Append an entry to the journal and carry it out; if this is killed, the next `_settle` carries it out."""
-    store.set_tag(history.next_key(), move.model_dump_json(by_alias=True))
+    if not store.add_tag(history.next_key(), move.model_dump_json(by_alias=True)):
+        raise OvertakenError(
+            "Another command has changed the champion at the same moment: see `journal`, and try again."
+        )
     return _settle(store)
 
 
 def _settle(store: Store) -> ChampionState:
     """Make journal and aliases agree: carry out the last entry, and record changes made by other means."""
     champion, history, aliases = _state(store)
-    if history.settled < len(history.entries):
-        last = history.entries[-1]
+    history.check()
+    if history.settled < history.last:
+        last = history.moves[history.last]
         # A version that was deleted since cannot be champion: the alias stays, and an entry below says so.
         if champion == last.old and (last.new is None or store.version(last.new)):
             store.set_alias(CHAMPION, last.new)
             champion = last.new
-        store.set_tag(SETTLED, str(len(history.entries)))
+        store.set_tag(SETTLED, str(history.last))
     if history.champion != champion:
         return _write(store, history, new_entry("found", "unknown", history.champion, champion, FOUND, {}))
     latest = store.version(None)

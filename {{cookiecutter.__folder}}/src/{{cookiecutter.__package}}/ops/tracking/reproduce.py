@@ -1,5 +1,6 @@
 """Train a registered version again from its commit and data in a scratch folder, and compare the two."""
 
+import hashlib
 import json
 import os
 import platform
@@ -48,7 +49,7 @@ def reproduce(number: int) -> str:
         )
     with registry.load(number) as package, worktree(origin.commit, number) as scratch:
         if origin.patched:
-            _apply_patch(version, scratch)
+            _apply_patch(version, origin.patch, scratch)
         for name, digest in origin.inputs.items():
             if digest:
                 _bring(name, digest, scratch)
@@ -65,11 +66,13 @@ def reproduce(number: int) -> str:
         differences = [*differing_metrics(then, now), *differing_rows(old_outputs, new_outputs)]
         libraries = list(_libraries(package.folder))
     code = f"commit {origin.commit[:12]}{' and its patch' if origin.patched else ''}"
+    code += f" (without the changes of {origin.left_out}, which were not kept)" if origin.left_out else ""
     if differences:
         others = "; ".join(libraries) or "none of those recorded"
-        lines = "\n".join(f"- {line}" for line in differences)
         raise ProjectError(
-            f"Version {number}, trained again from {code}, differs:\n{lines}\nLibraries that differ: {others}."
+            f"Version {number}, trained again from {code}, differs:",
+            *(f"- {line}" for line in differences),
+            f"Libraries that differ: {others}.",
         )
     return (
         f"Version {number}, trained again from {code}, is the same: {len(now)} metrics to the last digit, "
@@ -98,13 +101,15 @@ def worktree(commit: str, number: int) -> Iterator[Path]:
                 run_git("worktree", "remove", "--force", str(tree))
 
 
-def _apply_patch(version: Version, scratch: Path) -> None:
-    """Apply the changes that were not committed."""
+def _apply_patch(version: Version, digest: str, scratch: Path) -> None:
+    """Apply the changes that were not committed, if the patch has the digest; versions of before have none."""
     try:
         patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH)
+        if digest not in {"", hashlib.sha256(Path(patch).read_bytes()).hexdigest()}:
+            raise ValueError("its content is not what the version recorded; restore it")  # noqa: TRY301
         top = run_git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
         run_git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
-    except (OSError, ProjectError) as error:
+    except (OSError, ProjectError, ValueError) as error:
         raise ProjectError(f"The patch of version {version.number} cannot be applied: {error}") from None
 
 
@@ -134,8 +139,8 @@ def _train(number: int, package: str, scratch: Path) -> None:
             f"`uv run --with {missing[1]} python -m {package} reproduce {number}`."
         )
     if done.returncode:
-        end = "\n".join(done.stderr.strip().splitlines()[-3:])
-        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:\n{end}")
+        end = done.stderr.strip().splitlines()[-3:]
+        raise ProjectError(f"Version {number} cannot be trained again; its training ended with:", *end)
 
 
 def differing_metrics(then: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:

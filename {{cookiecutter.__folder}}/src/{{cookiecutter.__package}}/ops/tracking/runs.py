@@ -20,16 +20,21 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE, MAX_PARAMS_TAGS_PER_BATCH
 
 from ...config import Column, Contract
 from ...errors import ProjectError
 from ...model import PIPELINE, predictor
 from ...model.predictor import Recipe
+from ..addresses import redacted
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN, PATCH
+from . import digests
 from .connection import UNREACHABLE, connect, store_errors
+from .keys import as_keys
 
 TYPES = {
     "string": DataType.string,
@@ -53,7 +58,7 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
     with store_errors():
         _enter_experiment(client)
     try:
-        with mlflow.start_run(tags=dict(tags)) as active:
+        with mlflow.start_run(tags=as_keys(tags)) as active:
             yield active.info.run_id
     except MlflowException as error:
         if UNREACHABLE not in str(error):
@@ -102,12 +107,14 @@ def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(TYPES[column.type], name) for name, column in contract.columns.items()
     ]
+    schema = json.dumps({"mlflow_colspec": Schema(columns).to_dict()})
     dataset = Dataset(
         name=file.name,
         digest=md5,
         source_type="local",
         source=json.dumps({"uri": str(file)}),
-        schema=json.dumps({"mlflow_colspec": Schema(columns).to_dict()}),
+        # MLflow refuses the schema of a very wide table; the model's signature has it.
+        schema=schema if len(schema) <= MAX_DATASET_SCHEMA_SIZE else None,
         profile=json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}),
     )
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])])
@@ -117,12 +124,11 @@ def log_results(
     run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path, report: Path
 ) -> None:
     """Record parameters (nested names are joined by dots), metrics, plots and the report in a run."""
-    now = int(time.time() * 1000)
-    MlflowClient().log_batch(
-        run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
-        params=[Param(name, str(value)) for name, value in flatten(params)],
-    )
+    now, client = int(time.time() * 1000), MlflowClient()
+    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+    parameters = [Param(key, str(value)) for key, value in as_keys(dict(flatten(params))).items()]
+    for begin in range(0, len(parameters), MAX_PARAMS_TAGS_PER_BATCH):
+        client.log_batch(run_id, params=parameters[begin : begin + MAX_PARAMS_TAGS_PER_BATCH])
     mlflow.log_artifacts(str(plots), "plots", run_id=run_id)
     mlflow.log_artifact(str(report), run_id=run_id)
 
@@ -132,7 +138,7 @@ def link(run_id: str, artifact: str) -> str:
     info = MlflowClient().get_run(run_id).info
     if urlsplit(info.artifact_uri or "").scheme == "file":
         return f"{info.artifact_uri}/{artifact}"
-    uri = mlflow.get_tracking_uri()
+    uri = redacted(mlflow.get_tracking_uri())
     return f"{uri}/#/experiments/{info.experiment_id}/runs/{run_id}/artifacts/{artifact}"
 
 
@@ -154,18 +160,18 @@ def log_patch(patch: bytes) -> None:
             mlflow.log_artifact(str(file))
 
 
-def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
-    """Log the model in `folder` to the active run, with its signature for raw rows; return the model's URI."""
+def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> tuple[str, dict[str, str]]:
+    """Log the model in `folder` to the active run, with its signature for raw rows.
+
+    Returns the model's URI, and a tag with the digests of its files.
+    """
     regression = recipe.data.problem == "regression"
     predicted = DataType.double if regression else TYPES[recipe.contract.columns[recipe.data.target].type]
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(_type(column), name, required=not column.nullable) for name, column in recipe.inputs.columns.items()
-    ]
     options = ParamSchema([ParamSpec("probabilities", DataType.boolean, default=False)])
-    signature = ModelSignature(Schema(inputs), Schema([ColSpec(predicted)]), options)
+    signature = ModelSignature(Schema(inputs(recipe.inputs)), Schema([ColSpec(predicted)]), options)
     # An integer column that may be missing is float in the signature, so also in the example.
     doubles = [name for name, column in recipe.inputs.columns.items() if _type(column) == DataType.double]
-    with _unscanned(), _packed_code() as code:
+    with _unscanned(), _packed_code() as code, _digested() as logged:
         info = mlflow.pyfunc.log_model(
             name="model",
             loader_module=predictor.__name__,
@@ -175,8 +181,32 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> str:
             signature=signature,
             input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
         )
-    uri: str = info.model_uri
-    return uri
+    return info.model_uri, {digests.TAG: json.dumps(logged)}
+
+
+@contextmanager
+def _digested() -> Iterator[dict[str, str]]:
+    """Yield the digests of the files of a model that is logged in the block.
+
+    They are computed before MLflow uploads the files, as others may write to the storage.
+    """
+    logged: dict[str, str] = {}
+    upload = MlflowClient.log_model_artifacts
+
+    def compute_and_upload(self: MlflowClient, model_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        logged.update(digests.compute(Path(local_dir)))
+        upload(self, model_id, local_dir, artifact_path)
+
+    MlflowClient.log_model_artifacts = compute_and_upload  # type: ignore[method-assign]
+    try:
+        yield logged
+    finally:
+        MlflowClient.log_model_artifacts = upload  # type: ignore[method-assign]
+
+
+def inputs(contract: Contract) -> list[ColSpec | TensorSpec]:
+    """Return what a prediction takes, in the types of MLflow."""
+    return [ColSpec(_type(column), name, required=not column.nullable) for name, column in contract.columns.items()]
 
 
 def _requirements(pipeline: Path) -> list[str]:
@@ -213,6 +243,9 @@ def _unscanned() -> Iterator[None]:
         requirements_utils._MODULES_TO_PACKAGES = before  # noqa: SLF001
 
 
-def _type(column: Column) -> DataType:
+def _type(column: Column) -> DataType | AnyType:
+    if column.spelling:
+        # Text that the model itself reads, or numbers and dates: MLflow's own reading of 03.04.2023 may be another.
+        return AnyType()  # type: ignore[no-untyped-call]
     # MLflow passes rows in pandas, whose integers cannot be missing.
     return DataType.double if column.type == "integer" and column.nullable else TYPES[column.type]

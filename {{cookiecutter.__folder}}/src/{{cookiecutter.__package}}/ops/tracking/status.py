@@ -1,7 +1,7 @@
 """The newest version at a glance."""
 
 from ...config import DUMMY
-from ...errors import ProjectError
+from ...errors import ProjectError, printable
 from ..settings import PACKAGE
 from . import registry
 from .history import version_label
@@ -23,4 +23,4 @@ def describe() -> str:
         alias = registry.CHAMPION
         reason = next((entry.reason for entry in reversed(state.history.entries) if entry.new == newest.number), reason)
     lines.append(f"{PACKAGE} version {newest.number}: {alias} ({reason})")
-    return "\n".join([*lines, registry.PENDING] if state.pending else lines)
+    return "\n".join(map(printable, [*lines, state.problem] if state.problem else lines))

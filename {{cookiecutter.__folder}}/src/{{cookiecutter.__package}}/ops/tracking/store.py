@@ -14,6 +14,7 @@ from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 from ..settings import PACKAGE, read_settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def open_store() -> Store:
 
 def unusable(error: Exception) -> ProjectError:
     """Return the error for a store that fails."""
-    cause = str(error).partition("\n")[0]
+    cause = without_secrets(str(error).partition("\n")[0], read_settings().mlflow_tracking_uri)
     kind = UnavailableError if isinstance(error, OperationalError) else ProjectError
     return kind(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
 
@@ -64,7 +65,10 @@ class SqlStore:
 
     def __init__(self, uri: str) -> None:
         """Connect, and read which schema the database has."""
-        self.engine = create_engine(uri, poolclass=NullPool)
+        try:
+            self.engine = create_engine(uri, poolclass=NullPool)
+        except (SQLAlchemyError, ImportError, ValueError) as error:
+            raise unusable(error) from None
         self.revision = self._read_revision()
 
     def model(self) -> tuple[dict[str, str], dict[str, int]]:
@@ -101,6 +105,15 @@ class SqlStore:
             key=key,
             value=value,
         )
+
+    def add_tag(self, key: str, value: str) -> bool:
+        """Set a tag of the registered model unless it exists; return whether it was set."""
+        insert = """
+            INSERT INTO registered_model_tags (workspace, name, key, value) VALUES ('default', :name, :key, :value)
+            ON CONFLICT DO NOTHING
+        """
+        with self._transaction() as connection:
+            return connection.execute(text(insert), {"name": PACKAGE, "key": key, "value": value}).rowcount == 1
 
     def set_alias(self, alias: str, version: int | None) -> None:
         """Give a version the alias, or delete the alias, which a version that does not exist cannot have."""

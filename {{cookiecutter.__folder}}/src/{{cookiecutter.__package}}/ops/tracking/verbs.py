@@ -23,14 +23,20 @@ def status() -> None:
 
 
 @app.command()
-def journal() -> None:
+def journal(
+    repair: Annotated[bool, typer.Option("--repair", help="Replace entries that cannot be read.")] = False,  # noqa: FBT002
+) -> None:
     """Show every change of the champion: when, who, from, to and why."""
     from . import registry
 
+    if repair:
+        for sentence in registry.repair(_user()) or ["Every entry of the journal can be read."]:
+            typer.echo(sentence)
     state = registry.champion()
-    typer.echo(str(state.history) or "No version has been champion yet; `make train` makes the first.")
-    if state.pending:
-        typer.echo(registry.PENDING)
+    unknown = "" if state.history.damage else "No version has been champion yet; `make train` makes the first."
+    for text in (str(state.history) or unknown, state.problem):
+        if text:
+            typer.echo(text)
 
 
 @app.command()
@@ -77,6 +83,14 @@ def reproduce(version: Version) -> None:
     from .reproduce import reproduce as rebuild
 
     typer.echo(rebuild(version))
+
+
+@app.command()
+def trust(version: Version) -> None:
+    """Record the digests of a version from before the registry had them; check those of any other."""
+    from . import registry
+
+    typer.echo(registry.trust(version))
 
 
 @app.command("check-lock")

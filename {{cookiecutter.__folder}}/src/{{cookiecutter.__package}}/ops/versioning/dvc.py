@@ -2,14 +2,16 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ...errors import ProjectError
-from ..settings import project_root
+from ..addresses import redacted, without_secrets
+from ..settings import project_root, read_params, state_dir
 from .content import md5
 
 # Logs a traceback for each failure before it raises the error, which DVC reports in a line.
@@ -17,32 +19,43 @@ GOOGLE = "gcsfs"
 
 
 @contextmanager
-def repository(*, wait: bool = False) -> Iterator[Any]:
+def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
     """Open the project as DVC's `Repo` for the block; an error of DVC becomes a ProjectError.
 
-    With `wait`, wait for another DVC process that holds the lock.
+    With `wait`, wait for another DVC process that holds the lock; without `scm`, ignore git.
     """
     from dvc.exceptions import DvcException  # noqa: PLC0415
     from dvc.repo import Repo  # noqa: PLC0415
 
+    _keep_private()
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     try:
         # An image has the project without its git; DVC prints paths relative to the working folder.
-        tracked = any((folder / ".git").exists() for folder in (project_root(), *project_root().parents))
+        tracked = scm and any((folder / ".git").exists() for folder in (project_root(), *project_root().parents))
         with chdir(project_root()), Repo(_wait_for_lock=wait, config={"core": {"no_scm": not tracked}}) as repo:
             repo.scm_context.quiet = True
             yield repo
     except DvcException as error:
-        raise ProjectError(f"DVC: {error}") from None
+        raise ProjectError(*f"DVC: {without_secrets(str(error))}".splitlines()) from None
 
 
 def command_line(arguments: list[str]) -> int:
     """Run a DVC command; return its exit code."""
     from dvc.cli import main  # noqa: PLC0415
 
+    _keep_private()
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     return int(main(arguments))
+
+
+def _keep_private() -> None:
+    """Keep DVC's notes on files in the project: they are pickles, and DVC's default is a folder that all users share."""
+    if (own := state_dir() / ".dvc").is_dir():
+        folder = own / "tmp/site"
+        with suppress(OSError):  # a container may be read-only
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(folder))
 
 
 def places(digest: str) -> list[str]:
@@ -51,15 +64,17 @@ def places(digest: str) -> list[str]:
         cache = repo.cache.local
         found = [f"cache {cache.oid_to_path(digest)}"] if cache.exists(digest) else []
         for name, config in repo.config["remote"].items():
+            url = redacted(config["url"])
             try:
                 remote = repo.cloud.get_remote_odb(name)
                 # Unlike `remote.exists`, it raises where the remote cannot be reached.
                 remote.fs.info(remote.oid_to_path(digest))
-                found.append(f"remote {name}, {config['url']}")
+                found.append(f"remote {name}, {url}")
             except FileNotFoundError:
                 continue
             except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-                found.append(f"perhaps remote {name}, {config['url']}, which cannot be reached ({error})")
+                reason = without_secrets(str(error), config["url"])
+                found.append(f"perhaps remote {name}, {url}, which cannot be reached ({reason})")
     return found
 
 
@@ -77,7 +92,7 @@ def fetch(digest: str, name: str, to: Path) -> None:
 def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
     """Copy a file, or the files of a folder, from the first store that has it intact."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    message = f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:"
+    reasons = []
     for remote in [None, *repo.config["remote"]]:
         try:
             store = repo.cloud.get_remote_odb(remote) if remote else repo.cache.local
@@ -86,10 +101,10 @@ def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
                 break
             reason = "damaged"
         except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-            reason = str(error)
-        message += f"\n- {remote or 'cache'}: {reason}"
+            reason = without_secrets(str(error))
+        reasons.append(f"- {remote or 'cache'}: {reason}")
     else:
-        raise ProjectError(message)
+        raise ProjectError(f"{name} with MD5 {digest} is neither in DVC's cache nor in a remote:", *reasons)
     if digest.endswith(".dir"):
         files = json.loads(to.read_text(encoding="utf-8"))
         to.unlink()
@@ -97,14 +112,33 @@ def _copy(repo: Any, digest: str, name: str, to: Path) -> None:
             _copy(repo, file["md5"], f"{name}/{file['relpath']}", to / file["relpath"])
 
 
-def track(path: Path) -> None:
-    """Let DVC track a file of the project, with its current content."""
-    pointer = project_root() / f"{path}.dvc"
-    if pointer.exists() and md5(project_root() / path) not in pointer.read_text(encoding="utf-8"):
-        # A .dvc file may name the remote of the old content; new content belongs in the project's.
-        pointer.unlink()
-    with repository(wait=True) as repo:
-        repo.add(str(path))
+def store(snapshot: Path, source: Path) -> Path:
+    """Store a file that will be the project's `source` in DVC's cache; return its .dvc file, which lies beside it."""
+    pointer, unfinished = project_root() / f"{source}.dvc", snapshot.with_name(f"{snapshot.name}.dvc")
+    # A .dvc file may name the remote of its content; other content belongs in the project's.
+    if pointer.exists() and md5(snapshot) in pointer.read_text(encoding="utf-8"):
+        shutil.copyfile(pointer, unfinished)
+    # DVC adds no file of a folder that git ignores, unless it does not know of git.
+    with repository(wait=True, scm=False) as repo:
+        repo.add(str(snapshot))
+    with repository() as repo:
+        repo.scm_context.ignore(str(project_root() / source))
+    return unfinished
+
+
+def warnings() -> Iterator[str]:
+    """Say in sentences what will fail in this folder."""
+    source = read_params().data.source
+    if not (project_root() / source).exists():
+        yield (
+            f"{source} is missing, because no remote in .dvc/config has it or can be reached: somebody who has it must "
+            "run `dvc push`; then run `make setup` again."
+        )
+    if not str(project_root()).isascii():
+        yield (
+            f"Queued experiments fail in this folder, because DVC cannot write its name, {project_root()}: "
+            "run experiments without --queue, or move the project to a path of ASCII letters."
+        )
 
 
 def pull(path: Path) -> None:
@@ -134,5 +168,5 @@ def push() -> str | None:
         with repository(wait=True) as repo:
             repo.push()
     except Exception as error:  # noqa: BLE001 - each kind of storage has its own
-        return str(error)
+        return without_secrets(str(error))
     return None

@@ -28,10 +28,10 @@ def check() -> str:
             for stage in repo.reproduce(dry=True, allow_missing=True)
         ]
     if differences:
-        lines = "\n".join(f"- {line}" for line in differences)
         raise ProjectError(
-            f"dvc.lock is not up to date:\n{lines}\n"
-            "Run `make train` and commit what it writes, or restore the files of dvc.lock with `dvc checkout`."
+            "dvc.lock is not up to date:",
+            *(f"- {line}" for line in differences),
+            "Run `make train` and commit what it writes, or restore the files of dvc.lock with `dvc checkout`.",
         )
     return "dvc.lock is up to date."
 

@@ -1,0 +1,353 @@
+"""Find out how text spells numbers and dates; refuse text that is nearly a number, or that can be read in two ways."""
+
+import re
+import shlex
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from ...config import Column, Type
+from ...errors import ProjectError
+from ...model.casting import cast, plain, uniform
+from ...steps import dialect, ingest
+
+# Ways to read a column are chosen by so many rows and different values, and then checked against all.
+GUESSED, VALUES = 10_000, 1000
+# A way that reads a smaller share of the values is not considered.
+MOST = 0.5
+# Text is nearly a number or a date if at most so many rows are not, or at least so many of its different values are:
+# mistakes, or a word for missing values; but not labels such as 0, 1, 2, 3+ or house numbers such as 12, 12a, 14.
+MISTAKES, NEARLY = 0.02, 0.9
+# Whole numbers before a word are classes in a target that has so few of them: 2WD, 4WD.
+CLASSES = 20
+# How many examples a message shows.
+EXAMPLES = 3
+# Decimal mark and thousands separator; of those that read all values alike, the first counts.
+MARKS: tuple[tuple[Any, Any], ...] = (
+    *((".", None), (",", None), (None, ","), (",", ".")),
+    *((mark, thousands) for thousands in " '_" for mark in (None, ",")),
+)
+CURRENCY = (
+    r"[A-Za-z]{0,3}\p{Sc}|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR"
+    r"|Fr\.|kr\.?|Kč|Rs\.?|zł"
+)
+UNITS = rf"^[-+(]*\s*({CURRENCY})\s*[-+(]*[\d.,]", r"\d[.,]?\s*([^\d\s.,()-][^\d)]{0,14}?[23]?)\s*\)?$"
+NUMERIC = r"^\D{0,6}\d+(?:[., '_]\d+)*[.,]?(?:[eE][-+]?\d+)?\D{0,18}[23]?$"
+# 007 and +49 301 234 567 are names, and so are 12345 and 12345-6789 in one column.
+NAME = r"^\W*0\d|^\d{5}-\d{4}$"
+THOUSANDS = r"^[-+]?\d{1,3}(?:\.\d{3})*$"
+DATES = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d", "%d.%m.%Y", "%d.%m.%y"),
+    *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y"),
+    *("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d"),
+    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%B %Y", "%B-%Y", "%B %y", "%B-%y", "%Y-%B"),
+    *(f"%d{mark}%B{mark}%{year}" for mark in " -/." for year in "Yy"),
+    *("%d. %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%B-%d", "%Y %B %d"),
+    *("%a, %d %B %Y", "%a %d %B %Y", "%a, %B %d, %Y", "%A, %d %B %Y", "%A %d %B %Y", "%A, %B %d, %Y"),
+)
+CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S%.f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
+ZONES = ("", "%#z", " %z", "Z", " UTC", " GMT", " Uhr")
+SOME_DAY = datetime(2023, 12, 31, 14, 30, 5, tzinfo=UTC)
+DATE_NAME = re.compile(r"(.*[\W_])?(date|day|datum|tag|dt|ymd|dob)([\W_].*)?|.*[a-z]Date", re.IGNORECASE)
+
+
+class Hints(NamedTuple):
+    """What the user says about the spelling."""
+
+    decimal: str | None = None
+    thousands: str | None = None
+    date_formats: Sequence[str] = ()
+    text: Sequence[str] = ()
+
+    def allow(self, column: Column) -> bool:
+        """Tell whether a way to read a column follows a hint."""
+        if column.format:
+            return column.format in self.date_formats
+        mark = column.decimal or "."
+        return (
+            bool(self.decimal or self.thousands)
+            and self.decimal in {None, mark}
+            and self.thousands != mark
+            and (column.thousands is None or self.thousands in {None, column.thousands})
+        )
+
+
+NO_HINTS = Hints()
+
+
+class Spelling(NamedTuple):
+    """Columns whose text spells numbers or dates in a way of their own, and sentences about them."""
+
+    columns: dict[str, Column]
+    sentences: list[str]
+
+
+class Text(NamedTuple):
+    """A column of text, and how many of its values each way to read it reads."""
+
+    name: str
+    present: int
+    fits: dict[Column, int]
+
+    @property
+    def whole(self) -> list[Column]:
+        """Return the ways that read all values."""
+        return [column for column, count in self.fits.items() if count == self.present]
+
+
+def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], target: str, hints: Hints) -> Spelling:
+    """Find the columns of a table, read as text, that spell numbers or dates unlike -1234.5 and 2023-12-31.
+
+    Raises ProjectError for columns that can be read in two ways, and for those that are nearly numbers or dates.
+    """
+    if unknown := [name for name in hints.text if name not in types]:
+        raise ProjectError(f"--text is '{unknown[0]}'; the table has {', '.join(types)}.")
+    texts = readings(table, types, target, hints)
+    ways = {text.name: _different(table, text) for text in texts}
+    chosen = {name: columns[0] for name, columns in ways.items() if len(columns) == 1}
+    known = _evidence(table, types, chosen)
+    reasons = dict.fromkeys(chosen, "")
+    mixed = [_mixed(file, table, text) for text in texts if text.fits and not ways[text.name]]
+    refusals = [sentence for refused, sentence in mixed if refused]
+    for name, columns in ways.items():
+        evident = [column for column in columns if _mark(column) in known]
+        allowed = [column for column in columns if hints.allow(column)] or evident
+        if len(columns) > 1 and len(allowed) == 1:
+            chosen[name] = allowed[0]
+            reasons[name] = f", as in '{known[_mark(allowed[0])]}'" if allowed is evident else ""
+        elif len(columns) > 1 and (types[name] == "string" or _looks_grouped(table, name)):
+            refusals.append(_two_ways(file, table, name, columns))
+    if refusals:
+        raise ProjectError(*refusals)
+    spelled = _typed(table, {name: column for name, column in chosen.items() if column.spelling})
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, column in spelled.items():
+        alike.setdefault((str(column.spelling), reasons[name]), []).append(name)
+    sentences = [_sentence(table, names, spelled[names[0]], reason) for (_, reason), names in alike.items()]
+    text = {name: Column(type="string") for name in hints.text}
+    return Spelling(spelled | text, [*sentences, *(sentence for _, sentence in mixed)])
+
+
+def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
+    """Return a sentence per column of text with values that differ only in case or blanks."""
+    sentences = []
+    for name, values in zip(names, _row(table, [_levels(name) for name in names]), strict=True):
+        same: dict[str, list[str]] = {}
+        for value in values:
+            same.setdefault(" ".join(unicodedata.normalize("NFKC", value).casefold().split()), []).append(value)
+        if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
+            shown = ", ".join(pairs[:EXAMPLES])
+            sentences.append(f"Values of '{name}' differ only in case or blanks, and count as different: {shown}.")
+    return sentences
+
+
+def _levels(name: str) -> pl.Expr:
+    return pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode()
+
+
+def readings(
+    table: pl.LazyFrame, types: Mapping[str, Type | None], target: str | None = None, hints: Hints = NO_HINTS
+) -> list[Text]:
+    """Return the columns of text that can be read as numbers or dates, at least for the most part, and how."""
+    names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String and name not in hints.text]
+    head = table.select(names).head(GUESSED).collect()
+    ways: dict[str, list[Column]] = {}
+    for name in names:
+        values = head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
+        columns = _ways(name, types[name], values, hints, labels=name == target)
+        read = _row(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
+        kept = [column for column, count in zip(columns, read, strict=True) if count >= MOST * len(values)]
+        ways |= {name: kept} if kept else {}
+    counts = iter(_row(table, [count for name, columns in ways.items() for count in _counts(name, columns)]))
+    texts = []
+    for name, columns in ways.items():
+        present, is_name = next(counts), next(counts)
+        fits = {column: next(counts) for column in columns}
+        texts.append(Text(name, present, {way: count for way, count in fits.items() if way.format or not is_name}))
+    return texts
+
+
+def _counts(name: str, columns: Sequence[Column]) -> Iterator[pl.Expr]:
+    text = uniform(pl.col(name))
+    yield pl.col(name).count()
+    yield pl.lit(columns[0].unit is None) & (text.str.contains(NAME).any() | text.str.starts_with("+").all())
+    yield from (_fits(name, column) for column in columns)
+
+
+def _fits(name: str, column: Column) -> pl.Expr:
+    return pl.col(name).count() - cast(name, pl.String(), column).lost.sum()
+
+
+def _ways(name: str, kind: Type | None, values: pl.Series, hints: Hints, *, labels: bool) -> list[Column]:
+    """Return the ways that may read these values, the plainest first."""
+    if kind == "float" and values.str.contains(THOUSANDS).all() and values.str.contains(".", literal=True).any():
+        return [Column(type="float"), Column(type="float", decimal=",", thousands=".")]
+    if kind == "integer" and DATE_NAME.fullmatch(name) and values.str.contains(r"^(19|20)\d{6}$").all():
+        return [Column(type="date", format="%Y%m%d")]
+    if kind != "string" or values.is_empty():
+        return []
+    formats = [*hints.date_formats, *_formats().get(Counter(map(_mask, values)).most_common(1)[0][0], [])]
+    dates = [Column(type="datetime" if re.search("%[HIT]", form) else "date", format=form) for form in formats]
+    return [*_numbers(values, labels=labels), *dates]
+
+
+def _numbers(values: pl.Series, *, labels: bool) -> Iterator[Column]:
+    unit = None
+    for pattern in UNITS:
+        common = Counter(values.str.extract(pattern).drop_nulls()).most_common(1)
+        if common and common[0][1] >= MOST * len(values):
+            unit = common[0][0]
+    if (labels and unit and unit.isalpha() and len(values) <= CLASSES) or values.str.contains(
+        NUMERIC
+    ).sum() < MOST * len(values):
+        return
+    for decimal, thousands in MARKS:
+        yield Column(type="float", decimal=None if unit and decimal == "." else decimal, thousands=thousands, unit=unit)
+
+
+@cache
+def _formats() -> dict[str, list[str]]:
+    """Return the formats of dates and times by their shape."""
+    formats: dict[str, list[str]] = {}
+    clocks = [f"{joint}{clock}{zone}" for clock in CLOCKS for joint in (" ", "T", ", ", ":") for zone in ZONES]
+    for form in (f"{date}{clock}" for date in DATES for clock in ("", *clocks)):
+        shown = SOME_DAY.strftime(form.replace("%.f", ".%f").replace("%#z", "+00:00"))
+        formats.setdefault(_mask(shown), []).append(form)
+    return formats
+
+
+def _mask(text: str) -> str:
+    """Return the shape of a text: 4 for four digits, 1 for others, a for letters."""
+
+    def shape(found: re.Match[str]) -> str:
+        return "a" if found[1] is None else "4" if len(found[1]) == 4 else "1"  # noqa: PLR2004
+
+    return re.sub(r"(\d+)|[A-Za-z]+", shape, text).replace("+", "-")
+
+
+def _different(table: pl.LazyFrame, text: Text) -> list[Column]:
+    """Return the ways that read all values, and not all of them alike."""
+    different: list[Column] = []
+    for column in text.whole:
+        values = cast(text.name, pl.String(), column).value
+        others = [(values != cast(text.name, pl.String(), other).value).any() for other in different]
+        if all(_row(table, others)):
+            different.append(column)
+    return different
+
+
+def _mark(column: Column) -> str:
+    return column.format or column.decimal or "."
+
+
+def _evidence(table: pl.LazyFrame, types: Mapping[str, Type | None], chosen: Mapping[str, Column]) -> dict[str, str]:
+    """Return the decimal marks and formats that are certain, each with a column that has it."""
+    known = {
+        _mark(column): name
+        for name, column in chosen.items()
+        if column.format or column.decimal == "," or column.thousands == ","
+    }
+    schema = table.collect_schema()
+    floats = [name for name, kind in types.items() if kind == "float" and schema[name] == pl.String]
+    points = _row(table, [(~pl.col(name).str.contains(THOUSANDS)).any() for name in floats])
+    pointed = [name for name, point in zip(floats, points, strict=True) if point]
+    return known | ({".": pointed[0]} if pointed else {})
+
+
+def _looks_grouped(table: pl.LazyFrame, name: str) -> bool:
+    """Tell whether numbers look like 950 and 1.200: neither all rounded to three digits, nor without needless zeros."""
+    text = uniform(pl.col(name))
+    plain_whole, zeros = ~text.str.contains(".", literal=True), text.str.contains(r"\.\d\d0$")
+    return all(_row(table, [plain_whole.any(), zeros.any()]))
+
+
+def _typed(table: pl.LazyFrame, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """Make numbers integers where none has a decimal mark or an exponent."""
+    floats = {name: column for name, column in columns.items() if column.type == "float"}
+    numbers = {name: column.model_copy(update={"type": "integer"}) for name, column in floats.items()}
+    fractions = [
+        plain(pl.col(name), column).str.contains("[.eE]").any() | cast(name, pl.String(), column).lost.any()
+        for name, column in numbers.items()
+    ]
+    found = zip(numbers.items(), _row(table, fractions), strict=True)
+    return dict(columns) | {name: column for (name, column), fraction in found if not fraction}
+
+
+def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
+    """Describe text that is mostly numbers or dates, and tell whether it is refused."""
+    name, (column, count) = text.name, max(text.fits.items(), key=lambda item: item[1])
+    lost = cast(name, pl.String(), column).lost
+    present = pl.col(name).drop_nulls()
+    others = pl.col(name).filter(lost).unique(maintain_order=True)
+    good, different, odd = _row(
+        table, [pl.col(name).filter(~lost).drop_nulls().n_unique(), present.n_unique(), others.head(EXAMPLES).implode()]
+    )
+    shown = ", ".join(_place(file, table, name, value) for value in odd)
+    example = _example(table, name, column)[0]
+    numbers = f"{count} of {text.present} values are {'dates' if column.format else 'numbers'} like {example!r}"
+    if not column.format and text.present - count > MISTAKES * text.present and good < NEARLY * different:
+        return False, f"'{name}' stays text: {numbers}, but not {shown}."
+    return True, (
+        f"Column '{name}': {numbers}, but not {shown}. Correct the table, or add --missing {shlex.quote(odd[0])} if "
+        f"that means a missing value, or --text {shlex.quote(name)} to keep the column as text."
+    )
+
+
+def _two_ways(file: Path, table: pl.LazyFrame, name: str, columns: Sequence[Column]) -> str:
+    values = [cast(name, pl.String(), column).value for column in columns]
+    differ = pl.concat_list(values).list.n_unique().arg_max()
+    example, *read = _row(table, [value.get(differ) for value in (pl.col(name), *values)])
+    options = [
+        f"--date-format {shlex.quote(column.format)}" if column.format else f"--decimal {column.decimal or '.'}"
+        for column in columns
+    ]
+    ways = " or ".join(f"{value} ({option})" for value, option in zip(read, options, strict=True))
+    return f"Column '{name}': {_place(file, table, name, example)} may be {ways}: add the right option."
+
+
+def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: str) -> str:
+    example, value = _example(table, names[0], column)
+    where = ", ".join(f"'{name}'" for name in names)
+    if column.format:
+        years = ""
+        if "%y" in column.format:
+            dates = cast(names[0], pl.String(), column).value.dt.year()
+            years = "; two-digit years are {} to {}".format(*_row(table, [dates.min(), dates.max()]))
+        return f"Dates in {where} use {column.format}{why}: {example!r} is {value}{years}."
+    parts = [
+        {",": "a decimal comma", ".": "signs of their own"}.get(column.decimal or ""),
+        f"{column.thousands!r} between thousands" if column.thousands else None,
+        f"the unit {column.unit!r}" if column.unit else None,
+    ]
+    return f"Numbers in {where} use {' and '.join(filter(None, parts))}{why}: {example!r} is {value}."
+
+
+def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
+    """Return a value that needs the spelling, the longest of the first, and how it is read."""
+    value, lost = cast(name, pl.String(), column)
+    odd = pl.col(name).cast(pl.Float64, strict=False).is_null()
+    some = (
+        table.filter(~lost, pl.col(name).is_not_null()).head(VALUES).select(text=name, value=value, odd=odd).collect()
+    )
+    text, read, _ = max(some.iter_rows(), key=lambda row: (row[2], len(row[0])))
+    return text, f"{read:.15g}" if isinstance(read, float) else read
+
+
+def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
+    """Show a value, and the line of the file (in Parquet: the row) where the column first has it."""
+    if ingest.is_parquet(file):
+        return f"{value!r} (row {_row(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
+    line = dialect.line_of(file, table.collect_schema().names().index(name), value)
+    return f"{value!r} (line {line})" if line else repr(value)
+
+
+def _row(table: pl.LazyFrame, expressions: Sequence[pl.Expr]) -> Sequence[Any]:
+    """Compute a value per expression, all in one streaming query."""
+    named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
+    return table.select(named).collect(engine="streaming").row(0) if named else ()

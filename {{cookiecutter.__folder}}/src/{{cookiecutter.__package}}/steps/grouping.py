@@ -1,0 +1,142 @@
+"""Find rows that belong together, and rows in the order of time, which a split at random tears apart."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from .leakage import CHANCE, TIME, encode, height_of, rows_wanted
+
+# An entity has more than one row on average, and between 2 and 50 unless its name tells.
+OFTEN, REPEATS = 1.1, 50
+# With fewer values it is a category; of the columns that may name entities so many are looked at.
+FEWEST_ENTITIES, CANDIDATES = 5, 8
+# A column belongs to an entity if it agrees in this share of its rows.
+AGREEING = 0.98
+ENTITY = re.compile(
+    r"(customer|client|patient|person|subject|participant|user|member|household|employee|student|player|driver|animal|"
+    r"machine|device|sensor|engine|vehicle|station|account|session)s?([\W_]*(id|no|nr|key|code|number|name))?"
+    r"|(.*[\W_])?(id|uuid|guid)",
+    re.IGNORECASE,
+)
+FEWEST_TIMES = 3
+# Places and times have many rows that do not belong together.
+OTHERS = re.compile(r"zip|plz|post.?code|postal|city|town|county|state|country|region|district|street", re.IGNORECASE)
+BIRTH = re.compile(r"birth|born|dob", re.IGNORECASE)
+
+
+def notes(rows: pl.LazyFrame, target: str) -> list[str]:
+    """Return sentences about the entities and the order of rows that a split at random ignores."""
+    labelled = rows.drop_nulls(target)
+    return [*_entities(labelled, target), *_time(labelled, target)]
+
+
+def _entities(rows: pl.LazyFrame, target: str) -> Iterator[str]:
+    """Yield a sentence for each column whose values are entities, such as patients, with several rows each."""
+    height, wanted, accepted = height_of(rows), rows_wanted(rows), set[str]()
+    for unnamed, count, name in _candidates(rows, target, height):
+        # Whole entities, and 100 of them if there are so many.
+        share = max(1, min(height // wanted, count // 100))
+        some = rows.filter(pl.col(name).is_not_null() & (pl.col(name).hash() % share == 0)).head(wanted)
+        part = some.unique(maintain_order=True).collect(engine="streaming")
+        codes = {column: encode(part[column]) for column in part.columns}
+        own = codes.pop(name)
+        first = np.unique(own, return_index=True)[1]
+        determined, aliases = _determined(codes, first, first[own], binned=not unnamed)
+        if len(own) < OFTEN * len(first) or aliases & accepted or (unnamed and not _independent(determined, codes)):
+            continue
+        accepted.add(name)
+        determines = f" and determines {_quoted(determined)}" if determined else ""
+        yield (
+            f"'{name}' repeats (about {round(height / count, 1):g} rows each){determines}: if the rows of each belong "
+            f"together, hold out whole groups (--group {shlex.quote(name)}, or split.by: group in params.yaml). "
+            "The split ignores it."
+        )
+
+
+def _candidates(rows: pl.LazyFrame, target: str, height: int) -> list[tuple[bool, int, str]]:
+    """Return the columns that may name entities: those named so first, then those with the fewest values."""
+    schema = rows.collect_schema()
+    names = [name for name, dtype in schema.items() if name != target and (dtype.is_numeric() or dtype == pl.String)]
+    facts = rows.select(
+        pl.struct(
+            count=pl.col(name).drop_nulls().approx_n_unique(),
+            whole=pl.lit(True) if schema[name] == pl.String else (pl.col(name) % 1 == 0).all(),  # noqa: FBT003
+        ).alias(name)
+        for name in names
+    )
+    candidates = []
+    values = facts.collect(engine="streaming").row(0) if names else ()
+    for name, (count, whole) in zip(names, map(dict.values, values), strict=True):
+        named = bool(ENTITY.fullmatch(name))
+        often = 2 * count <= height <= REPEATS * count and not OTHERS.search(name) and not TIME.fullmatch(name)
+        if whole and count >= FEWEST_ENTITIES and OFTEN * count <= height and (named or often):
+            candidates.append((not named, count, name))
+    return sorted(candidates)[:CANDIDATES]
+
+
+def _determined(
+    codes: Mapping[str, np.ndarray], first: np.ndarray, first_of_row: np.ndarray, *, binned: bool
+) -> tuple[list[str], set[str]]:
+    """Return the columns that hardly vary within an entity, and those that name the entity just as well.
+
+    Not those that group its values in their order, as an age group does, unless `binned`.
+    """
+    repeated = first_of_row != np.arange(len(first_of_row))
+    determined, aliases = [], set()
+    for name, values in codes.items():
+        shares = np.bincount(values) / len(values)
+        chance = (shares**2).sum()
+        agreeing = (values == values[first_of_row])[repeated].mean() if repeated.any() else 0
+        if agreeing - chance < AGREEING * (1 - chance) or -repeated.sum() * np.log(chance) <= CHANCE:
+            continue
+        of_entity = values[first]
+        distinct = len(np.unique(of_entity))
+        if distinct >= AGREEING * len(first):
+            aliases.add(name)
+        elif binned or np.count_nonzero(np.diff(of_entity)) > 1.1 * distinct:
+            determined.append(name)
+    return determined, aliases
+
+
+def _independent(names: Sequence[str], codes: Mapping[str, np.ndarray]) -> bool:
+    """Tell whether the columns are more than levels of one hierarchy, such as city and country of a postcode."""
+    if not names:
+        return False
+    finest = max(names, key=lambda name: codes[name].max())
+    return any(
+        len(np.unique(codes[finest] * (codes[name].max() + 1) + codes[name])) > 1.1 * len(np.unique(codes[finest]))
+        for name in names
+    )
+
+
+def _time(rows: pl.LazyFrame, target: str) -> list[str]:
+    """Return a sentence if the rows are in the order of time, or have one date each."""
+    dates = [name for name, dtype in rows.collect_schema().items() if dtype.is_temporal() and not BIRTH.search(name)]
+    numbers = [name for name, dtype in rows.collect_schema().items() if dtype.is_integer() and TIME.fullmatch(name)]
+    names = [name for name in [*dates, *numbers] if name != target]
+    facts = rows.select(
+        pl.struct(
+            usable=(column.null_count() == 0) & (column.n_unique() >= FEWEST_TIMES),
+            ordered=(column >= column.shift()).all() | (column <= column.shift()).all(),
+        ).alias(name)
+        for name in names
+        for column in [pl.col(name)]
+    )
+    found = facts.collect(engine="streaming").row(0, named=True) if names else {}
+    usable = [name for name in names if found[name]["usable"]]
+    advice = "if the model will predict later rows, hold out the latest (--time {}, or split.by: time in params.yaml)"
+    if ordered := [name for name in usable if found[name]["ordered"]]:
+        name, what = ordered[0], "The rows are in the order of"
+    elif len(dates) == 1 and dates[0] in usable:
+        name, what = dates[0], "Each row has a date in"
+    else:
+        return []
+    return [f"{what} '{name}': {advice.format(shlex.quote(name))}. The split ignores it."]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004

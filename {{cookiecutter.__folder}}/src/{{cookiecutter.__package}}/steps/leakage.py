@@ -1,0 +1,147 @@
+"""Find columns that give the target away: a code of it, its logarithm, the number that its classes were cut from.
+
+Nothing is fitted. Chance is ruled out as in minimum description length: with the column, the target must be shorter by
+CHANCE nats, after those that describe the finding.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from ..config import Problem
+
+# How many rows and values are looked at.
+ROWS, VALUES = 20_000, 2_000_000
+# Chance explains a finding in one of e^14 columns, about a million.
+CHANCE = 14
+# What may be left unexplained: a share of the errors of the most frequent class, or of the variance of the ranks.
+ERRORS, VARIANCE = 0.005, 0.001
+# The fewest rows that show a rank correlation, and the most categories that may be ranges of a number.
+FEWEST, CATEGORIES = 20, 50
+TIME = re.compile(r"(.*[\W_])?(year|month|week|day|date|hour|time|datetime|timestamp|epoch)", re.IGNORECASE)
+
+
+def notes(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> list[str]:
+    """Return a sentence for each column that alone determines the target."""
+    return [
+        f"'{name}' alone determines '{target}' ({how}): if it is not known at prediction time, add it to data.drop in "
+        "params.yaml."
+        for name, how in giveaways(rows, columns, target, problem)
+    ]
+
+
+def giveaways(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> Iterator[tuple[str, str]]:
+    """Yield the columns that alone determine the target, each with how."""
+    sample = _sample(rows.select(*columns, target).drop_nulls(target))
+    labels, different = encode(sample[target]), sample.n_unique()
+    determines = _determines_class if problem == "classification" else _determines_number
+    for name in columns:
+        missing, dtype = sample[name].is_null(), sample.schema[name]
+        if problem == "classification" and _determines_class(encode(missing), labels, different) == "one-to-one":
+            yield name, "by whether it is missing"
+            continue
+        values, seen = encode(sample[name].filter(~missing)), labels[~missing.to_numpy()]
+        if 2 * len(values) < len(labels) or len(np.unique(seen)) == 1:
+            continue
+        # Copies of a row are no evidence, unless few values are spread over many rows.
+        evidence = len(values) if 2 * (values.max() + 1) <= different else min(different, len(values))
+        # Many numbers grow with time.
+        ordered = dtype.is_numeric() or dtype.is_temporal()
+        ordered &= problem == "classification" or not (dtype.is_temporal() or TIME.fullmatch(name))
+        if how := determines(values, seen, evidence, ordered=ordered):
+            yield name, f"{how}, where it is present" if missing.any() else how
+
+
+def _determines_class(values: np.ndarray, labels: np.ndarray, evidence: int, *, ordered: bool = False) -> str | None:
+    classes, distinct = len(np.unique(labels)), values.max() + 1
+    majority, correct = _majority(values, labels)
+    cost = distinct * np.log(classes)
+    each_value = 2 * distinct <= len(values) and _explains(labels, correct.sum(), cost, evidence)
+    if each_value and distinct == classes:
+        return "one-to-one"
+    if ordered:
+        ranges, within = _ranges(majority, correct, labels)
+        if ranges <= 2 * classes and _explains(labels, within, ranges * np.log(classes * distinct), evidence):
+            return f"by {ranges - 1} threshold" + ("s" if ranges > 2 else "")  # noqa: PLR2004
+    return "each value has one class" if each_value else None
+
+
+def _determines_number(values: np.ndarray, labels: np.ndarray, evidence: int, *, ordered: bool = False) -> str | None:
+    rows, distinct, rank = len(values), values.max() + 1, _ranks(labels)
+    spread = ((rank - rank.mean()) ** 2).sum()
+    if ordered and min(evidence, distinct) >= FEWEST:
+        correlation = float(np.corrcoef(_ranks(values), rank)[0, 1])
+        if correlation**2 >= 1 - VARIANCE:
+            return f"rank correlation {correlation:.4g}"
+    if 2 * distinct <= rows and evidence - distinct >= FEWEST:
+        means = np.bincount(values, rank) / np.bincount(values)
+        unexplained = ((rank - means[values]) ** 2).sum()
+        if unexplained / (rows - distinct) <= VARIANCE * spread / (rows - 1):
+            return "each value has one number"
+    # Of two categories, such as two makes, each may well be a range.
+    if 2 < distinct <= CATEGORIES:  # noqa: PLR2004
+        majority, correct = _majority(labels, values)
+        ranges, within = _ranges(majority, correct, values)
+        cost = ranges * np.log(distinct * (labels.max() + 1))
+        if ranges <= distinct and _explains(values, within, cost, evidence):
+            return "each value is a range of it"
+    return None
+
+
+def _explains(labels: np.ndarray, correct: float, cost: float, evidence: int) -> bool:
+    """Tell whether so many correct labels of rows are nearly all, and more than chance explains."""
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    wrong = len(labels) - correct <= ERRORS * len(labels) * (1 - shares.max())
+    return bool(wrong and -evidence * (shares * np.log(shares)).sum() - cost > CHANCE)
+
+
+def _majority(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the most frequent label of each value, in the order of values, and in how many rows it has that."""
+    classes = labels.max() + 1
+    pairs, counts = np.unique(values * classes + labels, return_counts=True)
+    order = np.lexsort((counts, pairs // classes))
+    pairs, counts = pairs[order], counts[order]
+    last = np.diff(pairs // classes, append=-1) != 0
+    return pairs[last] % classes, counts[last]
+
+
+def _ranges(majority: np.ndarray, correct: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
+    """Count the ranges of values with one label, and the rows in them; a range with hardly a row is noise."""
+    starts = np.flatnonzero(np.diff(majority, prepend=-1))
+    rows, label = np.add.reduceat(correct, starts), majority[starts]
+    kept = rows >= 2 * ERRORS * np.bincount(labels)[label]
+    return int(np.count_nonzero(np.diff(label[kept], prepend=-1))), int(rows[kept].sum())
+
+
+def _ranks(codes: np.ndarray) -> np.ndarray:
+    """Return the rank of each row; equal values share the mean of their ranks."""
+    counts = np.bincount(codes)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[codes]
+    return ranks
+
+
+def _sample(rows: pl.LazyFrame) -> pl.DataFrame:
+    height, wanted = height_of(rows), rows_wanted(rows)
+    if height > wanted:
+        rows = rows.filter(pl.Series(np.random.default_rng(0).random(height) < wanted / height))
+    return rows.collect(engine="streaming")
+
+
+def encode(values: pl.Series) -> np.ndarray:
+    """Return the number of each value, from 0 in their order; a missing value comes first."""
+    ranks = values.rank("dense").cast(pl.Int64).fill_null(0)
+    return (ranks if values.null_count() else ranks - 1).to_numpy()
+
+
+def height_of(rows: pl.LazyFrame) -> int:
+    """Count the rows."""
+    height: int = rows.select(pl.len()).collect(engine="streaming").item()
+    return height
+
+
+def rows_wanted(rows: pl.LazyFrame) -> int:
+    """Return how many rows to look at: fewer, if they are wide."""
+    return max(ROWS // 10, min(ROWS, VALUES // len(rows.collect_schema())))
