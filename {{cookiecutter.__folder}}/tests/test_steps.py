@@ -104,7 +104,8 @@ def test_feature_that_uses_other_rows_is_refused(sql):
     ("problem", "estimator", "params", "message"),
     [
         ("classification", "sklearn.no.Such", {}, "cannot be imported"),
-        ("classification", "Such", {}, "cannot be imported"),
+        ("classification", "Such", {}, "does not exist"),
+        ("classification", "nosuchlibrary.Such", {}, "uv add nosuchlibrary"),
         ("classification", "sklearn.tree.DecisionTreeClassifier", {"depth": 1}, r"model\.params do not fit"),
         ("regression", "sklearn.tree.DecisionTreeClassifier", {}, "does not do regression"),
         ("regression", "pathlib.Path", {}, "does not do regression"),
@@ -117,7 +118,7 @@ def test_bad_model_is_refused(problem, estimator, params, message):
 
 def test_parameter_that_the_estimator_rejects_is_one_sentence():
     pipeline = train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {"max_depth": -1})
-    with pytest.raises(ProjectError, match=r"could not be fitted.*max_depth"):
+    with pytest.raises(ProjectError, match=r"DecisionTreeClassifier cannot be fitted: .*max_depth"):
         train.fit(pipeline, TABLE.drop("label"), TABLE["label"])
 
 

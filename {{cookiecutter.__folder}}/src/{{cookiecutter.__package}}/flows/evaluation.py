@@ -66,10 +66,10 @@ def evaluate_model(
     )
     for folder in (PLOTS, SERIES):
         shutil.rmtree(project_root() / folder, ignore_errors=True)
-    plots.draw(problem, predictions, findings.importance, project_root() / PLOTS)
+    plots.draw(problem, predictions, findings.importance.columns, project_root() / PLOTS)
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
-    write_importance(findings.importance, project_root() / SERIES / "importance.csv")
+    write_importance(findings.importance.columns, project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for note in findings.notes:
