@@ -90,8 +90,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     def has_no_secret(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a password or key in an address that Prefect and MLflow print and store."""
         address, web = str(value), scheme_of(str(value)) in {"http", "https"}
-        if info.field_name == "mlflow_tracking_uri" and not web:
-            return value  # a database
+        if (info.field_name == "mlflow_tracking_uri" and not web) or scheme_of(address) == "file":
+            return value  # a database, or a folder, whose path may have an @
         # Elsewhere a name before the @ is a container of Azure, or a user of SSH.
         if is_secret(address if web else re.sub(r"(?<=://)[\w.-]+@", "", address)):
             raise ValueError(

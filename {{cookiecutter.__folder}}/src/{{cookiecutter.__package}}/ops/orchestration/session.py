@@ -153,7 +153,8 @@ def one_sentence(record: logging.LogRecord) -> bool:
     if isinstance(cause := getattr(error, "__cause__", None), HTTPError):
         error = cause
     known = str(error) if isinstance(error, HTTPError) else error and faults.sentence(error)
-    if known:
+    # Logs for debugging keep the traceback.
+    if known and os.environ.get("PREFECT_LOGGING_LEVEL") != "DEBUG":
         record.msg, record.args, record.exc_info = known, (), None
     if isinstance(record.args, tuple):
         record.args = tuple(printable(arg) if isinstance(arg, str) else arg for arg in record.args)

@@ -56,7 +56,7 @@ def command_line(arguments: list[str]) -> int:
 
 
 def _keep_private() -> None:
-    """Keep DVC's notes on files in the project: they are pickles, and DVC's default is a folder that all users share."""
+    """Keep DVC's notes on files in the project: they are pickles, and by default all users share their folder."""
     if (own := state_dir() / ".dvc").is_dir():
         folder = own / "tmp/site"
         with suppress(OSError):  # a container may be read-only
