@@ -38,8 +38,8 @@ def prepare() -> None:
     from .ops.versioning import dvc
 
     databases.prepare()
-    for sentence in dvc.warnings():
-        typer.echo(sentence)
+    for warning in dvc.warnings():
+        typer.echo(warning)
 
 
 @app.command()

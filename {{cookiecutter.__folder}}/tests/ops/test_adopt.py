@@ -87,8 +87,10 @@ def project(tmp_path, monkeypatch) -> Path:
 
 def files(project: Path) -> dict[str, bytes]:
     """Return what a person sees of the project."""
-    paths = (path for path in project.rglob("*") if path.is_file() and not {".git", "tmp", "cache"} & set(path.parts))
-    return {str(path.relative_to(project)): path.read_bytes() for path in paths}
+    found = {path.relative_to(project): path for path in project.rglob("*") if path.is_file()}
+    return {
+        str(name): path.read_bytes() for name, path in found.items() if not {".git", "tmp", "cache"} & set(name.parts)
+    }
 
 
 def keeps_its_contract() -> None:
