@@ -17,6 +17,7 @@ from pathlib import Path
 
 import bench_compute
 import bench_scale
+import bench_width
 
 ROOT = Path(__file__).parents[2]
 RUNS, SHORT = 3, 21
@@ -128,6 +129,7 @@ def main() -> None:
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
         bench_compute.main(folder)
         bench_scale.main(project)
+        bench_width.main(project)
 
 
 def verbs(project: Path) -> None:

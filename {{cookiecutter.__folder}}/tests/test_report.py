@@ -4,14 +4,26 @@ import re
 
 import numpy as np
 import polars as pl
+import pytest
+from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from penguin_model.config import Params
 from penguin_model.ops.settings import project_root, read_params
+from penguin_model.report import importance as module
 from penguin_model.report import slices
 from penguin_model.report.importance import importance
 from penguin_model.report.page import number
 from penguin_model.steps.evaluate import Predictions
+
+REGRESSION = Params.model_validate(
+    {
+        "data": {"source": "t.csv", "problem": "regression", "target": "y"},
+        "split": {"holdout": 0.25, "seed": 1},
+        "model": {"estimator": "sklearn.tree.DecisionTreeRegressor"},
+        "gate": {"metric": "rmse"},
+    }
+)
 
 
 def test_report_shows_everything_and_loads_nothing(trained):
@@ -35,19 +47,32 @@ def test_the_column_that_decides_is_the_important_one():
     rows = pl.DataFrame({"noise": random.normal(size=300), "signal": random.normal(size=300)})
     truth = rows["signal"].rename("y") * 10
     model = DecisionTreeRegressor(max_depth=5, random_state=1).fit(rows, truth)
-    params = Params.model_validate(
-        {
-            "data": {"source": "t.csv", "problem": "regression", "target": "y"},
-            "split": {"holdout": 0.25, "seed": 1},
-            "model": {"estimator": "sklearn.tree.DecisionTreeRegressor"},
-            "gate": {"metric": "rmse"},
-        }
-    )
-    signal, noise = found = importance(model, rows, truth, params)
+    (signal, noise), _ = found = importance(model, rows, truth, REGRESSION)
     assert (signal.column, noise.column) == ("signal", "noise")
     assert signal.mean > 5
     assert abs(noise.mean) < 1
-    assert found == importance(model, rows, truth, params)
+    assert found == importance(model, rows, truth, REGRESSION)
+
+
+@pytest.mark.parametrize("width", [61, 100, 777])
+def test_wide_table_is_sampled_and_says_so(width, monkeypatch):
+    random = np.random.default_rng(0)
+    rows = pl.DataFrame({f"c{number}": random.normal(size=1500) for number in range(width)})
+    last = rows.columns[-1]
+    truth = (rows["c7"] * 10 + rows[last] * 5).rename("y")
+    model = LinearRegression().fit(rows, truth)
+    monkeypatch.setattr(module, "MAX_CELLS", 200 * width * width)
+    predicted = []
+    monkeypatch.setattr(
+        model, "predict", lambda rows: predicted.append(rows.height) or rows["c7"] * 10 + rows[last] * 5
+    )
+    (*chosen, rest), note = importance(model, rows, truth, REGRESSION)
+    assert [found.column for found in chosen[:2]] == ["c7", last]
+    assert rest.column == f"the other {width - 30:,} columns together"
+    assert rest.mean == 0
+    assert len(chosen) == 30
+    assert re.search(rf"in \d+ of the 1,500 rows.* Of {width} columns, 30 were chosen", note)
+    assert sum(predicted) < 1500 * 5 * width
 
 
 def test_worst_slice_comes_first():

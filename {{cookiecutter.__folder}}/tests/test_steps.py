@@ -47,11 +47,15 @@ def test_parquet_is_copied_unless_reading_changes_it(tmp_path):
     assert ingest.is_as_kept(tmp_path / "t.parquet")
     assert not ingest.is_as_kept(tmp_path / "t.parquet", ["?"])
     assert not ingest.is_as_kept(tmp_path / "unnamed.parquet")
+    pl.DataFrame({"a": [1, None], "b": [2.0, float("nan")]}).write_parquet(tmp_path / "empty row.parquet")
+    assert not ingest.is_as_kept(tmp_path / "empty row.parquet")
+    (tmp_path / "t.csv").write_text("a\n?\n")
     assert not ingest.is_as_kept(tmp_path / "t.csv")
 
 
 def test_ingest_refuses_other_files(tmp_path):
-    with pytest.raises(ProjectError, match=r"Unsupported file type '\.docx' of .*: use \.csv"):
+    (tmp_path / "t.docx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ProjectError, match=r"it is an Excel workbook or a Zip archive"):
         ingest.read_table(tmp_path / "t.docx")
 
 
@@ -100,7 +104,8 @@ def test_feature_that_uses_other_rows_is_refused(sql):
     ("problem", "estimator", "params", "message"),
     [
         ("classification", "sklearn.no.Such", {}, "cannot be imported"),
-        ("classification", "Such", {}, "cannot be imported"),
+        ("classification", "Such", {}, "does not exist"),
+        ("classification", "nosuchlibrary.Such", {}, "uv add nosuchlibrary"),
         ("classification", "sklearn.tree.DecisionTreeClassifier", {"depth": 1}, r"model\.params do not fit"),
         ("regression", "sklearn.tree.DecisionTreeClassifier", {}, "does not do regression"),
         ("regression", "pathlib.Path", {}, "does not do regression"),
@@ -113,7 +118,7 @@ def test_bad_model_is_refused(problem, estimator, params, message):
 
 def test_parameter_that_the_estimator_rejects_is_one_sentence():
     pipeline = train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {"max_depth": -1})
-    with pytest.raises(ProjectError, match=r"could not be fitted.*max_depth"):
+    with pytest.raises(ProjectError, match=r"DecisionTreeClassifier cannot be fitted: .*max_depth"):
         train.fit(pipeline, TABLE.drop("label"), TABLE["label"])
 
 

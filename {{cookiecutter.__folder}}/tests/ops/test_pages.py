@@ -15,6 +15,7 @@ from penguin_model.errors import ProjectError
 from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import runs
 from penguin_model.report import curves, intervals, plots, slices
+from penguin_model.report.importance import Importances
 from penguin_model.report.page import Findings, number, render
 from penguin_model.steps import evaluate
 from penguin_model.steps.evaluate import Predictions
@@ -63,7 +64,7 @@ def draw(problem: str, made: Predictions, folder, candidates=()) -> Findings:
         intervals=intervals.intervals(problem, made, metrics, seed=1),
         notes=evaluate.notes(problem, made),
         slices=slices.worst(problem, rows, made),
-        importance=[],
+        importance=Importances([], ""),
         candidates=candidates,
         origin={"git commit": "abc"},
     )
@@ -102,6 +103,13 @@ def test_intervals_of_regression_shrink_with_the_root_of_the_rows():
     few = intervals.intervals("regression", select(made, slice(200)), metrics, seed=1)["rmse"]
     many = intervals.intervals("regression", made, metrics, seed=1)["rmse"]
     assert 6 < (few.high - few.low) / (many.high - many.low) < 16  # the root of 100 is 10
+
+
+def test_areas_are_not_computed_where_every_resample_lacks_a_class(monkeypatch):
+    made = predictions([f"class {number}" for number in range(100)] * 2)
+    monkeypatch.setattr(intervals, "_area", None)
+    found = intervals.intervals("classification", made, {"accuracy": 0.5, "roc_auc": 0.5}, seed=0)
+    assert set(found) == {"accuracy"}
 
 
 def test_curves_are_scikit_learns():

@@ -46,11 +46,10 @@ def evaluate_model(
     labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
-    training = pl.scan_parquet(training_file.full)
     columns = [name for name in predictor.recipe.columns if name != params.split.column]
-    leaks = leakage.notes(training, columns, target, problem)
+    leaks = leakage.notes(training_file.scan(), columns, target, problem)
     if params.split.column is None:
-        leaks += grouping.notes(training, target)
+        leaks += grouping.notes(training_file.scan(), target)
     findings = page.Findings(
         name=PACKAGE,
         params=params,
@@ -67,10 +66,10 @@ def evaluate_model(
     )
     for folder in (PLOTS, SERIES):
         shutil.rmtree(project_root() / folder, ignore_errors=True)
-    plots.draw(problem, predictions, findings.importance, project_root() / PLOTS)
+    plots.draw(problem, predictions, findings.importance.columns, project_root() / PLOTS)
     plots.draw_search(candidates, params.search.metric or params.gate.metric, project_root() / PLOTS)
     curves.write(problem, predictions, project_root() / SERIES / "curves")
-    write_importance(findings.importance, project_root() / SERIES / "importance.csv")
+    write_importance(findings.importance.columns, project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     for note in findings.notes:

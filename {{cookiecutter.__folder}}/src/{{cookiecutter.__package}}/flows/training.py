@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from ..config import Contract, Model, Params, Split
+from ..model import persistence
 from ..model.predictor import Predictor, Recipe
 from ..ops import files
 from ..ops.files import File
@@ -52,6 +53,9 @@ def train_and_register() -> TrainingResult:
     """Run the steps in order."""
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
+    # Report an estimator that cannot be built or saved before the work starts.
+    estimator, values = params.model.estimator, params.model.params
+    persistence.serialized(train.build_pipeline(params.data.problem, estimator, values), params.model.trusted)
     # Otherwise it would be reported only when the model is trained.
     registry.champion().history.check()
     with ingest.readable(params.data.source):
@@ -129,8 +133,10 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     """Fit the pipeline; save it with its recipe and a profile of its training data."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = training.scan().collect()
-    rows = table.select(recipe.columns)
-    fitted = train.fit(pipeline, rows, table.get_column(recipe.data.target))
+    rows, target = table.select(recipe.columns), table.get_column(recipe.data.target)
+    if recipe.data.problem == "classification" and (note := train.slow(pipeline, target.n_unique())):
+        get_run_logger().warning(note)
+    fitted = train.fit(pipeline, rows, target)
     predictor = Predictor(fitted, recipe)
     predictor.save(project_root() / MODELS)
     profile = drift.profile(rows.lazy()).model_dump_json(exclude_none=True)

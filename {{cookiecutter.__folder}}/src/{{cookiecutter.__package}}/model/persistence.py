@@ -6,14 +6,22 @@ from pathlib import Path
 
 import skops.io
 from sklearn.pipeline import Pipeline
-from skops.io.exceptions import UntrustedTypesFoundException
+from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 from ..errors import ProjectError
 
 # The types that a saved model may contain, besides those that skops trusts. Loading a model may construct them, so the
-# list is explicit and short: scikit-learn's trees, forests and boosting, and the parts of skrub's pipeline.
+# list is explicit and short: scikit-learn's trees, forests and boosting, the parts of skrub's pipeline, and CatBoost,
+# LightGBM and XGBoost, whose saved models are parsed by these libraries and hold no code.
 TRUSTED = (
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
+    "collections.OrderedDict",
     "functools.partial",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "numpy.asarray",
     "numpy.dtype",
     "polars.datatypes.classes.Date",
     "polars.datatypes.classes.Datetime",
@@ -24,6 +32,7 @@ TRUSTED = (
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
     "sklearn.utils.validation.check_array",
     "skrub._apply_to_each_col.ApplyToEachCol",
     "skrub._check_input.CheckInputDataFrame",
@@ -53,16 +62,29 @@ TRUSTED = (
     "skrub.selectors._base.Filter",
     "skrub.selectors._base.Sub",
     "skrub.selectors._selectors._cardinality_below",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRFRegressor",
+    "xgboost.sklearn.XGBRegressor",
 )
 REMEDY = "To trust them, list them in params.yaml under model.trusted."
 
 
 def save(pipeline: Pipeline, path: Path, trusted: Sequence[str] = ()) -> None:
     """Write the fitted pipeline as skops; raise ProjectError for one that could not be loaded again."""
-    content = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
+    path.write_bytes(serialized(pipeline, trusted))
+
+
+def serialized(pipeline: Pipeline, trusted: Sequence[str] = ()) -> bytes:
+    """Return the pipeline, fitted or not, as skops; raise ProjectError for one that could not be loaded again."""
+    try:
+        content: bytes = skops.io.dumps(pipeline, compression=zipfile.ZIP_DEFLATED)
+    except UnsupportedTypeException as error:
+        raise ProjectError(f"skops cannot save the model: {error}") from error
     if unknown := set(skops.io.get_untrusted_types(data=content)) - {*TRUSTED, *trusted}:
         raise ProjectError(f"The model contains types that are not trusted: {', '.join(sorted(unknown))}. {REMEDY}")
-    path.write_bytes(content)
+    return content
 
 
 def load(path: Path, trusted: Sequence[str] = ()) -> Pipeline:

@@ -1,12 +1,15 @@
 """The model in use: raw rows in, predictions out. MLflow loads it with `_load_pyfunc`, without this project."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import polars.selectors as cs
 from pydantic import BaseModel
 from sklearn.pipeline import Pipeline
 
@@ -92,9 +95,10 @@ class Predictor:
         With `params={"probabilities": True}` a classifier returns a frame: a column of probabilities per class.
         """
         columns = self.columns(rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows))
-        if params and params.get("probabilities"):
-            return pd.DataFrame(self.pipeline.predict_proba(columns), columns=self.pipeline.classes_)
-        return np.asarray(self.pipeline.predict(columns))
+        with failures_explained(self.pipeline, "predict", columns):
+            if params and params.get("probabilities"):
+                return pd.DataFrame(self.pipeline.predict_proba(columns), columns=self.pipeline.classes_)
+            return np.asarray(self.pipeline.predict(columns))
 
     def columns(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the columns of the pipeline for raw rows; raise ProjectError if these do not match the contract."""
@@ -108,3 +112,35 @@ def _load_pyfunc(path: str) -> Predictor:
     """Load the model for MLflow, with the types that it was trained with: whoever calls this trusts its files."""
     recipe = Recipe.model_validate_json((Path(path) / RECIPE).read_text(encoding="utf-8"))
     return Predictor.load(Path(path), recipe.trusted)
+
+
+@contextmanager
+def failures_explained(pipeline: Pipeline, action: str, rows: pl.DataFrame) -> Iterator[None]:
+    """Turn any exception of a pipeline into a ProjectError that names the estimator and, if known, the columns."""
+    try:
+        yield
+    except (OSError, ProjectError):
+        raise  # transient, or explained already
+    except Exception as error:
+        last = pipeline[-1]
+        # A vote of one translates classes for estimators outside scikit-learn.
+        estimator = last.estimators[0][1] if hasattr(last, "voting") else last
+        # XGBoost's messages end with a trace of C++.
+        reason = " ".join(str(error).partition("Stack trace")[0].split())[:500] or type(error).__name__
+        columns = ", ".join(_causes(str(error), rows))
+        raise ProjectError(
+            f"{type(estimator).__name__} cannot {action}: {reason.rstrip('.')}{f' (in {columns})' if columns else ''}."
+        ) from error
+
+
+def _causes(message: str, rows: pl.DataFrame) -> list[str]:
+    """Return the columns that a message of an estimator is about."""
+    if text := re.search(r"could not convert string to float: (?:np\.str_\()?'(.*?)'", message):
+        found = cs.string().eq(text[1]).any()
+    elif re.search(r"\binf|too large", message):
+        found = (cs.numeric().cast(pl.Float64).abs() > float(np.finfo(np.float32).max)).any()
+    elif re.search(r"\bnan\b|missing", message, re.IGNORECASE):
+        found = pl.all().is_null().any()
+    else:
+        return []
+    return [column.name for column in rows.select(found) if column.item()]

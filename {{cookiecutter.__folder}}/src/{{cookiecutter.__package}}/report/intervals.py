@@ -83,8 +83,11 @@ def _classification(predictions: Predictions, weights: np.ndarray) -> dict[str, 
         given = probabilities[np.arange(len(truth)), column]
         loss = -np.log(np.clip(given, np.finfo(probabilities.dtype).eps, 1))
         metrics["log_loss"] = weights @ loss / total
-        numbers = range(1 if len(classes) == 2 else 0, len(classes))  # noqa: PLR2004 - the first mirrors the second
-        metrics["roc_auc"] = np.mean([_area(column == n, probabilities[:, n], weights) for n in numbers], axis=0)
+        # The area is undefined for a resample that lacks a class: with many classes, for all of them.
+        whole = weights[(actual[:, np.isin(labels, classes)] > 0).sum(axis=1) == len(classes)]
+        numbers = range(1 if len(classes) == 2 else 0, len(classes)) if len(whole) else []  # noqa: PLR2004 - the first mirrors the second
+        areas = [_area(column == n, probabilities[:, n], whole) for n in numbers]
+        metrics["roc_auc"] = np.mean(areas, axis=0) if areas else np.array([])
     return metrics
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..config import Contract, Params
 from ..errors import printable
 from ..steps.search import Candidate
-from .importance import Importance
+from .importance import Importances
 from .intervals import Interval
 from .slices import Slice
 
@@ -26,7 +26,7 @@ class Findings(NamedTuple):
     metrics: Mapping[str, float]
     intervals: Mapping[str, Interval]
     slices: Sequence[Slice]
-    importance: Sequence[Importance]
+    importance: Importances
     candidates: Sequence[Candidate]
     notes: Sequence[str]
     origin: Mapping[str, str]

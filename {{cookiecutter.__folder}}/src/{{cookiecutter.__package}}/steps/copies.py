@@ -6,6 +6,7 @@ combinations that it has never seen. The target plays no part, or a label would 
 """
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,8 @@ import polars as pl
 FACTOR = 20
 # A column with so many rows per different value holds categories; with fewer, or floats, measurements.
 REPEATS = 5
-# How many rows are used to estimate chance.
-SAMPLE = 200_000
+# How many rows are used to estimate chance, and how many of their values in wide tables.
+SAMPLE, SAMPLE_CELLS = 200_000, 40_000_000
 
 
 class Part(NamedTuple):
@@ -81,26 +82,24 @@ def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarr
     wanted = np.zeros(height, dtype=bool)
     wanted[first] = True
     equal = _collect(hashed.filter(pl.Series(wanted)))[np.argsort(np.argsort(first)).tolist()]
-    sample = _collect(hashed.gather_every(-(-height // SAMPLE)))
+    sample = _collect(hashed.gather_every(-(-height // max(1, min(SAMPLE, SAMPLE_CELLS // len(seen))))))
     parts: list[Part] = []
+    same: dict[bytes, int] = {}
     for name in seen:
         part = Part(equal[name].to_numpy(), sample[name].to_numpy(), None)
         count = sample[name].n_unique()
         if schema[name].is_float() or count * REPEATS > sample.height:
             parts.append(part)
             continue
-        categories = sample[name].rank("dense").to_numpy().astype(np.int64)
-        for index, other in enumerate(parts):
-            if other.categories is not None and _one_to_one(categories, other.categories, count):
-                parts[index] = Part(other.equal + part.equal, other.sample + part.sample, categories)
-                break
-        else:
+        # Numbered in the order of their first rows, values of columns that map one-to-one have the same numbers.
+        _, first_rows, codes = np.unique(part.sample, return_index=True, return_inverse=True)
+        categories = np.argsort(np.argsort(first_rows))[codes].astype(np.uint32)
+        index = same.setdefault(sha256(categories).digest(), len(parts))
+        if index == len(parts):
             parts.append(part._replace(categories=categories))
+        else:
+            parts[index] = Part(parts[index].equal + part.equal, parts[index].sample + part.sample, categories)
     return parts
-
-
-def _one_to_one(left: np.ndarray, right: np.ndarray, count: int) -> bool:
-    return right.max() == count and len(np.unique(left * (count + 1) + right)) == count
 
 
 def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:

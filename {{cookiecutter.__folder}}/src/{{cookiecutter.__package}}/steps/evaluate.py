@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from ..config import DUMMY, Problem
 from ..errors import ProjectError
+from ..model.predictor import failures_explained
 
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 # With fewer rows a metric means next to nothing.
@@ -32,7 +33,8 @@ class Predictions(NamedTuple):
 def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
     """Predict rows with a fitted pipeline."""
     if isinstance(model, Pipeline):  # transform once, for classes and probabilities
-        rows, model = model[:-1].transform(rows), model[-1]
+        with failures_explained(model, "predict", rows):
+            return predict(model[-1], model[:-1].transform(rows), truth)
     probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
     return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), probabilities)
 

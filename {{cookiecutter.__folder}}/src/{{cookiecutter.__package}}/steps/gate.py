@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from ..config import DUMMY, Gate, Problem
@@ -75,19 +74,18 @@ def evaluate_slices(problem: Problem, gate: Gate, rows: pl.DataFrame, prediction
     """Evaluate each category of the gate's columns, with missing values as one more category."""
     slices = {}
     for column in gate.slices:
-        categories = rows.get_column(column).cast(pl.String).fill_null("missing")
-        for category in categories.unique().sort():
-            inside = (categories == category).to_numpy()
-            count = int(inside.sum())
-            scores = evaluate.metrics(problem, _only(predictions, inside)) if count >= MIN_SLICE_ROWS else {}
-            slices[f"{column} {category}"] = Slice(count, scores.get(gate.metric))
+        categories = rows.select(category=pl.col(column).cast(pl.String).fill_null("missing")).with_row_index("place")
+        for category, places in categories.group_by("category").agg("place").sort("category").iter_rows():
+            enough = len(places) >= MIN_SLICE_ROWS
+            value = evaluate.metric_or_none(problem, gate.metric, _only(predictions, places)) if enough else None
+            slices[f"{column} {category}"] = Slice(len(places), value)
     return slices
 
 
-def _only(predictions: Predictions, inside: np.ndarray) -> Predictions:
-    probabilities = None if predictions.probabilities is None else predictions.probabilities[inside]
+def _only(predictions: Predictions, places: Sequence[int]) -> Predictions:
+    probabilities = None if predictions.probabilities is None else predictions.probabilities[places]
     return predictions._replace(
-        truth=predictions.truth[inside], predicted=predictions.predicted[inside], probabilities=probabilities
+        truth=predictions.truth[places], predicted=predictions.predicted[places], probabilities=probabilities
     )
 
 

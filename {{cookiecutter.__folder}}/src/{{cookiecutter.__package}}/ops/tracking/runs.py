@@ -1,15 +1,17 @@
 """Runs in MLflow: what went into each and what came out of it; registered models are in registry.py."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import mlflow
 import polars as pl
@@ -25,7 +27,7 @@ from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE, MAX_PARAMS_TAGS_PER
 
 from ...config import Column, Contract
 from ...errors import ProjectError
-from ...model import predictor
+from ...model import PIPELINE, predictor
 from ...model.predictor import Recipe
 from ..addresses import redacted
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
@@ -42,7 +44,7 @@ TYPES = {
     "date": DataType.datetime,
     "datetime": DataType.datetime,
 }
-# Imported by a registered model when it is loaded; recorded in the versions that trained it.
+# Imported by every registered model when it is loaded; recorded in the versions that trained it.
 MODEL_REQUIREMENTS = ("mlflow", "pandas", "polars", "pydantic", "scikit-learn", "skops", "skrub")
 
 
@@ -175,8 +177,7 @@ def log_model(folder: Path, recipe: Recipe, example: pl.DataFrame) -> tuple[str,
             loader_module=predictor.__name__,
             data_path=str(folder),
             code_paths=[code],
-            # To infer them, MLflow would load the model in another process, for ten seconds.
-            pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
+            pip_requirements=_requirements(folder / PIPELINE),
             signature=signature,
             input_example=example.cast(dict.fromkeys(doubles, pl.Float64)).to_pandas(),
         )
@@ -206,6 +207,18 @@ def _digested() -> Iterator[dict[str, str]]:
 def inputs(contract: Contract) -> list[ColSpec | TensorSpec]:
     """Return what a prediction takes, in the types of MLflow."""
     return [ColSpec(_type(column), name, required=not column.nullable) for name, column in contract.columns.items()]
+
+
+def _requirements(pipeline: Path) -> list[str]:
+    """Return the versions of the libraries that load a saved pipeline, also of those that its owner has added.
+
+    To infer them, MLflow would load the model in another process, for ten seconds.
+    """
+    with ZipFile(pipeline) as archive:
+        modules = {name.decode() for name in re.findall(rb'"__module__": "(\w+)', archive.read("schema.json"))}
+    libraries = packages_distributions()
+    names = {*MODEL_REQUIREMENTS, *(name for module in modules - {PACKAGE} for name in libraries.get(module, []))}
+    return [f"{name}=={version(name)}" for name in sorted(names)]
 
 
 @contextmanager
