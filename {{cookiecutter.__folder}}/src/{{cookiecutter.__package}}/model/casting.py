@@ -96,9 +96,9 @@ def plain(text: pl.Expr, column: Column) -> pl.Expr:
     digits, mark = r"\d+", re.escape(column.decimal or ".")
     if column.thousands:
         # In India, all groups but the last have two digits.
-        group = rf"{re.escape(column.thousands)}\d{{3}}"
+        group = re.escape(column.thousands) + r"\d{3}"
         pairs = r"(?:,\d{2})*" if column.thousands == "," else ""
-        digits = rf"(?:\d{{1,3}}(?:{group})+|\d{{1,2}}{pairs}{group})"
+        digits = rf"(?:\d\d?\d?(?:{group})+|\d\d?{pairs}{group})"
     number = rf"^[-+]?(?:(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{digits}(?:{mark}\d*)?)$"
     text = pl.when(text.str.contains(number)).then(text)
     if column.thousands:
