@@ -41,8 +41,6 @@ with api() as session:
             yaml, file = YAML(), project_root() / "params.yaml"
             params = yaml.load(file)
             params["model"] |= {{"estimator": estimator, "params": {{"n_estimators": 30}}}}
-            params["search"]["params"] = {{"max_depth": [2, 4]}}
-            params["search"]["folds"] = 2
             yaml.dump(params, file)
             run_git("add", "--all")
             run_git("commit", "--quiet", "--message", estimator)
