@@ -76,4 +76,4 @@ def test_boosters_train_score_and_are_reproduced(bake: Bake, tmp_path: Path) -> 
     assert numbers[:2] == ["champion", 160]
     assert numbers[4]["r2"] > 0.9
     assert "xgboost==" in numbers[3]
-    assert "is the same" in project.run(project.path.name, "reproduce", "2")
+    assert "is the same" in project.uv("run", project.path.name, "reproduce", "2")
