@@ -24,6 +24,7 @@ CREATED_LATER = {
     "data/processed/training.parquet",
     "reports/drift.json",
     "dvc.lock",
+    "models/",
     "reports/metrics.json",
     "reports/report.html",
     "reports/violations.parquet",

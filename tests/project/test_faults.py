@@ -186,7 +186,7 @@ class TestFaults:
     def test_full_disk_is_reported_and_nothing_is_lost(self, project: Running) -> None:
         failed = self.fail(project, "train", "disk full")
         assert failed.returncode == 1
-        assert re.search("Training failed: .*File too large", failed.stderr)
+        assert re.search("Training failed: The disk is full .*File too large", failed.stderr)
         assert "Failed" in self.complete(project, new=1)["flows"]
 
     def test_lost_prefect_server_loses_nothing(self, project: Running) -> None:

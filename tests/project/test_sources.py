@@ -99,7 +99,7 @@ def database(tmp_path: Path) -> Iterator[PostgresServer]:
     try:
         server.psql(
             "create table birds as select n / 4.0 as size, substr('ab', n % 2 + 1, 1) as kind, "
-            "n::numeric(9, 2) as price, date '2024-01-01' + n as seen, nullif(n % 3, 0) as gap "
+            "(n * 1.25)::numeric(9, 2) as price, date '2024-01-01' + n as seen, nullif(n % 3, 0) as gap "
             "from generate_series(1, 120) as n"
         )
         yield server

@@ -47,11 +47,15 @@ def test_parquet_is_copied_unless_reading_changes_it(tmp_path):
     assert ingest.is_as_kept(tmp_path / "t.parquet")
     assert not ingest.is_as_kept(tmp_path / "t.parquet", ["?"])
     assert not ingest.is_as_kept(tmp_path / "unnamed.parquet")
+    pl.DataFrame({"a": [1, None], "b": [2.0, float("nan")]}).write_parquet(tmp_path / "empty row.parquet")
+    assert not ingest.is_as_kept(tmp_path / "empty row.parquet")
+    (tmp_path / "t.csv").write_text("a\n?\n")
     assert not ingest.is_as_kept(tmp_path / "t.csv")
 
 
 def test_ingest_refuses_other_files(tmp_path):
-    with pytest.raises(ProjectError, match=r"Unsupported file type '\.docx' of .*: use \.csv"):
+    (tmp_path / "t.docx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ProjectError, match=r"it is an Excel workbook or a Zip archive"):
         ingest.read_table(tmp_path / "t.docx")
 
 

@@ -11,6 +11,7 @@ import typer
 
 from .errors import ProjectError, printable
 from .ops.deploy.verbs import app as deployment
+from .ops.faults import check_space, reported, sentence
 from .ops.tracking.verbs import app as registered
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -78,10 +79,11 @@ def adopt(  # noqa: PLR0913, PLR0917 - options
 
     if group and time:
         raise ProjectError("Give --group or --time, not both.")
+    check_space()
     hints = Hints(decimal, thousands, date_format or [], text or [])
     request = adoption.AdoptRequest(table, target, query, problem, group, time, missing or [], hints)
-    for sentence in adoption.adopt(request):
-        typer.echo(printable(sentence))
+    for line in adoption.adopt(request):
+        typer.echo(printable(line))
     typer.echo("Check with `git diff`, then run `make train`.")
 
 
@@ -152,14 +154,15 @@ def _run(name: str, **parameters: Any) -> None:
             state = flow(**parameters, return_state=True)
     if state.is_failed():
         # Prefect has logged the traceback.
-        sys.exit(addresses.shown(f"{name.capitalize()} failed: {state.result(raise_on_failure=False)}"))
+        error: Any = state.result(raise_on_failure=False)
+        sys.exit(addresses.shown(f"{name.capitalize()} failed: {sentence(error) or error}"))
 
 
 def main() -> None:
-    """Run a verb; a ProjectError is one sentence on stderr and exit code 1."""
-    # SIGTERM ends a run as Ctrl-C does, so that the processes it started are stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
+    """Run a verb; an error of the project or the machine is one sentence on stderr and exit code 1."""
+    # These end a run as Ctrl-C does, so that the processes it started are stopped. `nohup` ignores SIGHUP.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+    with reported():
         app()
-    except ProjectError as error:
-        sys.exit(str(error))

@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import sqlite3
+import ssl
 import stat
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from unittest.mock import MagicMock
@@ -153,6 +155,8 @@ def spellings(host, database, monkeypatch) -> list[tuple[str, str | None]]:
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    # Reading the machine's certificates for each address takes half of the time.
+    monkeypatch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
     web = [(spelling.replace("HOST", host), None) for spelling in WEB]
     return web + [(spelling.replace("FILE", str(database)), "select * from t") for spelling in DATABASES]
 
@@ -200,7 +204,7 @@ def test_password_is_neither_shown_nor_stored(spellings, project, tmp_path, prin
             sources.address(address)
     assert len(taken) > 30
     # Of each kind that answers, one becomes the project's table.
-    kinds = {(at.partition(":")[0], "@" in at, "#" in at, "?" in at, "%" in at): (at, query) for at, query in taken}
+    kinds = {(at.partition(":")[0], "@" in at, "#" in at): (at, query) for at, query in taken}
     assert len(kinds) > 4
     for address, query in kinds.values():
         assert not found("".join(adopt(AdoptRequest(address, "kind", query))))

@@ -287,10 +287,10 @@ def test_adopting_again_changes_nothing(project, tmp_path):
         (b"a,b\n", "b", r"'b' has a value in 0 of 0 rows"),
         (b"a,b\n1,2020-01-01\n2,2020-01-02\n", "b", r"'b' has type date; it must be"),
         (b"a,b\n1,x\n1,y\n", "b", r"No column is left to learn from"),
-        (b"", "b", r"Cannot read '.*t' as a table: empty CSV"),
-        (b"a,b\n1,\xe9\n", "b", r"Cannot read '.*t' as a table: invalid UTF-8"),
-        (b"a,b\n1,2,3\n", "b", r"Cannot read '.*t' as a table: found more fields"),
-        (b"PAR1 nonsense", "b", r"Cannot read '.*t' as a table: parquet"),
+        (b"", "b", r"Cannot read '.*t' as a table: it is empty"),
+        (b"a,b\n1,\xe9\n", "b", r"Cannot read '.*t' as a table: line 2 holds text that is not UTF-8"),
+        (b"a,b\n1,2,3\n", "b", r"Cannot read '.*t' as a table: line 2 has 3 instead of 2 values"),
+        (b"PAR1 nonsense", "b", r"Cannot read '.*t' as a table: the Parquet file is damaged"),
         (None, "b", r"File not found: .*t\."),
     ],
 )
@@ -351,7 +351,7 @@ def test_scratch_folder_of_a_living_process_stays(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "columns"),
     [
-        ("t.csv", b"\xef\xbb\xbfa;b;b\n1;x;2\n2;y;3\n", ["a", "b", "b_duplicated_0"]),
+        ("t.csv", b"\xef\xbb\xbfa;b;c\n1;x;2\n2;y;3\n", ["a", "b", "c"]),
         ("t.tsv", b"a\tb\n1\tx\n2\ty\n", ["a", "b"]),
         ("t.csv.gz", gzip.compress(b"a,b\n1,x\n2,y\n"), ["a", "b"]),
         ("t.data", b"a,b\n1,x\n2,y\n", ["a", "b"]),

@@ -27,6 +27,7 @@ THREE = RANDOM.choice(list("abc"), ROWS)
 COUNT = np.arange(ROWS)
 SHUFFLED = RANDOM.permutation(ROWS)
 DAYS = [dt.date(2020, 1, 1) + dt.timedelta(days=day) for day in range(ROWS)]
+SOME = np.sort(np.append(COUNT[:180], COUNT[:60] * 3))
 SKEWED = np.exp(NUMBER)
 
 
@@ -102,6 +103,8 @@ HONEST = {
     "one class apart": {"x": np.where(THREE == "a", 9, 0) + X, "y": THREE},
     "rare class": {"x": X, "kind": COUNT % 3, "y": (COUNT % 60 == 0).astype(int)},
     "text of its own": {"x": X, "text": [f"word {row} of many" for row in COUNT], "y": LABEL},
+    "hardly a repeat": {"x": X, "text": [f"t{row}" for row in SOME], "y": LABEL[SOME]},
+    "hardly a repeated number": {"x": X, "text": [f"t{row}" for row in SOME], "y": NUMBER[SOME]},
     "copies": pl.concat([pl.DataFrame({"x": X, "size": SHUFFLED * 31 + 5, "y": LABEL})] * 4),
     "some copies": pl.concat([pl.DataFrame({"x": X, "z": X.round(1), "y": NUMBER})[:number] for number in (240, 90)]),
     "counted": counted(),
@@ -133,6 +136,7 @@ IDENTIFIERS = {
     "backwards": ("X", COUNT[::-1]),
     "shuffled": ("X", SHUFFLED),
     "in steps": ("X", 7 + 10 * COUNT),
+    "in uneven steps": ("X", np.cumsum(RANDOM.choice([2, 3], ROWS))),
     "floats": ("X", COUNT * 1.0),
     "gaps": ("X", np.flatnonzero(RANDOM.random(2 * ROWS) < 0.5)[:ROWS // 2]),
     "shuffled gaps": ("X", RANDOM.choice(3 * ROWS, ROWS, replace=False)),
@@ -159,6 +163,7 @@ def test_identifier_and_row_number_are_hidden(kind):
     assert infer.decide(profile.profile(rows), "y", None, [name]).drop == []
 
 
+POINTS = RANDOM.choice(959, 218, replace=False)
 MEASUREMENTS = {
     "years": ("year", 1780 + COUNT),
     "years of another name": ("built", 1780 + SHUFFLED),
@@ -170,6 +175,8 @@ MEASUREMENTS = {
     "months": ("month", [100 * (2000 + row // 12) + row % 12 + 1 for row in COUNT]),
     "a grid": ("x0", COUNT / 10),
     "an index of heat": ("heat_index", RANDOM.integers(60, 200, ROWS)),
+    "points": ("points", np.append(POINTS, POINTS[:22])),
+    "an index with fractions": ("index", X),
     "few doses": ("dose", np.arange(8)),
     "words": ("title", [f"the book {row}" for row in COUNT]),
 }
@@ -212,12 +219,13 @@ BELONGING = {
     "as numbers": (VISITS.with_columns(pl.col("patient").rank("dense") * 1.0).rename({"patient": "X"}), "--group X,"),
     "only a name": (VISITS.select("patient", "pulse", "y"), "--group patient,"),
     "sorted": (VISITS.sort("y", "patient").select(client_id=pl.col("patient").rank("dense"), y="pulse"), "client_id,"),
+    "two names": (VISITS.with_columns(patient_id=pl.col("patient").rank("dense")), "--group patient,"),
     "few machines": (VISITS.select(machine=pl.col("patient").str.tail(1), y="pulse"), "--group machine,"),
     "a few errors": (
         VISITS.with_columns(sex=pl.when(COUNT.repeat(3) == 7).then(pl.lit("f")).otherwise("sex")), "--group patient,"
     ),
-    "days": ({"day": DAYS, "y": NUMBER}, "order of 'day': "),
-    "days backwards": ({"day": DAYS[::-1], "y": NUMBER}, "order of 'day': "),
+    "days": ({"day": DAYS, "y": NUMBER}, "order of 'day', "),
+    "days backwards": ({"day": DAYS[::-1], "y": NUMBER}, "order of 'day', "),
     "hours": ({"at": [dt.datetime(2020, 1, 1) + dt.timedelta(hours=int(h)) for h in COUNT], "y": NUMBER}, "--time at"),
     "years": ({"year": np.sort(COUNT % 5 + 2015), "x": X, "y": NUMBER}, "--time year"),
     "shops by day": ({"day": [DAYS[row // 10] for row in COUNT], "shop": COUNT % 10, "y": NUMBER}, "--time day"),
@@ -236,12 +244,14 @@ YEARS = RANDOM.integers(18, 90, 800)
 APART = {
     **HONEST,
     "ages": {"age": YEARS, "group": YEARS // 20, "adult": YEARS > 20, "decade": YEARS // 10, "y": RANDOM.random(800)},
+    "copied people": pl.concat([pl.DataFrame({"weight": SHUFFLED, "sex": LABEL, "kind": THREE, "y": X})] * 4),
     "postcodes": places("code"),
     "named postcodes": places("plz").with_columns(rural=pl.col("plz").hash() % 2),
     "categories": {"kind": COUNT % 40, "size": RANDOM.integers(0, 30, ROWS), "y": NUMBER},
     "months": {"month": COUNT % 12, "quarter": COUNT % 12 // 3, "y": NUMBER},
     "births": {"birth_date": [DAYS[row] for row in SHUFFLED], "x": X, "y": NUMBER},
     "two dates": {"from": [DAYS[row] for row in SHUFFLED], "to": [DAYS[-row] for row in SHUFFLED], "y": NUMBER},
+    "four stations": {"station": COUNT % 4, "x": X, "y": NUMBER},
     "rating": {"view.of.household": COUNT % 7, "x": X, "y": NUMBER},
     "years": {"year": RANDOM.integers(2015, 2020, ROWS), "y": NUMBER},
 }

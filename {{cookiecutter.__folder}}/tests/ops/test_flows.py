@@ -36,7 +36,7 @@ from penguin_model.ops.settings import (
 )
 from penguin_model.ops.tracking import digests, registry, runs
 from penguin_model.ops.versioning import content
-from penguin_model.steps import ingest
+from penguin_model.steps import dialect, ingest
 from penguin_model.steps.gate import Evaluation, NotComparable
 
 STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
@@ -216,7 +216,7 @@ def test_edited_input_is_noticed(quick):
             backwards.write_parquet(source)
         else:
             packed = "gzip" if source.suffix == ".gz" else "uncompressed"
-            backwards.write_csv(source, separator=ingest.separator(source), compression=packed)
+            backwards.write_csv(source, separator=dialect.look(source).separator, compression=packed)
         state = training(return_state=True)
         assert state.is_completed()
         states = task_states(state, 7)

@@ -194,6 +194,23 @@ def test_what_was_left_out_is_in_the_tags_and_does_not_call_for_a_patch(reposito
     assert Provenance.read({"git.commit": "a1-dirty"}).patched  # a version of before
 
 
+@pytest.mark.parametrize(("recorded", "applied"), [("its own", True), ("", True), ("0" * 64, False)])
+def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tmp_path, monkeypatch, recorded, applied):
+    (repository / "src/new.py").write_text("# new\n")
+    code = git.code()
+    (tmp_path / "code.patch").write_bytes(code.patch)
+    monkeypatch.setattr(reproduce, "download_artifacts", lambda **_: str(tmp_path / "code.patch"))
+    own = Provenance.of(code, ("1", "name"), Split(holdout=0.2, seed=1), []).patch
+    version = store.Version(3, {}, "", "run")
+    with reproduce.worktree(code.commit, 3) as scratch:
+        if applied:
+            reproduce._apply_patch(version, own if recorded else "", scratch)  # noqa: SLF001
+        else:
+            with pytest.raises(ProjectError, match="patch of version 3 cannot be applied: its content is not what"):
+                reproduce._apply_patch(version, recorded, scratch)  # noqa: SLF001
+        assert (scratch / "src/new.py").exists() == applied
+
+
 def commit(message: str) -> None:
     git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", message)
 

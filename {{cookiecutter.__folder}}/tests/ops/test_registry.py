@@ -264,7 +264,7 @@ def test_database_that_does_not_exist_is_empty_and_not_created(tmp_path, monkeyp
 def test_database_that_fails_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "mlflow.db").write_text("no database" * 99)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    with pytest.raises(ProjectError, match=r"store in MLFLOW_TRACKING_URI cannot be used: .*not a database"):
+    with pytest.raises(ProjectError, match=r"MLflow's database .* is damaged .*not a database"):
         registry.champion()
 
 

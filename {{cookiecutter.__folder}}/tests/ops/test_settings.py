@@ -78,6 +78,14 @@ def test_env_file_is_read_and_the_environment_wins(edited, monkeypatch):
     assert read.mlflow_artifact_root == (edited / "kept").as_uri()
 
 
+def test_folder_with_an_at_sign_is_not_taken_for_a_password(tmp_path, monkeypatch):
+    folder = tmp_path / "me@example.org; #1"
+    monkeypatch.setenv("PROJECT_ROOT", str(folder))
+    passed_on = settings.read_settings().mlflow_artifact_root
+    monkeypatch.setenv("MLFLOW_ARTIFACT_ROOT", passed_on)
+    assert settings.read_settings().mlflow_artifact_root == passed_on == (folder / "mlartifacts").as_uri()
+
+
 def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypatch):
     copy = tmp_path / ".dvc/tmp/exps/standalone/tmpx"
     monkeypatch.setenv("PROJECT_ROOT", str(copy))

@@ -46,11 +46,10 @@ def evaluate_model(
     labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
     worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
-    training = pl.scan_parquet(training_file.full)
     columns = [name for name in predictor.recipe.columns if name != params.split.column]
-    leaks = leakage.notes(training, columns, target, problem)
+    leaks = leakage.notes(training_file.scan(), columns, target, problem)
     if params.split.column is None:
-        leaks += grouping.notes(training, target)
+        leaks += grouping.notes(training_file.scan(), target)
     findings = page.Findings(
         name=PACKAGE,
         params=params,

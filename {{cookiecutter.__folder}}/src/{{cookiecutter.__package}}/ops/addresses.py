@@ -58,6 +58,14 @@ def is_secret(origin: str) -> bool:
     return redacted(origin) != origin
 
 
+def malformed(origin: str) -> ProjectError:
+    """Return the error for an address that cannot be parsed."""
+    return ProjectError(
+        f"Malformed address '{redacted(origin)}': write it as scheme://host/path, and special characters of user and "
+        "password encoded, such as %23 for #."
+    )
+
+
 def check_stored(origin: str, name: str) -> None:
     """Raise ProjectError if an address that others can read in git or in Prefect is secret."""
     if is_secret(origin):

@@ -9,6 +9,7 @@ from importlib import import_module
 from filelock import FileLock
 
 from ..errors import ProjectError
+from .faults import check_space, reported
 from .orchestration.session import configure, use_server
 from .private import protect
 from .settings import read_settings, state_dir
@@ -23,6 +24,7 @@ def prepare() -> None:
     """Create or upgrade both databases; where .env names a server, only check that it answers."""
     if character := next((character for character in str(state_dir()) if character in UNUSABLE), None):
         raise ProjectError(f"MLflow, DVC or Polars fail in a path with {character!r}: rename or move {state_dir()}.")
+    check_space()
     settings = read_settings()
     local = []
     if settings.prefect_api_url:
@@ -54,12 +56,9 @@ def main(name: str) -> None:
     # Imports create no garbage; looking for it takes a sixth of their time.
     gc.disable()
     configure()
-    try:
-        # The process of a parent that was killed may still be at work.
-        with FileLock(read_settings().prefect_home / f"{name}.lock"):
-            import_module(f".{PACKAGES[name]}.database", __package__).migrate()
-    except ProjectError as error:
-        sys.exit(str(error))
+    # The process of a parent that was killed may still be at work.
+    with reported(), FileLock(read_settings().prefect_home / f"{name}.lock"):
+        import_module(f".{PACKAGES[name]}.database", __package__).migrate()
     # Everything is written, and Python would take half a second to clean up.
     os._exit(0)
 

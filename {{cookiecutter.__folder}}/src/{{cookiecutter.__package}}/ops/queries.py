@@ -3,7 +3,6 @@
 import re
 import sqlite3
 import tempfile
-from http.client import InvalidURL
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from ..errors import ProjectError
 from ..steps.ingest import readable
-from .addresses import redacted, without_secrets
+from .addresses import malformed, redacted, without_secrets
 from .settings import project_root
 
 BATCH = 100_000  # rows of a query that are in memory at a time
@@ -78,7 +77,7 @@ def _engine(origin: str) -> sqlalchemy.Engine:
         ) from None
     except ValueError:
         # Its message repeats what is in the place of the port.
-        raise InvalidURL from None
+        raise malformed(origin) from None
 
 
 def _existing(url: sqlalchemy.URL) -> sqlalchemy.URL:

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from ..config import Contract, Params
 from ..errors import ProjectError
@@ -90,8 +90,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     def has_no_secret(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a password or key in an address that Prefect and MLflow print and store."""
         address, web = str(value), scheme_of(str(value)) in {"http", "https"}
-        if info.field_name == "mlflow_tracking_uri" and not web:
-            return value  # a database
+        if (info.field_name == "mlflow_tracking_uri" and not web) or scheme_of(address) == "file":
+            return value  # a database, or a folder, whose path may have an @
         # Elsewhere a name before the @ is a container of Azure, or a user of SSH.
         if is_secret(address if web else re.sub(r"(?<=://)[\w.-]+@", "", address)):
             raise ValueError(
@@ -145,7 +145,10 @@ def variables() -> dict[str, str]:
 
 
 def _env_file() -> dict[str, str]:
-    values = dotenv_values(state_dir() / ".env")
+    try:
+        values = dotenv_values(state_dir() / ".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{state_dir() / '.env'} cannot be read as UTF-8 text: {error}.") from None
     return {name.upper(): value for name, value in values.items() if value}
 
 
@@ -170,12 +173,18 @@ def load_yaml(name: str | Path) -> Any:
     """Read a YAML file of the root; raise ProjectError if it is missing or not valid YAML."""
     try:
         # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.
-        return YAML(typ="safe").load(project_root() / name)
+        content = YAML(typ="safe").load(project_root() / name)
     except FileNotFoundError:
         raise ProjectError(f"{name} is missing in {project_root()}.") from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ProjectError(f"{name}, line {line}: not valid YAML ({error.problem}).") from None
+    except (OSError, YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ProjectError(f"{name} cannot be read ({reason}); `git checkout {name}` restores it.") from None
+    if content is None:
+        raise ProjectError(f"{name} is empty; `git checkout {name}` restores it.")
+    return content
 
 
 def parse(content: Any, file: str, section: type[Section]) -> Section:

@@ -1,23 +1,21 @@
 """Where tables come from: a file, a folder, an address, or a query to a database."""
 
-import base64
+import logging
 import shutil
-import urllib.error
-import urllib.request
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException, InvalidURL
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, unquote, urlsplit
 
+import httpx
 import polars as pl
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import ProjectError
 from ..steps.ingest import PARQUET, TEXT, readable
 from . import queries
-from .addresses import CLEAR, SECRET, check_stored, is_address, redacted, scheme_of, without_secrets
+from .addresses import CLEAR, SECRET, check_stored, is_address, malformed, redacted, scheme_of, without_secrets
 from .settings import cloud_options, project_root, read_settings
 
 CLOUD = ("s3", "gs", "az", "abfs", "abfss", "gcs")
@@ -36,7 +34,7 @@ def take(origin: str, query: str | None, target: Path) -> None:
     scheme = scheme_of(origin)
     with _explained(origin):
         if is_address(origin) and not scheme:
-            raise InvalidURL
+            raise malformed(origin)
         if query is not None:
             queries.write_rows(origin, query, target)
         elif scheme in {"http", "https"}:
@@ -82,22 +80,20 @@ def _explained(origin: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise ProjectError(f"File not found: {where}.") from None
-    except urllib.error.HTTPError as error:
-        kind = UnreachableError if error.code >= 500 or error.code in {408, 429} else ProjectError  # noqa: PLR2004
-        raise kind(f"'{where}' answers {error.code} {_reason(error.reason, origin)}.") from None
+    except httpx.HTTPStatusError as error:
+        code, phrase = error.response.status_code, _reason(error.response.reason_phrase or "without a reason", origin)
+        kind = UnreachableError if code >= 500 or code in {408, 429} else ProjectError  # noqa: PLR2004
+        raise kind(f"'{where}' answers {code} {phrase}.") from None
     except OperationalError as error:
         raise UnreachableError(f"Cannot query the database {where}: {_reason(error.orig, origin)}.") from None
     except SQLAlchemyError as error:
         cause = _reason(getattr(error, "orig", None) or error, origin)
         raise ProjectError(f"The database {where} rejects the query: {cause}.") from None
-    except (InvalidURL, UnicodeError):
-        raise ProjectError(
-            f"Malformed address '{where}': write it as scheme://host/path, and special characters of user and password "
-            "encoded, such as %23 for #."
-        ) from None
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
+        raise malformed(origin) from None
     except Exception as error:  # noqa: BLE001 - each library has its own, and their messages may repeat the address
-        kind = UnreachableError if isinstance(error, OSError | HTTPException) else ProjectError
-        raise kind(f"Cannot read '{where}': {_reason(getattr(error, 'reason', error), origin)}.") from None
+        kind = UnreachableError if isinstance(error, OSError | httpx.TransportError) else ProjectError
+        raise kind(f"Cannot read '{where}': {_reason(error, origin)}.") from None
 
 
 def _reason(error: object, origin: str) -> str:
@@ -107,29 +103,16 @@ def _reason(error: object, origin: str) -> str:
 
 
 def _download(origin: str, target: Path) -> None:
-    with urllib.request.urlopen(_request(origin), timeout=TIMEOUT) as answer, target.open("wb") as file:  # noqa: S310
-        shutil.copyfileobj(answer, file)
-        if (length := answer.headers.get("Content-Length")) and int(length) != file.tell():
-            raise UnreachableError(f"The download of '{redacted(origin)}' ended after {file.tell()} of {length} bytes.")
-
-
-def _request(origin: str) -> urllib.request.Request:
-    """Return the request for an address: user and password become a header, other characters are encoded."""
-    try:
-        parts = urlsplit(origin)
-        if not parts.hostname or parts.port == 0:
-            raise InvalidURL
-    except ValueError:
-        raise InvalidURL from None
-    user, at, host = parts.netloc.rpartition("@")
-    path, query = (quote(part, safe="/%:;=@&?!$'()*+,~[]") for part in (parts.path, parts.query))
-    url = parts._replace(netloc=host, path=path, query=query, fragment="").geturl()
-    request = urllib.request.Request(url, headers={"User-Agent": "python"})  # noqa: S310 - http or https
-    if at:
-        login = ":".join(unquote(part) for part in (user if ":" in user else f"{user}:").split(":", 1))
-        # Not sent to the host of a redirect.
-        request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    return request
+    # httpx would log the address.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with (
+        httpx.Client(verify=ssl.create_default_context(), timeout=TIMEOUT, follow_redirects=True) as client,
+        client.stream("GET", origin, headers={"Accept-Encoding": "identity"}) as answer,
+        target.open("wb") as file,
+    ):
+        answer.raise_for_status()
+        for part in answer.iter_raw():
+            file.write(part)
 
 
 def _stream(origin: str, target: Path) -> None:
@@ -147,10 +130,18 @@ def _stream(origin: str, target: Path) -> None:
     try:
         if end in TEXT:
             compression: Literal["gzip", "uncompressed"] = "gzip" if end.endswith(".gz") else "uncompressed"
-            separator = "\t" if end.startswith(".tsv") else ","
-            table = pl.scan_csv(origin, infer_schema=False, separator=separator, storage_options=options)
-            table.sink_csv(target, separator=separator, compression=compression, check_extension=False)
+            # Lines are copied as they are; of several files, only the first keeps its heading.
+            lines = pl.scan_lines(origin, row_index_name="row", storage_options=options)
+            heading = lines.select("line").head(1).collect().to_series()
+            wanted = lines.filter((pl.col("row") == 0) | ~pl.col("line").is_in(heading.implode())).select("line")
+            (wanted if "*" in origin else lines.select("line")).sink_csv(
+                target, include_header=False, quote_style="never", compression=compression, check_extension=False
+            )
         else:
+            if options is None and (
+                texts := [f.name for f in Path(origin).rglob("*") if f.name.lower().endswith(TEXT)]
+            ):
+                raise ProjectError(f"The folder '{origin}' holds {texts[0]}; adopt that file, or a folder of Parquet.")
             pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
         if options is not None:

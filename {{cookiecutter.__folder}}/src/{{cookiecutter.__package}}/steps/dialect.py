@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def check_lines(source: Path, dialect: Dialect) -> None:
             if not end and (not block or len(data) > LONGEST):
                 raise NotATable(f"a quote in line {line + 1} is not closed: {_shown(data)}")
             if rows := data[:end].rstrip():
-                total = _total(rows.rpartition(eol)[2], line + rows.count(eol), dialect)
+                total = _total(rows, line, dialect)
             line, data = line + data.count(eol, 0, end), data[end:]
     if total:
         raise NotATable(total)
@@ -128,20 +128,21 @@ def _check_rows(data: bytes, line: int, dialect: Dialect) -> int:
     codes = np.frombuffer(data, np.uint8)
     places = np.flatnonzero((codes == separator) | (codes == eol) | (codes == QUOTE))
     signs = codes[places]
-    quoted = (signs == QUOTE).cumsum() % 2 == 1
-    row_ends = (signs == eol) & ~quoted
-    ends = places[row_ends]
-    _check_bytes(data[: ends[-1]], dialect.eol.encode(), line)
-    counts = np.diff(((signs == separator) & ~quoted).cumsum()[row_ends]) + 1
-    lengths = np.diff(ends) - (codes[ends[1:] - 1] == RETURN)
     # Quotes begin and end a value, or are two within it that enclose no separator.
-    pairs = np.flatnonzero(signs == QUOTE)
-    pairs = pairs[: len(pairs) // 2 * 2].reshape(-1, 2)
+    quotes = np.flatnonzero(signs == QUOTE)
+    pairs = quotes[: len(quotes) // 2 * 2].reshape(-1, 2)
     before, after = codes[places[pairs[:, 0]] - 1], codes.take(places[pairs[:, 1]] + 1, mode="clip")
     within = ~np.isin(before, [separator, eol, QUOTE])
     stray = np.where(within, np.diff(pairs)[:, 0] > 1, ~np.isin(after, [separator, eol, RETURN, QUOTE]))
-    wrong = np.flatnonzero((counts != columns) & (lengths > 1))
     faults = [(int(places[at]), "has a quote in a value, where it must be doubled") for at in pairs[stray, 0][:1]]
+    if quotes.size:
+        outside = ((signs == QUOTE).cumsum() % 2 == 0) & (signs != QUOTE)
+        places, signs = places[outside], signs[outside]
+    row_ends = np.flatnonzero(signs == eol)
+    ends, counts = places[row_ends], np.diff(row_ends)
+    _check_bytes(data[: ends[-1]], dialect.eol.encode(), line)
+    lengths = np.diff(ends) - (codes[ends[1:] - 1] == RETURN)
+    wrong = np.flatnonzero((counts != columns) & (lengths > 1))
     faults += [
         (int(ends[row + 1]), f"has {counts[row]} instead of {columns} values (separated by {dialect.separator!r})")
         for row in wrong[:1]
@@ -153,12 +154,14 @@ def _check_rows(data: bytes, line: int, dialect: Dialect) -> int:
     return int(ends[-1])
 
 
-def _total(row: bytes, line: int, dialect: Dialect) -> str | None:
+def _total(rows: bytes, line: int, dialect: Dialect) -> str | None:
     """Return what is wrong with the last row if it is a total."""
+    row = rows.rpartition(dialect.eol.encode())[2]
     values = next(csv.reader([row.decode()], delimiter=dialect.separator), [])
     first = next(filter(None, values), "").strip()
     if TOTAL.match(first) if "" in values else TOTAL.fullmatch(first):
-        return f"line {line}, the last, looks like a total of the others; delete it: {_shown(row)}"
+        last = line + rows.count(dialect.eol.encode())
+        return f"line {last}, the last, looks like a total of the others; delete it: {_shown(row)}"
     return None
 
 
@@ -207,7 +210,7 @@ def _heading(rows: Sequence[Row]) -> Row:
         if not alone and not row.values[0].startswith("#"):
             break
     raise NotATable(
-        f"line {row.first} has {len(row.values)} values, but most lines below have {columns}; the heading must have as many"
+        f"line {row.first} has {len(row.values)} values, but most lines have {columns}; the heading needs as many"
     )
 
 
@@ -222,7 +225,7 @@ def _check_names(heading: Row, below: Sequence[Row]) -> None:
     occurs = [any(name in row.values[at : at + 1] for row in below) for at, name in words]
     if not named or (occurs and all(occurs) and len(names) > 1):
         raise NotATable(
-            f"line {heading.first} looks like data, not like a heading; add a line above it that names the columns: {names}"
+            f"line {heading.first} looks like data; add a heading, a line with the names of the columns: {names}"
         )
     if doubled := [name for name, count in Counter(names).items() if count > 1 and name]:
         places = {name: " and ".join(str(at) for at, other in enumerate(names, 1) if other == name) for name in doubled}
@@ -258,6 +261,6 @@ def _opened(source: Path) -> Iterator[IO[bytes]]:
         compressed = file.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(source) if compressed else source.open("rb") as opened:
-            yield opened
+            yield cast("IO[bytes]", opened)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise NotATable("its compression is damaged or incomplete; get the file again") from None

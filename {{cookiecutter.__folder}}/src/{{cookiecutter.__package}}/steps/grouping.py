@@ -50,9 +50,8 @@ def _entities(rows: pl.LazyFrame, target: str) -> Iterator[str]:
         accepted.add(name)
         determines = f" and determines {_quoted(determined)}" if determined else ""
         yield (
-            f"'{name}' repeats (about {round(height / count, 1):g} rows each){determines}: if the rows of each belong "
-            f"together, hold out whole groups (--group {shlex.quote(name)}, or split.by: group in params.yaml). "
-            "The split ignores it."
+            f"'{name}' repeats (about {round(height / count, 1):g} rows each){determines}, and the split is random: if "
+            f"the rows of each belong together, hold out whole groups ({_option('group', name)})."
         )
 
 
@@ -127,14 +126,18 @@ def _time(rows: pl.LazyFrame, target: str) -> list[str]:
     )
     found = facts.collect(engine="streaming").row(0, named=True) if names else {}
     usable = [name for name in names if found[name]["usable"]]
-    advice = "if the model will predict later rows, hold out the latest (--time {}, or split.by: time in params.yaml)"
     if ordered := [name for name in usable if found[name]["ordered"]]:
         name, what = ordered[0], "The rows are in the order of"
     elif len(dates) == 1 and dates[0] in usable:
         name, what = dates[0], "Each row has a date in"
     else:
         return []
-    return [f"{what} '{name}': {advice.format(shlex.quote(name))}. The split ignores it."]
+    advice = f"if the model will predict later rows, hold out the latest ({_option('time', name)})"
+    return [f"{what} '{name}', and the split is random: {advice}."]
+
+
+def _option(method: str, name: str) -> str:
+    return f"adopt with --{method} {shlex.quote(name)}, or split.by: {method} and split.column: {name} in params.yaml"
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -39,19 +39,21 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     fit its type.
     """
     rows = _all_rows(source, null_values, types)
+    if not is_parquet(source):
+        dialect.check_lines(source, dialect.look(source))
     schema = rows.collect_schema()
     # A filter by all columns would be pushed into the scan, where its time grows with the square of their number.
-    empty = "_" * (1 + max(map(len, schema)))
+    empty = "_" * (1 + max(map(len, schema), default=0))
     return rows.with_columns(_is_empty(schema).alias(empty)).filter(~pl.col(empty)).drop(empty)
 
 
 def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
-    """Return sentences about what is unusual in a file, and how many rows were left out when `rows` were read from it."""
+    """Return sentences about what is unusual in a file from which the rows were read, and what was left out."""
     counts = [table.select(pl.len()).collect(engine="streaming").item() for table in (_all_rows(source), rows)]
     left_out = counts[0] - counts[1]
     return [
         *([] if is_parquet(source) else dialect.look(source).notes()),
-        *([f"{left_out} rows in which everything is missing are left out."] if left_out else []),
+        *([f"Rows in which everything is missing are left out: {left_out}."] if left_out else []),
     ]
 
 
@@ -85,7 +87,6 @@ def _all_rows(source: Path, null_values: Sequence[str] = (), types: Mapping[str,
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
     found = dialect.look(source)
-    dialect.check_lines(source, found)
     names = _all_named(found.heading.values)
     _check_names(names)
     return pl.scan_csv(
@@ -144,4 +145,4 @@ def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:
     columns = table.collect_schema().names()
     if target not in columns:
         raise ProjectError(f"params.yaml: data.target is '{target}'; the table has only {', '.join(columns)}.")
-    return table.drop_nulls(target)
+    return table.filter(~_is_missing(target, table.collect_schema()[target]))

@@ -14,8 +14,8 @@ from ..config import Problem
 
 # How many rows and values are looked at.
 ROWS, VALUES = 20_000, 2_000_000
-# Chance explains a finding in one of e^14 columns, about a million.
-CHANCE = 14
+# Chance explains a finding in one of e^11 columns, about 60,000.
+CHANCE = 11
 # What may be left unexplained: a share of the errors of the most frequent class, or of the variance of the ranks.
 ERRORS, VARIANCE = 0.005, 0.001
 # The fewest rows that show a rank correlation, and the most categories that may be ranges of a number.

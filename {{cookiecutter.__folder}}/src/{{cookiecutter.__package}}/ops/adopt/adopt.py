@@ -84,7 +84,9 @@ def adopt(request: AdoptRequest) -> list[str]:
 def _check_secret(origin: str) -> None:
     """Raise ProjectError if a secret address, kept in .env, would be read as another one."""
     if is_secret(origin) and "${" in origin:
-        raise ProjectError(f"In .env, ${{ begins the name of a variable: write the $ in '{redacted(origin)}' as %24.")
+        raise ProjectError(
+            "In .env, ${ begins the name of a variable: write the $ in the address " + f"'{redacted(origin)}' as %24."
+        )
     if is_secret(origin) and os.environ.get(SECRET, origin) != origin:
         raise ProjectError(f"{SECRET} in the environment is another address, and wins over .env: unset it first.")
 
@@ -133,9 +135,7 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
     null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
     if len(names := table.collect_schema().names()) == 1:
-        raise ProjectError(
-            f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by comma, ';', tab or '|'."
-        )
+        raise ProjectError(f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by commas.")
     types = profile.types_of(table)
     spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
     # To read values with their types is much faster than to read text and cast it.

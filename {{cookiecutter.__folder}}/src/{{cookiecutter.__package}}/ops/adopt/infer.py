@@ -122,7 +122,7 @@ def _hidden(profiles: Sequence[Profile], needed: set[str]) -> Iterator[tuple[str
 def _is_identifier(profile: Profile) -> bool:
     if profile.distinct < UNIQUE * profile.present or not (profile.type == "string" or profile.whole):
         return False
-    if IDENTIFIER.fullmatch(profile.name) or re.search(r"[a-z](Id|ID)$", profile.name):
+    if IDENTIFIER.fullmatch(profile.name) or re.search(r"[a-z](Id|ID|Nr|Number)$", profile.name):
         return True
     prose = profile.blanks >= 0.5  # noqa: PLR2004 - share of values with several words
     different = profile.distinct > max(LEVELS, TEXT_UNIQUE * profile.rows)

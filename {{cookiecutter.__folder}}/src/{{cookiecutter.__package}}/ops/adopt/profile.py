@@ -99,10 +99,10 @@ def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyTyp
         for name, facts in counted.items():
             if facts["distinct"] > rows / 2 and known[name] != "float":
                 [facts["distinct"]] = _row(typed, [pl.col(name).drop_nulls().hash().n_unique()])
-    rare = [
-        name for name, facts in counted.items() if "low" in facts and facts["distinct"] >= UNIQUE * facts["present"]
-    ]
-    serial = _serial(typed, rare)
+    numbers = {name: facts for name, facts in counted.items() if known[name] in {"integer", "float"}}
+    rare = [name for name, facts in numbers.items() if facts["distinct"] >= UNIQUE * facts["present"]]
+    for name, serial in _serial(typed, rare).items():
+        counted[name] |= {"whole": True, "serial": serial}
     return [
         Profile(
             name,
@@ -111,8 +111,6 @@ def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyTyp
             rows,
             **counted[name],
             levels=levels.get(name),
-            whole=name in serial,
-            serial=serial.get(name, False),
             spelling=spelled[name].spelling if name in spelled else {},
         )
         if name in counted
@@ -184,24 +182,18 @@ def _levels(typed: pl.LazyFrame, names: list[str]) -> dict[str, list[str] | list
 
 def _serial(typed: pl.LazyFrame, names: list[str]) -> dict[str, bool]:
     """Tell for each column of whole numbers whether they lie so close that they would repeat by chance, but do not."""
-    wholes = _row(typed, [(pl.col(name) % 1 == 0).all() & pl.col(name).any() for name in names])
+    wholes = _row(typed, [(pl.col(name) % 1 == 0).all() for name in names])
     names = [name for name, whole in zip(names, wholes, strict=True) if whole]
-    gaps = [pl.col(name).drop_nulls().sort().diff().drop_nulls() for name in names]
-    step = [gap.filter(gap > 0).min() for gap in gaps]
-    facts = _row(
-        typed,
-        [
-            pl.struct(
-                count=gap.len() + 1, repeats=(gap == 0).sum(), places=gap.sum() / step + 1, even=(gap % step == 0).all()
-            )
-            for gap, step in zip(gaps, step, strict=True)
-        ],
-    )
-    return {name: _is_serial(**fact) for name, fact in zip(names, facts, strict=True)}
+    facts = []
+    for name in names:
+        gaps = pl.col(name).drop_nulls().sort().diff().drop_nulls()
+        facts.append(pl.concat_list(gaps.len() + 1, (gaps == 0).sum(), gaps.sum() / gaps.filter(gaps > 0).min() + 1))
+    return {name: _is_serial(*fact) for name, fact in zip(names, _row(typed, facts), strict=True)}
 
 
-def _is_serial(count: int, repeats: int, places: float | None, *, even: bool) -> bool:
-    if not places or places > SPARSE * count or not even:
+def _is_serial(count: float, repeats: float, places: float | None) -> bool:
+    """Tell whether so many numbers in so many places repeat far less than by chance."""
+    if not places or places > SPARSE * count:
         return False
     expected = count**2 / (2 * places)
     return expected > REPEATS and repeats <= expected / REPEATS

@@ -33,6 +33,7 @@ MARKS: tuple[tuple[Any, Any], ...] = (
     *((".", None), (",", None), (None, ","), (",", ".")),
     *((mark, thousands) for thousands in " '_" for mark in (None, ",")),
 )
+SEPARATORS = ".,'_ "
 CURRENCY = (
     r"[A-Za-z]{0,3}\p{Sc}|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR"
     r"|Fr\.|kr\.?|Kč|Rs\.?|zł"
@@ -157,13 +158,20 @@ def readings(
     """Return the columns of text that can be read as numbers or dates, at least for the most part, and how."""
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String and name not in hints.text]
     head = table.select(names).head(GUESSED).collect()
+    digits = _row(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
     ways: dict[str, list[Column]] = {}
-    for name in names:
+    for name in [name for name, digit in zip(names, digits, strict=True) if digit]:
         values = head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
         columns = _ways(name, types[name], values, hints, labels=name == target)
         read = _row(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
         kept = [column for column, count in zip(columns, read, strict=True) if count >= MOST * len(values)]
         ways |= {name: kept} if kept else {}
+    marks = [uniform(pl.col(name)).str.contains(mark, literal=True).any() for name in ways for mark in SEPARATORS]
+    found = iter(_row(table, marks))
+    for name, columns in ways.items():
+        # Ways that differ only in a mark that no value has read all alike.
+        seen = {mark for mark in SEPARATORS if next(found)} | {None}
+        ways[name] = [column for column in columns if column.thousands in seen]
     counts = iter(_row(table, [count for name, columns in ways.items() for count in _counts(name, columns)]))
     texts = []
     for name, columns in ways.items():

@@ -9,7 +9,7 @@ from alembic.util import CommandError
 from prefect.server.database import provide_database_interface
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.database.dependencies import temporary_database_config
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import ProjectError
@@ -29,7 +29,11 @@ def migrate() -> None:
             asyncio.run(provide_database_interface().create_db())
     except (CommandError, SQLAlchemyError) as error:
         reason = without_secrets(str(error).partition("\n")[0])
-        raise ProjectError(f"Prefect's database cannot be upgraded: {reason}") from None
+        file = make_url(configuration.connection_url).database
+        raise ProjectError(
+            f"Prefect's database cannot be upgraded: {reason}. If it is damaged, delete {file} and run `make setup`: "
+            "that loses the history of flow runs, but no model."
+        ) from None
 
 
 class DirectSqlite(AioSqliteConfiguration):

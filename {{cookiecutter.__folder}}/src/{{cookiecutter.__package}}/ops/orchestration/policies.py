@@ -1,6 +1,5 @@
 """How tasks behave: when they are tried again, and when their results are reused."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,23 +15,23 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy.exc import OperationalError
 
 from ...errors import ProjectError
+from .. import faults
 from ..files import File
 from ..versioning.content import digest_of_code
 
 P = ParamSpec("P")
 # An OSError is often transient; these are not.
 PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def is_transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Tell whether to try again: after failed input or output, never after a wrong schema or a bug."""
     error = state.result(raise_on_failure=False)
+    if faults.is_full(error):
+        return False
     if isinstance(error, MlflowException):
         # The database is locked, or the server does not answer.
         return error.error_code in {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"}
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return False
     return isinstance(error, OSError | OperationalError) and not isinstance(error, PERMANENT)
 
 

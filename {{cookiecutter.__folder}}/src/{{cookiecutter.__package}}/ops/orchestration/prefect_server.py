@@ -68,7 +68,7 @@ def announced(home: Path) -> tuple[str, str] | None:
     Its file is locked while it runs. If the server was killed, another program may have its port by now, and must not
     get the password.
     """
-    with suppress(OSError), (home / ANNOUNCED).open(encoding="utf-8") as file:
+    with suppress(OSError, ValueError), (home / ANNOUNCED).open(encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

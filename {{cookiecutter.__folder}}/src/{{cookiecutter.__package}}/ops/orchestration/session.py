@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from ...errors import ProjectError, printable
+from .. import faults
 from ..addresses import shown
 from ..private import protect
 from ..settings import cloud_options, read_settings
@@ -54,6 +55,7 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     that the server starts while Python imports. It raises ProjectError if the API does not answer.
     """
     configure()
+    faults.check_space()
     # Imports create no garbage; looking for it takes a sixth of their time. `_session` turns it on again.
     gc.disable()
     if configured := os.environ.get("PREFECT_API_URL"):
@@ -95,7 +97,8 @@ def wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
     if answers(f"{url}/health", 120 if process else 5, process):
         return
     if process:
-        raise ProjectError(f"Prefect's server did not start; see {read_settings().prefect_home}/server.log.")
+        log = read_settings().prefect_home / "server.log"
+        raise ProjectError(f"Prefect's server did not start; see {log}, or run `make setup`.")
     raise ProjectError(
         f"No Prefect API answers at {url}: start it, or remove PREFECT_API_URL from .env to run without a server."
     )
@@ -110,6 +113,7 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
     # Imported here, because the caller of `api` imports while the server starts.
     from httpx import TransportError  # noqa: PLC0415
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
     from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
 
@@ -123,7 +127,15 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if process else {}):
         try:
             yield
+        except PrefectHTTPStatusError as error:
+            faults.check_space()
+            if not error.response.is_server_error:
+                raise
+            raise ProjectError(
+                f"The Prefect API at {url} failed ({error.response.status_code}); see server.log of the server."
+            ) from None
         except TransportError as error:
+            faults.check_space()
             raise ProjectError(
                 f"The Prefect API at {url} went away ({error}). MLflow keeps what it has recorded; run the same again."
             ) from None
@@ -133,17 +145,17 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
 
 
 def one_sentence(record: logging.LogRecord) -> bool:
-    """Replace the traceback of a ProjectError or a lost connection by its sentence; show names and addresses safely."""
-    from httpx import TransportError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
+    """Replace the traceback of an error of the project, the machine or the API by its sentence; show names safely."""
+    from httpx import HTTPError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not
 
     error: Any = record.exc_info[1] if record.exc_info else None
     # When Prefect asks for a slot of a concurrency limit, it wraps the lost connection in its own error.
-    if isinstance(cause := getattr(error, "__cause__", None), TransportError):
+    if isinstance(cause := getattr(error, "__cause__", None), HTTPError):
         error = cause
-    # A packed model raises its own class of this name; logs for debugging keep the traceback.
-    explained = isinstance(error, ProjectError | TransportError) or type(error).__name__ == ProjectError.__name__
-    if explained and os.environ.get("PREFECT_LOGGING_LEVEL") != "DEBUG":
-        record.msg, record.args, record.exc_info = str(error), (), None
+    known = str(error) if isinstance(error, HTTPError) else error and faults.sentence(error)
+    # Logs for debugging keep the traceback.
+    if known and os.environ.get("PREFECT_LOGGING_LEVEL") != "DEBUG":
+        record.msg, record.args, record.exc_info = known, (), None
     if isinstance(record.args, tuple):
         record.args = tuple(printable(arg) if isinstance(arg, str) else arg for arg in record.args)
     record.msg, record.args = shown(record.getMessage()), ()

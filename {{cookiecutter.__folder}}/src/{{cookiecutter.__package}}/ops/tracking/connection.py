@@ -37,6 +37,8 @@ def connect() -> MlflowClient:
     """
     for name in ("alembic", "mlflow", "mlflow.utils.environment"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Logs a traceback of each error that it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     protect(create=True)
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
     _relocate()
@@ -51,7 +53,7 @@ def store_errors() -> Iterator[None]:
     """Raise errors of the store in the block as ProjectError."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         if UNREACHABLE in str(error).partition("\n")[0]:
             raise ProjectError(
                 f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "
@@ -72,7 +74,7 @@ def _relocate() -> None:
         return
     if not (new.startswith(own.as_uri()) and _folder(new).is_dir()):
         return
-    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(file, timeout=60)) as database:
+    with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(file, timeout=60)) as database:
         query = "SELECT artifact_location FROM experiments WHERE name = ?"
         for (old,) in database.execute(query, [PACKAGE]).fetchall():
             if old != new and old.startswith("file:") and _folder(old).name == _folder(new).name:

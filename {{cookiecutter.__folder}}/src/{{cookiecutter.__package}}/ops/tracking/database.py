@@ -13,6 +13,7 @@ from sqlalchemy.pool import StaticPool
 
 from ...errors import ProjectError
 from ..settings import read_settings
+from .store import is_damaged, unusable
 
 
 def migrate() -> None:
@@ -37,6 +38,10 @@ def migrate() -> None:
             copy.backup(database)
     except (CommandError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         cause = str(error).partition("\n")[0]
+        if is_damaged(cause):
+            raise unusable(error) from None
+        if isinstance(error, CommandError):
+            cause += ". Another version of MLflow has written it: use that, or another database"
         raise ProjectError(f"MLflow's database {file} cannot be brought up to date: {cause}") from None
 
 

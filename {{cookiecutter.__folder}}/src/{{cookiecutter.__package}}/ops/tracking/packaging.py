@@ -99,7 +99,7 @@ def downloaded(version: Version) -> Iterator[Package]:
             # Where there is nothing, MLflow may download nothing and raise no error.
             reason = without_secrets(str(error)) or f"there are none at {version.source}"
             raise ProjectError(
-                f"The files of version {version.number} of {PACKAGE} cannot be read: {reason}. "
+                f"The files of version {version.number} of {PACKAGE} cannot be read: {reason.rstrip('.')}. "
                 f"Bring them back, or {digests.REMEDY}."
             ) from None
         digests.check(version, folder)

@@ -53,10 +53,17 @@ def open_store() -> Store:
     return MlflowStore()
 
 
+def is_damaged(cause: str) -> bool:
+    """Tell whether SQLite says that a file is damaged."""
+    return "malformed" in cause or "not a database" in cause
+
+
 def unusable(error: Exception) -> ProjectError:
     """Return the error for a store that fails."""
     cause = without_secrets(str(error).partition("\n")[0], read_settings().mlflow_tracking_uri)
     kind = UnavailableError if isinstance(error, OperationalError) else ProjectError
+    if is_damaged(cause) and (file := read_settings().mlflow_file):
+        return kind(f"MLflow's database {file} is damaged ({cause}): bring a backup of it back, or move it away.")
     return kind(f"The MLflow store in MLFLOW_TRACKING_URI cannot be used: {cause}")
 
 

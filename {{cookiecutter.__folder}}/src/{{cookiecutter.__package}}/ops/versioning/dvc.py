@@ -38,6 +38,12 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise ProjectError(*f"DVC: {without_secrets(str(error))}".splitlines()) from None
+    except (KeyError, ValueError) as error:
+        # What its parsers raise, and what names no file.
+        raise ProjectError(
+            f"DVC cannot read .dvc/config, dvc.yaml, dvc.lock or a .dvc file ({type(error).__name__}: {error}); "
+            "`git diff` shows what has changed."
+        ) from error
 
 
 def command_line(arguments: list[str]) -> int:
@@ -50,7 +56,7 @@ def command_line(arguments: list[str]) -> int:
 
 
 def _keep_private() -> None:
-    """Keep DVC's notes on files in the project: they are pickles, and DVC's default is a folder that all users share."""
+    """Keep DVC's notes on files in the project: they are pickles, and by default all users share their folder."""
     if (own := state_dir() / ".dvc").is_dir():
         folder = own / "tmp/site"
         with suppress(OSError):  # a container may be read-only
@@ -116,7 +122,7 @@ def store(snapshot: Path, source: Path) -> Path:
     """Store a file that will be the project's `source` in DVC's cache; return its .dvc file, which lies beside it."""
     pointer, unfinished = project_root() / f"{source}.dvc", snapshot.with_name(f"{snapshot.name}.dvc")
     # A .dvc file may name the remote of its content; other content belongs in the project's.
-    if pointer.exists() and md5(snapshot) in pointer.read_text(encoding="utf-8"):
+    if pointer.exists() and md5(snapshot) in pointer.read_text(encoding="utf-8", errors="replace"):
         shutil.copyfile(pointer, unfinished)
     # DVC adds no file of a folder that git ignores, unless it does not know of git.
     with repository(wait=True, scm=False) as repo:
@@ -144,7 +150,7 @@ def warnings() -> Iterator[str]:
 def pull(path: Path) -> None:
     """Get a file that DVC tracks, unless it is here; raise ProjectError if no remote has it."""
     pointer, file = project_root() / f"{path}.dvc", project_root() / path
-    if not pointer.exists() or (file.exists() and md5(file) in pointer.read_text(encoding="utf-8")):
+    if not pointer.exists() or (file.exists() and md5(file) in pointer.read_text(encoding="utf-8", errors="replace")):
         return
     with repository(wait=True) as repo:
         repo.pull([f"{path}.dvc"])

@@ -67,7 +67,10 @@ def _changes(scratch: Path) -> list[str]:
     """List the files that differ from the commit, and the untracked ones that may be code."""
     # On a copy of the index: the user's is neither changed nor locked.
     index = scratch / "index"
-    shutil.copy(project_root() / run_git("rev-parse", "--git-path", "index").decode().strip(), index)
+    own = project_root() / run_git("rev-parse", "--git-path", "index").decode().strip()
+    if not own.exists():
+        raise ProjectError(f"git's index {own} is missing; `git reset` writes it again.")
+    shutil.copy(own, index)
     diff = ("diff", "--name-only", "--relative", "--no-renames", "--no-ext-diff", "-z", "HEAD", "--", ".")
     untracked = ("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS)
     listed = run_git(*diff, GIT_INDEX_FILE=str(index)) + run_git(*untracked)
@@ -131,5 +134,6 @@ def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **envi
         raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:
         message = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ProjectError(f"git {arguments[0]} failed: {message}") from None
+        remedy = "; delete .git/index, and run `git reset`" if "index" in message else ""
+        raise ProjectError(f"git {arguments[0]} failed: {message}{remedy}") from None
     return done.stdout

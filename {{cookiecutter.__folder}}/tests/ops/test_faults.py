@@ -1,0 +1,162 @@
+"""Damaged files, a full disk and signals: one sentence that names the file and the remedy."""
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import polars as pl
+import pytest
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+
+from penguin_model import cli
+from penguin_model.errors import ProjectError
+from penguin_model.ops import faults, settings
+from penguin_model.ops.orchestration import policies, prefect_server
+from penguin_model.ops.tracking import connection, database, registry
+from penguin_model.ops.versioning import dvc, git
+
+BINARY = bytes(range(256))
+LATIN = "NOTIFY_ON=größe\n".encode("latin-1")
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """Make a project of git and DVC with one tracked table, as the project's root."""
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "data/raw").mkdir(parents=True)
+    (tmp_path / "data/raw/table.csv").write_text("a\n1\n")
+    git.run_git("init", "--quiet")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    dvc.track(Path("data/raw/table.csv"))
+    git.run_git("add", ".")
+    git.run_git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "-m", "Start")
+    return tmp_path
+
+
+def write(content: bytes) -> Callable[[Path], object]:
+    """Damage a file by writing other content."""
+    return lambda file: file.write_bytes(content)
+
+
+def halve(file: Path) -> None:
+    """Keep the first half of a file."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def replace_by_folder(file: Path) -> None:
+    """Make a folder of the same name."""
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+def read_database() -> None:
+    """Read the registry, first as the verbs and then as a training does."""
+    with pytest.raises(ProjectError, match=r"MLflow's database .*mlflow.db is damaged"):
+        registry.champion()
+    with pytest.raises(ProjectError, match=r"MLflow's database .*mlflow.db is damaged"):
+        database.migrate()
+    connection.connect()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "read", "message"),
+    [
+        ("params.yaml", write(BINARY), settings.read_params, "params.yaml cannot be read .*git checkout params.yaml"),
+        ("params.yaml", write(b""), settings.read_params, "params.yaml is empty; `git checkout params.yaml`"),
+        ("params.yaml", write(LATIN), settings.read_params, "params.yaml cannot be read"),
+        ("contract.yaml", replace_by_folder, settings.read_contract, "contract.yaml cannot be read .*Is a directory"),
+        (".env", write(BINARY), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
+        (".env", write(LATIN), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
+        (".dvc/config", write(BINARY), dvc.changed, "DVC: config file error"),
+        ("data/raw/table.csv.dvc", write(BINARY), dvc.changed, "DVC: unable to read: '.*table.csv.dvc'"),
+        ("data/raw/table.csv.dvc", write(b"outs:\n- md5: 1\n"), dvc.changed, "DVC"),
+        ("data/raw/table.csv.dvc", write(BINARY), lambda: dvc.pull(Path("data/raw/table.csv")), "DVC: unable to read"),
+        (".git/index", halve, git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
+        (".git/index", write(b""), git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
+        (".git/index", Path.unlink, git.code, "git's index .* is missing; `git reset` writes it again"),
+        ("mlflow.db", write(BINARY * 8), read_database, r"MLflow's database .*mlflow.db is damaged .*: bring a backup"),
+    ],
+)
+def test_damaged_file_is_one_sentence(project, name, damage, read, message):
+    damage(project / name)
+    with pytest.raises(ProjectError, match=message) as caught:
+        read()
+    assert "\n" not in str(caught.value).rstrip()
+
+
+@pytest.mark.parametrize("content", [b"", BINARY, b"http://127.0.0.1:1/api\n"])
+def test_damaged_address_of_a_server_counts_as_none(tmp_path, content):
+    file = tmp_path / prefect_server.ANNOUNCED
+    file.write_bytes(content)
+    with file.open() as server:
+        fcntl.flock(server, fcntl.LOCK_EX)
+        assert prefect_server.announced(tmp_path) is None
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device", "models/pipeline.skops"),
+    OSError(errno.EFBIG, "File too large"),
+    OSError(errno.EDQUOT, "Disk quota exceeded"),
+    pl.exceptions.ComputeError("No space left on device (os error 28)"),
+    sqlalchemy.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full")),
+    MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT]"),
+    ProjectError("Cannot read 'x': [Errno 28] No space left on device."),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_full_disk_is_one_sentence_and_not_tried_again(error):
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = error
+    for raised in (error, wrapped):
+        said = faults.sentence(raised)
+        assert said.startswith("The disk is full (")
+        assert said.endswith("): free space, and run the same command again.")
+        assert "\n" not in said
+    assert not policies.is_transient(None, None, SimpleNamespace(result=lambda **_: error))
+
+
+def test_run_on_a_full_disk_does_not_start(monkeypatch):
+    faults.check_space()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
+    with pytest.raises(ProjectError, match=r"The disk of .* is full \(0\.3 MB left, at least 10 MB needed\): free"):
+        faults.check_space()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "x", "y"), ValueError("bug"), KeyError("bug")])
+def test_bug_keeps_its_traceback(error):
+    assert faults.sentence(error) is None
+    with pytest.raises(type(error)), faults.reported():
+        raise error
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "Permission denied", "models"), ProjectError("x")])
+def test_error_of_the_machine_exits_with_its_sentence(error):
+    with pytest.raises(SystemExit, match=r"^(Permission denied: models\.|x)$"), faults.reported():
+        raise error
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(cli, "app", lambda: os.kill(os.getpid(), number))
+    try:
+        signal.signal(number, signal.SIG_IGN)  # as nohup does
+        cli.main()
+        signal.signal(number, signal.SIG_DFL)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 128 + number
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

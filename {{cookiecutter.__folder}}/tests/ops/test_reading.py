@@ -1,0 +1,170 @@
+"""How files are written: what is read although it is unusual, and what is refused in one sentence, with its line."""
+
+import gzip
+
+import polars as pl
+import pytest
+
+from penguin_model.errors import ProjectError
+from penguin_model.ops import sources
+from penguin_model.steps import dialect, ingest
+
+ROWS = [("1.5", "Bonn", "7"), ("2", "", "8"), ("3", 'say "a, b;\n|c"', "9"), ("4", "Köln", "10")]
+TABLE = {"area": ["1.5", "2", "3", "4"], "city": [row[1] or None for row in ROWS], "price": ["7", "8", "9", "10"]}
+
+
+def written(separator: str = ",", eol: str = "\n", *, above: str = "", quoted: bool = False) -> bytes:
+    """Write the table in a dialect."""
+
+    def value(text: str) -> str:
+        return '"' + text.replace('"', '""') + '"' if quoted or set(text) & set('",;\t|\n') else text
+
+    lines = [separator.join(map(value, row)) for row in [tuple(TABLE), *ROWS]]
+    return (above + eol.join(lines) + eol).encode()
+
+
+def read(tmp_path, content: bytes) -> dict[str, list[str | None]]:
+    (tmp_path / "t.csv").write_bytes(content)
+    return ingest.read_table(tmp_path / "t.csv").collect().to_dict(as_series=False)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("eol", ["\n", "\r\n"])
+@pytest.mark.parametrize("above", ["", "Sales report 2024\n\n", "# by hand\n# on a, rainy day\n", "Sales\n\nof 2024\n"])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_dialects_are_read_alike(separator, eol, above, quoted, tmp_path):
+    content = written(separator, eol, above=above, quoted=quoted)
+    for variant in (content, b"\xef\xbb\xbf" + content, gzip.compress(content), content.rstrip(), content + b"\n\r\n"):
+        assert read(tmp_path, variant) == TABLE
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "note"),
+    [
+        (b"sep=;\na,b;c\n1;2\n", {"a,b": ["1"], "c": ["2"]}, "separated by ';'"),
+        (b'"sep=^"\r\na^b\r\n1^2\r\n', {"a": ["1"], "b": ["2"]}, "heading is line 2"),
+        (b"a,b\r1,2\r\r3,4\r", {"a": ["1", "3"], "b": ["2", "4"]}, "left out: 1."),
+        (b"area, m2;price, EUR\n1;2\n3;4\n", {"area, m2": ["1", "3"], "price, EUR": ["2", "4"]}, "';'"),
+        (b"a;b;c\n1,5;x;y\n2,5;u;v\n", {"a": ["1,5", "2,5"], "b": ["x", "u"], "c": ["y", "v"]}, "';'"),
+        (b"a, b\n1, 2\n", {"a": ["1"], "b": [" 2"]}, None),
+        (b",a,\n0,1,\n1,2,\n", {"unnamed": ["0", "1"], "a": ["1", "2"], "unnamed 0": [None, None]}, None),
+        (b"a,A\n1,2\n", {"a": ["1"], "A": ["2"]}, None),
+        (b"city,2019,2020\nx,1,2\n", {"city": ["x"], "2019": ["1"], "2020": ["2"]}, None),
+        (b"0,1,2\n5,6,7\n", {"0": ["5"], "1": ["6"], "2": ["7"]}, None),
+        (b"Report,,\n,,\na,b,c\n1,2,3\n", {"a": ["1"], "b": ["2"], "c": ["3"]}, "heading is line 3"),
+        (b"a\n1\n\n2\n", {"a": ["1", "2"]}, "left out: 1."),
+        (b"a,b\n\n1,2\n\r\n,\n3,4\n\n", {"a": ["1", "3"], "b": ["2", "4"]}, "everything is missing are left out: 4."),
+        (b'a,b\n5" x 6",1\n', {"a": ['5" x 6"'], "b": ["1"]}, None),
+    ],
+)
+def test_the_unusual_is_read_and_said(content, columns, note, tmp_path):
+    assert read(tmp_path, content) == columns
+    notes = ingest.notes(tmp_path / "t.csv", ingest.read_table(tmp_path / "t.csv"))
+    assert (note or "") in " ".join(notes)
+    assert note or not notes
+
+
+GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\n \r\n", "it is empty"),
+        (b"PK\x03\x04rest", "it is an Excel workbook or a Zip"),
+        (gzip.compress(b"PK\x03\x04rest"), "it is an Excel workbook or a Zip"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "it is an old Excel"),
+        (b"ARROW1\x00\x00", "it is an Arrow or Feather"),
+        (b"%PDF-1.7\n", "it is a PDF"),
+        (b"SQLite format 3\x00", "it is an SQLite database"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"BZh91AY", "it is compressed, but not with gzip"),
+        (b'{"a": 1}\n{"a": 2}\n', "it is JSON"),
+        (b'[\n  {"a": 1}\n]', "it is JSON"),
+        (b"\n<!DOCTYPE html><html>", "it is an HTML page"),
+        (b"<?xml version='1.0'?>\n<a/>", "it is XML"),
+        *((GOOD.decode().encode(code), "not text in UTF-8") for code in ("utf-16", "utf-16-le", "utf-16-be", "utf-32")),
+        (GOOD + "5,6,Köln\n".encode("cp1252"), "line 4 holds text that is not UTF-8; .*'5,6,Köln'"),
+        (GOOD + b"5,\x00,z\n", "line 4 holds a NUL byte"),
+        (GOOD + b"5,6\n", "line 4 has 2 instead of 3 values"),
+        (GOOD + b"5,6,7,8\n", "line 4 has 4 instead of 3 values"),
+        (GOOD + b"# note\n", "line 4 has 1 instead of 3 values"),
+        (GOOD + b'5,"6\n6",z\n\n1,2\n', "line 7 has 2 instead of 3 values"),
+        (GOOD + b'5,"6,7\n1,2,3\n', "a quote in line 4 is not closed"),
+        (GOOD + b'5,6,7" pipe\n1,2,3\n5,6,7" pipe\n', "line 4 has a quote in a value"),
+        (GOOD + b'5,"6"7,8\n', "line 4 has a quote in a value"),
+        (GOOD + b'5, "6, 7",8\n', "line 4 has a quote in a value"),
+        (b"a,b,c\n1,2,x,\n3,4,y,\n", "line 1 has 3 values, but most lines have 4"),
+        (b"Sales, 2024\na,b,c\n1,2,x\n3,4,y\n", "line 1 has 2 values, but most lines have 3"),
+        (b"y,x,city,y\n1,2,z,3\n", "columns 1 and 4 are named 'y'"),
+        (b"a, a,b\n1,2,3\n", "columns 1 and 2 are named 'a'"),
+        (b"48.9,2,Bonn,188.1\n39.3,1,Bonn,139.0\n", "line 1 looks like data"),
+        (b"5.1,3.5,1.4,0.2,setosa\n4.9,3.0,1.4,0.2,setosa\n", "line 1 looks like data"),
+        (b"red,round\nblue,round\nred,long\n", "line 1 looks like data"),
+        (b"Last, First\tage\nDoe, J\t5\nRoe, R\t6\n", "separate its values equally well; .* sep="),
+        (GOOD + b"Total,,6\n\n", "line 4, the last, looks like a total"),
+        (GOOD + b"Gesamtsumme:,6,\n", "line 4, the last, looks like a total"),
+        (GOOD + b",Total,6\n", "line 4, the last, looks like a total"),
+        (GOOD + b"Grand total,1,6", "line 4, the last, looks like a total"),
+        (gzip.compress(GOOD * 99)[:-12], "its compression is damaged or incomplete"),
+        (b"PAR1 and no end", "the Parquet file is damaged or incomplete"),
+    ],
+)
+def test_the_unreadable_is_one_sentence_with_its_line(content, reason, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    sentence = f"^Cannot read 'my table' as a table: .*{reason}"
+    with pytest.raises(ProjectError, match=sentence) as error, ingest.readable("my table"):
+        ingest.read_table(tmp_path / "t.csv").collect()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fault", [b"5,6\n", b"5,6,7,8\n", b'5,"6\n', b"5,\xff,7\n"])
+def test_a_fault_far_down_is_found_with_its_line(fault, tmp_path, monkeypatch):
+    monkeypatch.setattr(dialect, "BLOCK", 64)
+    good = b"a,b,c\n" + b'1,"2\n2",x\n\n' * 400
+    for at in range(0, 40, 7):
+        (tmp_path / "t.csv").write_bytes(good + fault + b"1,2,x\n" * at)
+        with pytest.raises(ProjectError, match="line 1202"):
+            ingest.read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(good)
+    assert ingest.read_table(tmp_path / "t.csv").collect().height == 400
+
+
+def test_content_counts_and_not_the_name(tmp_path):
+    pl.DataFrame(TABLE).write_parquet(tmp_path / "t.csv")
+    (tmp_path / "t.parquet").write_bytes(written())
+    for name in ("t.csv", "t.parquet"):
+        assert ingest.read_table(tmp_path / name).collect().to_dict(as_series=False) == TABLE
+
+
+def test_rows_in_which_everything_is_missing_are_left_out(tmp_path):
+    table = pl.DataFrame({"a": [1.0, float("nan"), None, 4.0], "b": ["x", "?", None, None]})
+    table.write_parquet(tmp_path / "t.parquet")
+    assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect().rows() == [(1.0, "x"), (4.0, None)]
+    (tmp_path / "t.csv").write_text("a,b\n1,x\nNA,\n\nNA,NA\n4,NA\n")
+    types = {"a": "float", "b": "string"}
+    assert ingest.read_table(tmp_path / "t.csv", ["NA"], types).collect().rows() == [(1.0, "x"), (4.0, None)]
+
+
+def test_folder_of_text_is_refused(tmp_path):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/1.csv").write_bytes(written())
+    with pytest.raises(ProjectError, match=r"parts' holds 1\.csv; adopt that file"):
+        sources.take(str(tmp_path / "parts"), None, tmp_path / "t.parquet")
+
+
+def test_texts_of_a_storage_are_copied_by_line(tmp_path):
+    for number, content in enumerate((written(";", "\r\n"), written(";"))):
+        (tmp_path / f"part{number}.csv").write_bytes(content)
+    for origin, copies in ((tmp_path / "part0.csv", 1), (tmp_path / "part*.csv", 2)):
+        sources._stream(str(origin), tmp_path / "t.csv")  # noqa: SLF001 - a storage is not at hand
+        copied = ingest.read_table(tmp_path / "t.csv").collect().to_dict(as_series=False)
+        assert copied == {name: values * copies for name, values in TABLE.items()}
+
+
+def test_thousands_of_columns_are_read_in_linear_time(tmp_path):
+    # A filter by all of these columns took minutes.
+    width = 4000
+    (tmp_path / "t.csv").write_text(",".join(f"x{i}" for i in range(width)) + "\n" + ",".join("1" * width) + "\n")
+    assert ingest.read_table(tmp_path / "t.csv").collect().shape == (1, width)
