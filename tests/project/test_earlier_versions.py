@@ -123,4 +123,6 @@ class TestEarlierVersions:
         assert "are the ones that were registered" in say(project, "trust", "1")
         code = next(path for path in project.path.rglob("predictor.py") if "m-4c6c" in str(path))
         code.write_text("raise SystemExit('this code must not run')\n", encoding="utf-8")
-        assert re.search(r"Version 1 .* is not loaded, .*predictor.py is changed", refused(project, "trust", "1"))
+        assert re.search(
+            r"Version 1 .* is not loaded, .*predictor.py is changed", refused(project, "trust", "1")
+        )
