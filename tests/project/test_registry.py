@@ -41,7 +41,7 @@ for name in ("add_tag", "set_tag", "set_alias"):
 sys.argv = ["verb", *{words!r}]
 cli.main()
 """
-# Changes a metric of version 1's run, and replaces its model with that of version 3, by an account that may do both.
+# Changes a metric of version 1's run, and replaces its model with version 3's, as a user who may do both.
 TAMPERED = """
 import json, shutil
 from pathlib import Path

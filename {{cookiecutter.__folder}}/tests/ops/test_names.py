@@ -1,6 +1,6 @@
 """Names that a tool would refuse or read as something else: encoded, or refused before anything runs."""
-# ruff: noqa: SLF001 - MLflow's checks are private
 
+# ruff: noqa: SLF001 - MLflow's checks are private
 import os
 
 import polars as pl
@@ -10,7 +10,11 @@ from mlflow.utils import validation
 from penguin_model.errors import ProjectError
 from penguin_model.model.predictor import Recipe
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
-from penguin_model.ops.settings import project_root, read_contract, read_params
+from penguin_model.ops.settings import (
+    project_root,
+    read_contract,
+    read_params,
+)
 from penguin_model.ops.tracking import runs
 from penguin_model.ops.tracking.keys import as_keys
 from penguin_model.ops.versioning.provenance import Provenance

@@ -36,7 +36,8 @@ class Dask(DaskTaskRunner):
         try:
             return super().client
         except OSError as error:
+            address, reason = redacted(self.address), without_secrets(str(error), self.address)
             raise ProjectError(
-                f"No Dask scheduler answers at {redacted(self.address)} ({without_secrets(str(error), self.address)}): start one with `dask scheduler`, "
+                f"No Dask scheduler answers at {address} ({reason}): start one with `dask scheduler`, "
                 "or remove DASK_SCHEDULER_ADDRESS from .env to run on this machine."
             ) from None

@@ -43,8 +43,9 @@ class Ray(RayTaskRunner[Any]):  # type: ignore[misc] # prefect_ray has no types
             try:
                 super().__enter__()
             except (ConnectionError, RuntimeError) as error:
+                address, reason = redacted(self.address), without_secrets(str(error), self.address)
                 raise ProjectError(
-                    f"No Ray cluster answers at {redacted(self.address)} ({without_secrets(str(error), self.address)}): start one with `ray start --head`, "
+                    f"No Ray cluster answers at {address} ({reason}): start one with `ray start --head`, "
                     "or remove RAY_ADDRESS from .env to run on this machine."
                 ) from None
         return super().submit(*args, **kwargs)
