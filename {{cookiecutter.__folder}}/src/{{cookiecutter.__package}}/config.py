@@ -159,8 +159,7 @@ class Column(Strict):
     @property
     def spelling(self) -> dict[str, str]:
         """How text spells the values; empty for numbers such as -1234.5 and for dates as in ISO 8601."""
-        keys = {"decimal": self.decimal, "thousands": self.thousands, "unit": self.unit, "format": self.format}
-        return {key: value for key, value in keys.items() if value is not None}
+        return self.model_dump(include={"decimal", "thousands", "unit", "format"}, exclude_none=True)
 
     def __str__(self) -> str:
         """Name the type, and how text spells it."""

@@ -81,6 +81,7 @@ def test_env_file_is_read_and_the_environment_wins(edited, monkeypatch):
 def test_folder_with_an_at_sign_is_not_taken_for_a_password(tmp_path, monkeypatch):
     folder = tmp_path / "me@example.org; #1"
     monkeypatch.setenv("PROJECT_ROOT", str(folder))
+    monkeypatch.delenv("MLFLOW_ARTIFACT_ROOT", raising=False)  # an earlier test may have set it
     passed_on = settings.read_settings().mlflow_artifact_root
     monkeypatch.setenv("MLFLOW_ARTIFACT_ROOT", passed_on)
     assert settings.read_settings().mlflow_artifact_root == passed_on == (folder / "mlartifacts").as_uri()

@@ -65,9 +65,7 @@ def _check(feature: str, expression: pl.Expr, rows: pl.LazyFrame, hidden: str) -
     if hidden in used:
         raise ProjectError(f"{feature} uses the target '{hidden}'; it may use every other column.")
     if unknown := [column for column in used if column not in columns]:
-        raise ProjectError(
-            f"{feature} uses {', '.join(unknown)}, which the table does not have; it has {', '.join(columns)}."
-        )
+        raise ProjectError(f"{feature} uses {', '.join(unknown)}; the table has only {', '.join(columns)}.")
     try:
         rows.select(expression).collect_schema()
     except pl.exceptions.PolarsError as error:

@@ -14,13 +14,11 @@ from ..errors import ProjectError
 # list is explicit and short: scikit-learn's trees, forests and boosting, the parts of skrub's pipeline, and CatBoost,
 # LightGBM and XGBoost, whose saved models are parsed by these libraries and hold no code.
 TRUSTED = (
-    "catboost.core.CatBoostClassifier",
-    "catboost.core.CatBoostRegressor",
+    *(f"catboost.core.CatBoost{kind}" for kind in ("Classifier", "Regressor")),
     "collections.OrderedDict",
     "functools.partial",
     "lightgbm.basic.Booster",
-    "lightgbm.sklearn.LGBMClassifier",
-    "lightgbm.sklearn.LGBMRegressor",
+    *(f"lightgbm.sklearn.LGBM{kind}" for kind in ("Classifier", "Regressor")),
     "numpy.asarray",
     "numpy.dtype",
     "polars.datatypes.classes.Date",
@@ -63,10 +61,7 @@ TRUSTED = (
     "skrub.selectors._base.Sub",
     "skrub.selectors._selectors._cardinality_below",
     "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-    "xgboost.sklearn.XGBRFClassifier",
-    "xgboost.sklearn.XGBRFRegressor",
-    "xgboost.sklearn.XGBRegressor",
+    *(f"xgboost.sklearn.XGB{kind}" for kind in ("Classifier", "Regressor", "RFClassifier", "RFRegressor")),
 )
 REMEDY = "To trust them, list them in params.yaml under model.trusted."
 

@@ -31,10 +31,9 @@ class Recipe(BaseModel):
         """Return what a prediction needs of the parameters; raise ProjectError if they do not fit the contract."""
         named = {"data.target": [params.data.target], "data.drop": params.data.drop, "gate.slices": params.gate.slices}
         for key, names in named.items():
-            for name in names:
-                if name not in contract.columns:
-                    columns = ", ".join(contract.columns)
-                    raise ProjectError(f"params.yaml: {key} names '{name}'; contract.yaml has {columns}.")
+            if unknown := [name for name in names if name not in contract.columns]:
+                columns = ", ".join(contract.columns)
+                raise ProjectError(f"params.yaml: {key} names '{unknown[0]}'; contract.yaml has {columns}.")
         for name in features.read(params.features):
             if name in contract.columns or not casting.is_name(name):
                 reason = "which a column has" if name in contract.columns else "which Polars cannot use"
