@@ -93,7 +93,7 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
         else:
             ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
             table = File.at(TABLE)
-        notes = ingest.notes(source.full, pl.scan_parquet(table.full))
+        notes = ingest.notes(source.full, table.scan())
     get_run_logger().info("Read %s", " ".join([f"{source.path}.", *notes]))
     return [table]
 
