@@ -89,7 +89,7 @@ class TestS3:
         assert champion == [(1,)]
         stored = bucket.list_objects_v2(Bucket=BUCKET, Prefix="mlflow/")["Contents"]
         assert any(item["Key"].endswith("/MLmodel") for item in stored)
-        assert not (project.path / "mlartifacts").exists()
+        assert not list((project.path / "mlartifacts").rglob("*"))
 
     def test_missing_permission_is_reported(self, project: Running, bucket: BaseClient) -> None:
         refuse_after(bucket, "0")

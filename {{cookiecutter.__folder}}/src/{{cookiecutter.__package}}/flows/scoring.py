@@ -81,7 +81,8 @@ def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
         with ingest.readable(redacted(address)):
             write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
             notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / ROWS))
-    get_run_logger().info("Read %s", " ".join([f"{redacted(address)}.", *notes]))
+    for line in (f"Read {redacted(address)}", *notes):
+        get_run_logger().info(line)
     return File.at(ROWS)
 
 

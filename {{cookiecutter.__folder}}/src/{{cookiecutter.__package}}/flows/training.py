@@ -94,7 +94,8 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
             ingest.read(source.full, null_values, types, lambda rows: files.write_parquet({TABLE: rows}))
             table = File.at(TABLE)
         notes = ingest.notes(source.full, table.scan())
-    get_run_logger().info("Read %s", " ".join([f"{source.path}.", *notes]))
+    for line in (f"Read {source.path}", *notes):
+        get_run_logger().info(line)
     return [table]
 
 

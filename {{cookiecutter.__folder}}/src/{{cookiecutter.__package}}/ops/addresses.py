@@ -28,7 +28,8 @@ CLEAR = re.compile(
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 # Where a scheme is misspelt or missing, as in `https:/host`, `//host`, `user:password@host` and `host/file?key=…`.
 MALFORMED = re.compile(r"[\w+.-]+:|[\\/]{2}|[^\s?]*\?.*=")
-IN_TEXT = re.compile(rf"{SCHEME.pattern}\S+", re.IGNORECASE)
+# The punctuation after an address belongs to the sentence.
+IN_TEXT = re.compile(rf"{SCHEME.pattern}\S*[^\s.,:;!?)\]}}'\"]", re.IGNORECASE)
 WORDS = re.compile(r"\W+"), re.compile(r"[:/?#@&=;\s]+")
 
 

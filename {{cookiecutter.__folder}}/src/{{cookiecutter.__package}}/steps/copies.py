@@ -94,7 +94,7 @@ def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarr
         # Numbered in the order of their first rows, values of columns that map one-to-one have the same numbers.
         _, first_rows, codes = np.unique(part.sample, return_index=True, return_inverse=True)
         categories = np.argsort(np.argsort(first_rows))[codes].astype(np.uint32)
-        index = same.setdefault(sha256(categories).digest(), len(parts))
+        index = same.setdefault(sha256(categories.tobytes()).digest(), len(parts))
         if index == len(parts):
             parts.append(part._replace(categories=categories))
         else:
