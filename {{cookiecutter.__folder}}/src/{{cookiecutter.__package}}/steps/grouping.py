@@ -48,7 +48,7 @@ def _entities(rows: pl.LazyFrame, target: str) -> Iterator[str]:
         if len(own) < OFTEN * len(first) or aliases & accepted or (unnamed and not _independent(determined, codes)):
             continue
         accepted.add(name)
-        determines = f" and determines {_quoted(determined)}" if determined else ""
+        determines = f" and determines {quoted(determined, 5)}" if determined else ""
         yield (
             f"'{name}' repeats (about {round(height / count, 1):g} rows each){determines}, and the split is random: if "
             f"the rows of each belong together, hold out whole groups ({_option('group', name)})."
@@ -140,6 +140,7 @@ def _option(method: str, name: str) -> str:
     return f"adopt with --{method} {shlex.quote(name)}, or split.by: {method} and split.column: {name} in params.yaml"
 
 
-def _quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"  # noqa: PLR2004
+def quoted(names: Sequence[str], most: int) -> str:
+    """Return names for a sentence, and how many more there are than may be shown."""
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

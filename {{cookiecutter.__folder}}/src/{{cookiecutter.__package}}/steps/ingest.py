@@ -38,9 +38,10 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
     The columns of a CSV have the given types, or are text; collecting the frame raises ComputeError if a value does not
     fit its type.
     """
-    rows = _all_rows(source, null_values, types)
-    if not is_parquet(source):
-        dialect.check_lines(source, dialect.look(source))
+    found = _dialect(source)
+    if found:
+        dialect.check_lines(source, found)
+    rows = _all_rows(source, found, null_values, types)
     schema = rows.collect_schema()
     # A filter by all columns would be pushed into the scan, where its time grows with the square of their number.
     empty = "_" * (1 + max(map(len, schema), default=0))
@@ -49,10 +50,11 @@ def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str
 
 def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
     """Return sentences about what is unusual in a file from which the rows were read, and what was left out."""
-    counts = [table.select(pl.len()).collect(engine="streaming").item() for table in (_all_rows(source), rows)]
+    found = _dialect(source)
+    counts = [table.select(pl.len()).collect(engine="streaming").item() for table in (_all_rows(source, found), rows)]
     left_out = counts[0] - counts[1]
     return [
-        *([] if is_parquet(source) else dialect.look(source).notes()),
+        *(found.notes() if found else []),
         *([f"Rows in which everything is missing are left out: {left_out}."] if left_out else []),
     ]
 
@@ -78,15 +80,24 @@ def is_parquet(source: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def _all_rows(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
-    if is_parquet(source):
+def _dialect(source: Path) -> dialect.Dialect | None:
+    """Return how a text file writes its table; None for Parquet."""
+    return None if is_parquet(source) else dialect.look(source)
+
+
+def _all_rows(
+    source: Path,
+    found: dialect.Dialect | None,
+    null_values: Sequence[str] = (),
+    types: Mapping[str, str] | None = None,
+) -> pl.LazyFrame:
+    if found is None:
         table = pl.scan_parquet(source, glob=False)
         names = table.collect_schema().names()
         _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
-    found = dialect.look(source)
     names = _all_named(found.heading.values)
     _check_names(names)
     return pl.scan_csv(

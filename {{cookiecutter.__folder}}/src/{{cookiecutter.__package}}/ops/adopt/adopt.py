@@ -50,8 +50,8 @@ def adopt(request: AdoptRequest) -> list[str]:
     with scratch(root / RAW, "adopting") as folder:
         snapshot, source = _take_snapshot(request, folder)
         with ingest.readable(redacted(request.origin)):
-            null_values, decision, duplicates, sentences = _inspect(snapshot, request)
-            notes = ingest.notes(snapshot, ingest.read_table(snapshot, null_values))
+            table, null_values, decision, duplicates, sentences = _inspect(snapshot, request)
+            notes = ingest.notes(snapshot, table)
             leaks = _leaks(snapshot, null_values, decision, request)
         params, contract = folder / PARAMS, folder / CONTRACT
         params.write_text(
@@ -130,8 +130,8 @@ def _linked(file: Path, link: Path) -> Path:
     return link
 
 
-def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.Decision, int, list[str]]:
-    """Return what counts as missing, what was decided, the number of duplicate rows, and sentences about spelling."""
+def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[pl.LazyFrame, list[str], infer.Decision, int, list[str]]:
+    """Return the table as text, what counts as missing, what was decided, the number of duplicates, and sentences."""
     null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
     table = ingest.read_table(snapshot, null_values)
     if len(names := table.collect_schema().names()) == 1:
@@ -147,7 +147,7 @@ def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[list[str], infer.De
         _check_time(next(column for column in profiles if column.name == request.time))
     sentences += spelling.lookalikes(table, _labels(profiles))
     duplicates = profile.duplicates(table, list(decision.contract.columns))
-    return null_values, decision, duplicates, sentences
+    return table, null_values, decision, duplicates, sentences
 
 
 def _labels(profiles: Sequence[profile.Profile]) -> list[str]:

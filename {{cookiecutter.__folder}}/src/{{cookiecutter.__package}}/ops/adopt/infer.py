@@ -9,6 +9,7 @@ import polars as pl
 
 from ...config import Column, Contract, Problem, Rows
 from ...errors import ProjectError
+from ...steps.grouping import quoted
 from .profile import LEVELS, UNIQUE, Profile
 
 # The most different values that are classes: of whole numbers, and of text.
@@ -19,6 +20,8 @@ IDENTIFIER = re.compile(
     r"(.*[\W_])?(id|ids|uuid|guid|key|index|idx|row|rows?_?(names?|num|number|id)|nr|no|number|unnamed\W*\d*)?[\W_]*",
     re.IGNORECASE,
 )
+# Columns that a sentence names.
+SHOWN = 12
 # Text is an identifier if so many rows differ, whatever its name.
 TEXT_UNIQUE = 0.98
 # Numbers that may follow each other and still mean something.
@@ -42,7 +45,7 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
     columns = {profile.name: profile for profile in profiles}
     for name in (target, *needed):
         if name not in columns:
-            raise ProjectError(f"The table has no column '{name}'; it has {_quoted(list(columns))}.")
+            raise ProjectError(f"The table has no column '{name}'; it has {quoted(list(columns), SHOWN)}.")
     labels = columns[target]
     chosen, why = _problem(labels, problem)
     hidden = dict(_hidden([profile for profile in profiles if profile.name != target], set(needed)))
@@ -52,7 +55,7 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
     if labels.nullable:
         reasons.append(f"{labels.rows - labels.present} of {labels.rows} rows have no target; training skips them.")
     reasons += [
-        f"Hidden from the model ({reason}): {_quoted([name for name in hidden if hidden[name] == reason])}."
+        f"Hidden from the model ({reason}): {quoted([name for name in hidden if hidden[name] == reason], SHOWN)}."
         for reason in sorted(set(hidden.values()))
     ]
     contract = Contract(
@@ -160,8 +163,3 @@ def _rounded_up(value: float) -> float:
         return value
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
     return float(f"{math.ceil(value / unit) * unit:.6g}")
-
-
-def _quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:12])
-    return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} more"  # noqa: PLR2004

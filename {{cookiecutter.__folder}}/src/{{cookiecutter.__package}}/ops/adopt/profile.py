@@ -10,7 +10,7 @@ from polars.datatypes import DataTypeClass
 from ...config import Column, Type
 from ...model.casting import cast
 from ...steps.copies import fingerprint
-from .spelling import readings
+from .spelling import compute, readings
 
 # Text for a missing value; the second kind only where everything else is a number, a date or true/false.
 MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"])
@@ -67,7 +67,7 @@ def missing_words(table: pl.LazyFrame) -> list[str]:
     """Return the text that stands for a missing value."""
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
     likely = [pl.col(name).filter(pl.col(name).str.strip_chars().is_in(MISSING | PERHAPS | {""})) for name in names]
-    words_of = dict(zip(names, _row(table, [words.unique().implode() for words in likely]), strict=True))
+    words_of = dict(zip(names, compute(table, [words.unique().implode() for words in likely]), strict=True))
     certain = {word for words in words_of.values() for word in words if word.strip() in MISSING | {""}}
     for name in names:
         if doubtful := set(words_of[name]) - certain:
@@ -98,7 +98,7 @@ def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyTyp
     if rows > EXACT:
         for name, facts in counted.items():
             if facts["distinct"] > rows / 2 and known[name] != "float":
-                [facts["distinct"]] = _row(typed, [pl.col(name).drop_nulls().hash().n_unique()])
+                [facts["distinct"]] = compute(typed, [pl.col(name).drop_nulls().hash().n_unique()])
     numbers = {name: facts for name, facts in counted.items() if known[name] in {"integer", "float"}}
     rare = [name for name, facts in numbers.items() if facts["distinct"] >= UNIQUE * facts["present"]]
     for name, serial in _serial(typed, rare).items():
@@ -135,7 +135,7 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
             (cast(name, schema[name], Column(type=kind)).lost | _looks_different(name, kind)).any()
             for name, kind in pairs
         ]
-        fits = {pair for pair, misfit in zip(pairs, _row(part, misfits), strict=True) if not misfit}
+        fits = {pair for pair, misfit in zip(pairs, compute(part, misfits), strict=True) if not misfit}
         candidates = {name: tuple(kind for kind in KINDS if (name, kind) in fits) for name in candidates}
     return types | {name: kinds[0] for name, kinds in candidates.items() if kinds}
 
@@ -157,7 +157,7 @@ def _looks_different(name: str, kind: str) -> pl.Expr:
 
 
 def _counted(typed: pl.LazyFrame, types: Mapping[str, Type], rows: int) -> dict[str, dict[str, Any]]:
-    return dict(zip(types, _row(typed, [_facts(name, kind, rows) for name, kind in types.items()]), strict=True))
+    return dict(zip(types, compute(typed, [_facts(name, kind, rows) for name, kind in types.items()]), strict=True))
 
 
 def _facts(name: str, kind: Type, rows: int) -> pl.Expr:
@@ -176,19 +176,19 @@ def _facts(name: str, kind: Type, rows: int) -> pl.Expr:
 def _levels(typed: pl.LazyFrame, names: list[str]) -> dict[str, list[str] | list[int]]:
     if not names:
         return {}
-    levels = _row(typed, [pl.col(name).drop_nulls().unique().sort().implode() for name in names])
+    levels = compute(typed, [pl.col(name).drop_nulls().unique().sort().implode() for name in names])
     return dict(zip(names, levels, strict=True))
 
 
 def _serial(typed: pl.LazyFrame, names: list[str]) -> dict[str, bool]:
     """Tell for each column of whole numbers whether they lie so close that they would repeat by chance, but do not."""
-    wholes = _row(typed, [(pl.col(name) % 1 == 0).all() for name in names])
+    wholes = compute(typed, [(pl.col(name) % 1 == 0).all() for name in names])
     names = [name for name, whole in zip(names, wholes, strict=True) if whole]
     facts = []
     for name in names:
         gaps = pl.col(name).drop_nulls().sort().diff().drop_nulls()
         facts.append(pl.concat_list(gaps.len() + 1, (gaps == 0).sum(), gaps.sum() / gaps.filter(gaps > 0).min() + 1))
-    return {name: _is_serial(*fact) for name, fact in zip(names, _row(typed, facts), strict=True)}
+    return {name: _is_serial(*fact) for name, fact in zip(names, compute(typed, facts), strict=True)}
 
 
 def _is_serial(count: float, repeats: float, places: float | None) -> bool:
@@ -197,9 +197,3 @@ def _is_serial(count: float, repeats: float, places: float | None) -> bool:
         return False
     expected = count**2 / (2 * places)
     return expected > REPEATS and repeats <= expected / REPEATS
-
-
-def _row(table: pl.LazyFrame, expressions: list[pl.Expr]) -> Sequence[Any]:
-    """Compute a value per expression, all in one streaming query."""
-    named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
-    return table.select(named).collect(engine="streaming").row(0) if named else ()

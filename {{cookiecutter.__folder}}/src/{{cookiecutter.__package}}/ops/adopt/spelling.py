@@ -138,7 +138,7 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
 def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
     """Return a sentence per column of text with values that differ only in case or blanks."""
     sentences = []
-    for name, values in zip(names, _row(table, [_levels(name) for name in names]), strict=True):
+    for name, values in zip(names, compute(table, [_levels(name) for name in names]), strict=True):
         same: dict[str, list[str]] = {}
         for value in values:
             same.setdefault(" ".join(unicodedata.normalize("NFKC", value).casefold().split()), []).append(value)
@@ -158,21 +158,21 @@ def readings(
     """Return the columns of text that can be read as numbers or dates, at least for the most part, and how."""
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String and name not in hints.text]
     head = table.select(names).head(GUESSED).collect()
-    digits = _row(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
+    digits = compute(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
     ways: dict[str, list[Column]] = {}
     for name in [name for name, digit in zip(names, digits, strict=True) if digit]:
         values = head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
         columns = _ways(name, types[name], values, hints, labels=name == target)
-        read = _row(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
+        read = compute(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
         kept = [column for column, count in zip(columns, read, strict=True) if count >= MOST * len(values)]
         ways |= {name: kept} if kept else {}
     marks = [uniform(pl.col(name)).str.contains(mark, literal=True).any() for name in ways for mark in SEPARATORS]
-    found = iter(_row(table, marks))
+    found = iter(compute(table, marks))
     for name, columns in ways.items():
         # Ways that differ only in a mark that no value has read all alike.
         seen = {mark for mark in SEPARATORS if next(found)} | {None}
         ways[name] = [column for column in columns if column.thousands in seen]
-    counts = iter(_row(table, [count for name, columns in ways.items() for count in _counts(name, columns)]))
+    counts = iter(compute(table, [count for name, columns in ways.items() for count in _counts(name, columns)]))
     texts = []
     for name, columns in ways.items():
         present, is_name = next(counts), next(counts)
@@ -245,7 +245,7 @@ def _different(table: pl.LazyFrame, text: Text) -> list[Column]:
     for column in text.whole:
         values = cast(text.name, pl.String(), column).value
         others = [(values != cast(text.name, pl.String(), other).value).any() for other in different]
-        if all(_row(table, others)):
+        if all(compute(table, others)):
             different.append(column)
     return different
 
@@ -263,7 +263,7 @@ def _evidence(table: pl.LazyFrame, types: Mapping[str, Type | None], chosen: Map
     }
     schema = table.collect_schema()
     floats = [name for name, kind in types.items() if kind == "float" and schema[name] == pl.String]
-    points = _row(table, [(~pl.col(name).str.contains(THOUSANDS)).any() for name in floats])
+    points = compute(table, [(~pl.col(name).str.contains(THOUSANDS)).any() for name in floats])
     pointed = [name for name, point in zip(floats, points, strict=True) if point]
     return known | ({".": pointed[0]} if pointed else {})
 
@@ -272,7 +272,7 @@ def _looks_grouped(table: pl.LazyFrame, name: str) -> bool:
     """Tell whether numbers look like 950 and 1.200: neither all rounded to three digits, nor without needless zeros."""
     text = uniform(pl.col(name))
     plain_whole, zeros = ~text.str.contains(".", literal=True), text.str.contains(r"\.\d\d0$")
-    return all(_row(table, [plain_whole.any(), zeros.any()]))
+    return all(compute(table, [plain_whole.any(), zeros.any()]))
 
 
 def _typed(table: pl.LazyFrame, columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -283,7 +283,7 @@ def _typed(table: pl.LazyFrame, columns: Mapping[str, Column]) -> dict[str, Colu
         plain(pl.col(name), column).str.contains("[.eE]").any() | cast(name, pl.String(), column).lost.any()
         for name, column in numbers.items()
     ]
-    found = zip(numbers.items(), _row(table, fractions), strict=True)
+    found = zip(numbers.items(), compute(table, fractions), strict=True)
     return dict(columns) | {name: column for (name, column), fraction in found if not fraction}
 
 
@@ -293,7 +293,7 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
     lost = cast(name, pl.String(), column).lost
     present = pl.col(name).drop_nulls()
     others = pl.col(name).filter(lost).unique(maintain_order=True)
-    good, different, odd = _row(
+    good, different, odd = compute(
         table, [pl.col(name).filter(~lost).drop_nulls().n_unique(), present.n_unique(), others.head(EXAMPLES).implode()]
     )
     shown = ", ".join(_place(file, table, name, value) for value in odd)
@@ -310,7 +310,7 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
 def _two_ways(file: Path, table: pl.LazyFrame, name: str, columns: Sequence[Column]) -> str:
     values = [cast(name, pl.String(), column).value for column in columns]
     differ = pl.concat_list(values).list.n_unique().arg_max()
-    example, *read = _row(table, [value.get(differ) for value in (pl.col(name), *values)])
+    example, *read = compute(table, [value.get(differ) for value in (pl.col(name), *values)])
     options = [
         f"--date-format {shlex.quote(column.format)}" if column.format else f"--decimal {column.decimal or '.'}"
         for column in columns
@@ -326,7 +326,7 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
         years = ""
         if "%y" in column.format:
             dates = cast(names[0], pl.String(), column).value.dt.year()
-            years = "; two-digit years are {} to {}".format(*_row(table, [dates.min(), dates.max()]))
+            years = "; two-digit years are {} to {}".format(*compute(table, [dates.min(), dates.max()]))
         return f"Dates in {where} use {column.format}{why}: {example!r} is {value}{years}."
     parts = [
         {",": "a decimal comma", ".": "signs of their own"}.get(column.decimal or ""),
@@ -350,12 +350,12 @@ def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
     """Show a value, and the line of the file (in Parquet: the row) where the column first has it."""
     if ingest.is_parquet(file):
-        return f"{value!r} (row {_row(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
+        return f"{value!r} (row {compute(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
     line = dialect.line_of(file, table.collect_schema().names().index(name), value)
     return f"{value!r} (line {line})" if line else repr(value)
 
 
-def _row(table: pl.LazyFrame, expressions: Sequence[pl.Expr]) -> Sequence[Any]:
+def compute(table: pl.LazyFrame, expressions: Sequence[pl.Expr]) -> Sequence[Any]:
     """Compute a value per expression, all in one streaming query."""
     named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
     return table.select(named).collect(engine="streaming").row(0) if named else ()
