@@ -1,6 +1,7 @@
 """Lineage and rebuilding: what is kept of the code, whether dvc.lock is up to date, and what a comparison says."""
 
 import json
+import os
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -146,6 +147,20 @@ def test_patch_has_no_data_that_was_tracked_changed_or_deleted(repository):
         "src/linked/code.py",
         "src/table.csv",
     ]
+
+
+def test_change_in_the_second_of_the_commit_is_seen(repository):
+    """Git compares seconds and sizes; only the index's own time tells it to look at the content."""
+    file, index = repository / "src/code.py", repository / ".git/index"
+    past = 1_700_000_000
+    file.write_text("one\n")
+    os.utime(file, (past, past))
+    git.run_git("add", ".")
+    commit("Track code")
+    file.write_text("two\n")
+    for path in (file, index):
+        os.utime(path, (past, past))
+    assert git.code().changed == ["src/code.py"]
 
 
 def test_patch_is_bounded_in_all_and_no_object_is_left_in_the_repository(repository, monkeypatch):

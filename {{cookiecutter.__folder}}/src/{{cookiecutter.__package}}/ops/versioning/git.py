@@ -70,7 +70,8 @@ def _changes(scratch: Path) -> list[str]:
     own = project_root() / run_git("rev-parse", "--git-path", "index").decode().strip()
     if not own.exists():
         raise ProjectError(f"git's index {own} is missing; `git reset` writes it again.")
-    shutil.copy(own, index)
+    # With its time, by which git tells that a file was changed in the second in which it was recorded.
+    shutil.copy2(own, index)
     diff = ("diff", "--name-only", "--relative", "--no-renames", "--no-ext-diff", "-z", "HEAD", "--", ".")
     untracked = ("ls-files", "--others", "--exclude-standard", "-z", "--", *SOURCE_PATHS)
     listed = run_git(*diff, GIT_INDEX_FILE=str(index)) + run_git(*untracked)
