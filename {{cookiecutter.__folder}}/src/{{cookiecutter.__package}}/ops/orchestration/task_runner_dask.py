@@ -36,7 +36,8 @@ class Dask(DaskTaskRunner):
         try:
             return super().client
         except OSError as error:
-            address, reason = redacted(self.address), without_secrets(str(error), self.address)
+            given = str(self.address)
+            address, reason = redacted(given), without_secrets(str(error), given)
             raise ProjectError(
                 f"No Dask scheduler answers at {address} ({reason}): start one with `dask scheduler`, "
                 "or remove DASK_SCHEDULER_ADDRESS from .env to run on this machine."
