@@ -34,8 +34,8 @@ def main() -> None:
 
 def is_for_update() -> bool:
     """Tell whether `cruft update` renders the project: twice, each time alone in a new temporary folder."""
-    temporary, folder = os.path.split(os.path.dirname(os.getcwd()))
-    return folder.startswith(tempfile.gettempprefix()) and temporary == os.path.realpath(tempfile.gettempdir())
+    temporary, name = os.path.split(os.path.dirname(os.getcwd()))
+    return temporary == os.path.realpath(tempfile.gettempdir()) and name.startswith(tempfile.gettempprefix())
 
 
 def replace_names(paths: list[str], slug: str, package: str) -> None:

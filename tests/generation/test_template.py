@@ -310,8 +310,8 @@ def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path
     cruft = [sys.executable, "-m", "cruft"]
     environment = {**os.environ, "HOME": str(tmp_path)}
     create = [*cruft, "create", str(template), "--no-input"]
-    created = subprocess.run(create, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
-    assert created.stdout.count("make setup") == 1
+    said = subprocess.check_output(create, cwd=tmp_path, env=environment, text=True)
+    assert said.count("make setup") == 1
     project = tmp_path / "penguin-model"
     assert json.loads((project / ".cruft.json").read_text())["commit"]
     with (project / "docs/scaling.md").open("a") as document:
@@ -322,8 +322,7 @@ def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path
     (template / PROJECT.name / "docs/scaling.md").rename(template / PROJECT.name / "docs/moved.md")
     run("sh", "-c", commit, cwd=template)
     update = [*cruft, "update", "--skip-apply-ask"]
-    updated = subprocess.run(update, cwd=project, env=environment, check=True, capture_output=True, text=True)
-    assert "make setup" not in updated.stdout
+    assert "make setup" not in subprocess.check_output(update, cwd=project, env=environment, text=True)
     assert (project / "params.yaml").read_text().endswith("# penguin-model\n")
     assert (project / "docs/moved.md").read_text().endswith("The owner's line.\n")
     assert not (project / "docs/scaling.md").exists()
