@@ -318,7 +318,9 @@ def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path
     run("sh", "-c", commit, cwd=template)
     cruft = [sys.executable, "-m", "cruft"]
     environment = {**os.environ, "HOME": str(tmp_path)}
-    subprocess.run([*cruft, "create", str(template), "--no-input"], cwd=tmp_path, env=environment, check=True)
+    create = [*cruft, "create", str(template), "--no-input"]
+    said = subprocess.check_output(create, cwd=tmp_path, env=environment, text=True)
+    assert said.count("make setup") == 1
     project = tmp_path / "penguin-model"
     assert json.loads((project / ".cruft.json").read_text())["commit"]
     with (project / "docs/scaling.md").open("a") as document:
@@ -328,7 +330,8 @@ def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path
         params.write("# {{ cookiecutter.project_slug }}\n")
     (template / PROJECT.name / "docs/scaling.md").rename(template / PROJECT.name / "docs/moved.md")
     run("sh", "-c", commit, cwd=template)
-    subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, env=environment, check=True)
+    update = [*cruft, "update", "--skip-apply-ask"]
+    assert "make setup" not in subprocess.check_output(update, cwd=project, env=environment, text=True)
     assert (project / "params.yaml").read_text().endswith("# penguin-model\n")
     assert (project / "docs/moved.md").read_text().endswith("The owner's line.\n")
     assert not (project / "docs/scaling.md").exists()
