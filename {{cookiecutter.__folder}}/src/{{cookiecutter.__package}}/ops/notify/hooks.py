@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_UI_URL
 from ...errors import printable
 from ...steps import evaluate
 from ..addresses import shown
-from ..orchestration.results import TrainingResult
+from ..orchestration.results import MonitoringResult, TrainingResult
 from ..settings import read_settings
 
 TIMEOUT = 5  # seconds
@@ -69,7 +69,7 @@ def events_of(state: State[Any]) -> set[str]:
         return {"failure"}
     result = state.result(raise_on_failure=False)
     promoted = isinstance(result, TrainingResult) and result.alias == "champion"
-    drifted = isinstance(result, dict) and bool(result)
+    drifted = isinstance(result, MonitoringResult) and result.verdict == "drifted"
     return {"success"} | ({"promotion"} if promoted else set()) | ({"drift"} if drifted else set())
 
 
@@ -80,11 +80,12 @@ def message(name: str, run: FlowRun, state: State[Any]) -> Message:
     title, text = f"{name}: {state.name}", ""
     if isinstance(result, TrainingResult):
         title = f"{name}: version {result.version} is {result.alias}"
-        text = shown(result.reason)
+        text = shown("; ".join(filter(None, [result.cause, result.reason])))
         facts |= dict(metric.split(" ", 1) for metric in evaluate.compared(result.metrics))
-    elif isinstance(result, dict) and result:
-        title = f"{name}: {len(result)} column(s) have drifted"
-        facts |= {f"drift of {printable(column)}": f"{value:.2f}" for column, value in result.items()}
+    elif isinstance(result, MonitoringResult):
+        title = f"{name}: {result.verdict}, compared with version {result.version}"
+        text = shown(" ".join(filter(None, [*result.reasons, result.retraining])))
+        facts |= {f"PSI of {printable(column)}": f"{value:.2f}" for column, value in result.drifted.items()}
     elif not state.is_completed():
         text = shown(state.message or "")
     pages = PREFECT_UI_URL.value()

@@ -15,10 +15,11 @@ from .keys import as_keys
 from .runs import enter_experiment
 
 EXPERIMENT = f"{PACKAGE}-monitoring"
-# Tags of a run. The last says what came of the retraining that the comparison asked for.
-VERSION, VERDICT, RETRAINING = "monitoring.version", "monitoring.verdict", "monitoring.retraining"
-# The prefixes of its metrics.
-PSI, METRIC = "psi.", "metric."
+# Tags of a run; the last says what came of the retraining that the comparison asked for.
+VERSION, VERDICT, REASONS = "monitoring.version", "monitoring.verdict", "monitoring.reasons"
+RETRAINING = "monitoring.retraining"
+# The prefixes of its metrics: PSI of columns, PSI of predictions, metrics with labels.
+PSI, PREDICTIONS, METRIC = "psi.", "psi_of_model.", "metric."
 # MLflow's limits: metrics of a batch, and characters of a tag.
 MAX_METRICS, MAX_TAG = 1000, 5000
 DAY, HOUR = 86_400_000, 3_600_000  # milliseconds
