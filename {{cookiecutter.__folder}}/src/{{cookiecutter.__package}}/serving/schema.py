@@ -11,6 +11,7 @@ from pydantic.json_schema import WithJsonSchema
 from ..config import Column, Contract
 from ..errors import ProjectError
 from ..model.casting import DTYPES, cast
+from ..ops.predictions import PREDICTION, probability
 
 # The names of pydantic's rules in the words of contract.yaml; for these, the rule is the key of the column.
 RULES = {
@@ -121,11 +122,11 @@ class RequestSchema:
 
 def answers(predicted: pl.DataFrame) -> list[Answer]:
     """Return an answer for each row of predictions."""
-    labels = predicted["prediction"].to_list()
-    names = [name for name in predicted.columns if name.startswith("probability_")]
+    labels = predicted[PREDICTION].to_list()
+    names = [name for name in predicted.columns if name != PREDICTION]
     if not names:
         return [Answer(label) for label in labels]
-    classes = [name.removeprefix("probability_") for name in names]
+    classes = [name.removeprefix(probability("")) for name in names]
     shares = predicted.select(names).rows()
     return [Answer(label, dict(zip(classes, row, strict=True))) for label, row in zip(labels, shares, strict=True)]
 

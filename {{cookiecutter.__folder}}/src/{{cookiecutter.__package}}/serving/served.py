@@ -7,6 +7,7 @@ import polars as pl
 from threadpoolctl import threadpool_limits
 
 from ..config import Contract
+from ..ops import predictions
 from ..ops.tracking import registry
 from .schema import Answer, RequestSchema, answers
 
@@ -39,12 +40,4 @@ class Served(NamedTuple):
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
         """Answer rows that the schema has read, on one thread."""
         with threadpool_limits(1, user_api="openmp"):
-            columns = self.predictor.columns(rows)
-            pipeline = self.predictor.pipeline
-            if hasattr(pipeline, "predict_proba"):
-                shares = pl.DataFrame(
-                    pipeline.predict_proba(columns), [f"probability_{name}" for name in pipeline.classes_]
-                )
-                labels = pl.Series("prediction", pipeline.classes_[shares.to_numpy().argmax(axis=1)])
-                return answers(shares.insert_column(0, labels))
-            return answers(pl.DataFrame({"prediction": pipeline.predict(columns)}))
+            return answers(predictions.predict(self.predictor, rows))
