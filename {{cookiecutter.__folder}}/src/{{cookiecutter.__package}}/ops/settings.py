@@ -68,7 +68,9 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
     notify_webhook_url: SecretStr | None = None
-    notify_on: frozenset[Literal["success", "promotion", "drift"]] = frozenset()
+    notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
+        {"failure", "promotion", "rollback", "drift"}
+    )
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None
