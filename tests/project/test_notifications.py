@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from jsonschema import Draft202012Validator
 from running import Running
-from template import Bake
+from template import CHOICES, Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -160,24 +161,30 @@ print(json.dumps([
 """
 
 
+CHANNELS = CHOICES["notifications"][1:]
+each_channel = pytest.mark.parametrize("project", CHANNELS, indirect=True, scope="class")
+
+
 class TestNotifications:
     """Projects that notify Slack, Teams or a program."""
 
-    @pytest.fixture(scope="class", params=["slack", "teams", "webhook"])
+    @pytest.fixture(scope="class")
     @classmethod
     def project(
         cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
     ) -> Running:
-        """Set up a project for each."""
+        """Set up a project for the channel."""
         made = bake(notifications=request.param)
         project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.13")
         project.prepare()
         return project
 
+    @pytest.mark.parametrize("project", in_turn(*CHANNELS), indirect=True, scope="class")
     def test_types_are_right_and_its_tests_pass(self, project: Running) -> None:
         project.uv("run", "mypy")
         assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
 
+    @each_channel
     def test_payload_follows_the_schema_of_the_channel(self, project: Running) -> None:
         file = project.path / "docs/notification.schema.json"
         module = (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
@@ -189,6 +196,7 @@ class TestNotifications:
             assert [error.message for error in schema.iter_errors(payload)] == []
             assert len(json.dumps(payload).encode()) < 28_000
 
+    @each_channel
     def test_failed_delivery_is_logged_once_without_the_url(self, project: Running) -> None:
         environment = project.env() | {"NOTIFY_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
         verb = [str(project.environment / "bin" / project.path.name), "score"]
