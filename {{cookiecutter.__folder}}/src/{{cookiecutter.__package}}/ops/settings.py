@@ -70,7 +70,6 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
     notify_webhook_url: SecretStr | None = None
-    notify_on: frozenset[Literal["success", "promotion", "drift"]] = frozenset()
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     serve_api_key: SecretStr | None = None
@@ -79,6 +78,9 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     serve_max_rows: PositiveInt = 1000
     serve_max_bytes: PositiveInt = 1_000_000
     serve_timeout: PositiveFloat = 10
+    notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
+        {"failure", "promotion", "rollback", "drift"}
+    )
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None
