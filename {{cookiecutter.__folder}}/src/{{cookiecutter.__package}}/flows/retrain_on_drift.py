@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # The days of the cap.
 PERIOD = 30
 DRIFTED, TOO_FEW = "drifted", "too few rows"
-# What a comparison records: that a retraining is about to start, and that there was nothing to train on.
-ASKED, NOTHING_NEW = "asked for", "Nothing new"
+# What a comparison records of a retraining that is about to start, that failed, and that had nothing to train on.
+ASKED, FAILED, NOTHING_NEW = "Asked for", "Failed", "Nothing new"
 
 
 class Policy(BaseModel, extra="forbid", title="When drift retrains"):

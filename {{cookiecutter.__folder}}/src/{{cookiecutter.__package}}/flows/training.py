@@ -77,7 +77,7 @@ def train_and_register(cause: str = "") -> TrainingResult:
         verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
         version, decision = register_model(recipe, MODELS, table, complete, verdict)
         _write_record(params, complete)
-    result = TrainingResult(metrics, version, decision.alias, decision.reason, cause)
+    result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1], cause)
     # The model is registered: a Prefect server that is gone by now does not fail the run.
     with suppress(TransportError):
         link_report(run_id)

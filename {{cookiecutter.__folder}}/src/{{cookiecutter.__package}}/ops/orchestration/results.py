@@ -10,6 +10,7 @@ class TrainingResult(NamedTuple):
     version: int
     alias: str
     reason: str
+    champion_before: int | None = None
     cause: str = ""  # what started it, if that was drift
 
 
