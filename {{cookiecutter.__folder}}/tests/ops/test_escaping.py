@@ -130,7 +130,7 @@ def test_plots_show_every_name(name, tmp_path):
     assert printable(name)[:10] in shown
 
 
-@pytest.mark.parametrize("name", [*set(HOSTILE) - {"\ud800"}, "<script>alert(1)</script>", "a & b"])
+@pytest.mark.parametrize("name", [*HOSTILE[:7], HOSTILE[8], "<script>alert(1)</script>", "a & b"])
 def test_page_of_drift_shows_every_name(name):
     rows = pl.LazyFrame({name: ["a", "b"] * 100})
     result = drift.compare(rows.select(pl.lit(name).alias(name)), Profile.of(rows), version=1)
