@@ -14,7 +14,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from penguin_model.errors import ProjectError
 from penguin_model.flows import retrain_on_drift
 from penguin_model.flows.monitoring import monitoring
-from penguin_model.flows.retrain_on_drift import ASKED, FAILED, NOTHING_NEW, Policy, obstacle
+from penguin_model.flows.retrain_on_drift import (
+    ASKED,
+    FAILED,
+    NOTHING_NEW,
+    Policy,
+    obstacle,
+)
 from penguin_model.ops.orchestration.results import TrainingResult
 from penguin_model.ops.tracking import comparisons, registry, runs
 from penguin_model.ops.tracking.comparisons import PSI, Comparison
