@@ -87,7 +87,7 @@ for revision in (store.REVISION, "another"):
     seen[-1].append(type(opened).__name__)
 print(json.dumps(seen))
 """
-# Four processes write the same entries of the journal at the same moment: for each entry, how many have written it.
+# Four processes write the same entries of the journal: how many did, and whether its text is theirs.
 APPENDS = """
 import json, os, sys
 from multiprocessing import get_context
