@@ -14,6 +14,7 @@ from cookiecutter.generate import is_copy_only_path
 from post_gen_project import delete_unwanted, replace_names, select_variants
 from pytest_cookies.plugin import Cookies
 from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
+from tiers import in_turn
 
 PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
 
@@ -79,6 +80,14 @@ def test_no_file_names_a_registry_or_locks_one_in() -> None:
     for path in (ROOT / name for name in names.split("\0") if name):
         assert path.name not in locks, path
         assert not any(host.encode() in path.read_bytes() for host in hosts), path
+
+
+def test_every_case_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = []
+    for seed in range(7, 10):
+        monkeypatch.setattr("tiers.SEED", seed)
+        tested += [case.values for case in in_turn("a", ("b",), "c") if not case.marks]
+    assert len(tested) == len({*tested, ("a",), ("b",), ("c",)}) == 3
 
 
 def test_unknown_answer_is_an_error(bake: Bake) -> None:
