@@ -1,6 +1,6 @@
 # `make` alone prints the menu. All that these targets create is in build/ and .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-fast check bench constraints clean
+.PHONY: help demo picture test test-all test-fast check bench constraints clean
 
 # uv from the PATH, else installed by pip into build/tools, which works with a system's Python, too. A Python without pip can
 # still create a virtual environment that has pip.
@@ -27,11 +27,14 @@ demo: $(UV) ## generate the default project into build/demo and train it
 picture: demo ## draw docs/picture.png: the report, run and model of the demo, in headless Chromium
 	@$(RUN) --no-project --with 'playwright>=1.64,<2' --with 'pillow>=12' python docs/picture.py
 
-test: $(UV) ## run all tests: generate projects, train and deploy them
+test: $(UV) ## run what each push has to pass: generate projects, train and deploy them
+	$(RUN) pytest --numprocesses auto --dist loadscope -m 'not nightly'
+
+test-all: $(UV) ## run all tests, also those that only the night runs: the same with other answers and Pythons
 	$(RUN) pytest --numprocesses auto --dist loadscope
 
 test-fast: $(UV) ## run the fast tests, which generate projects but do not run them
-	$(RUN) pytest --numprocesses auto -m 'not slow'
+	$(RUN) pytest --numprocesses auto -m 'not slow and not nightly'
 
 check: $(UV) ## check format, lint and types; change nothing
 	$(RUN) ruff format --check

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from glob import glob
 
 # A raw string, so that this file is valid Python before and after Cookiecutter renders it.
@@ -27,7 +28,14 @@ def main() -> None:
     elif problem := start_repository():
         print(problem, file=sys.stderr)
     os.remove(UNFINISHED)
-    print("\nNext, in a new project:\n", *commands, sep="\n    ", end="\n\n")
+    if not is_for_update():
+        print("\nNext:\n", *commands, sep="\n    ", end="\n\n")
+
+
+def is_for_update() -> bool:
+    """Tell whether `cruft update` renders the project: twice, each time alone in a new temporary folder."""
+    temporary, name = os.path.split(os.path.dirname(os.getcwd()))
+    return temporary == os.path.realpath(tempfile.gettempdir()) and name.startswith(tempfile.gettempprefix())
 
 
 def replace_names(paths: list[str], slug: str, package: str) -> None:

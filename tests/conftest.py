@@ -10,11 +10,17 @@ import pytest
 from cookiecutter.exceptions import FailedHookException
 from pytest_cookies.plugin import Cookies
 from template import ROOT, TEMPLATE, Bake, Project, Refuse
+from tiers import SEED
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """Run one worker more than there are cores, because many tests wait for processes."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_report_header() -> str:
+    """Say which of the equal cases are tested unless all are."""
+    return f"TEST_SEED={SEED} chooses one of each group of equal cases; the others are marked nightly"
 
 
 @pytest.fixture(scope="session", autouse=True)

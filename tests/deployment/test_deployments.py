@@ -17,6 +17,7 @@ import pytest
 import running
 from running import Running
 from template import CHOICES, Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -292,7 +293,7 @@ class TestProcessDeployments:
         assert f"/runs/flow-run/{run}|" in body
 
 
-@pytest.mark.parametrize("deployment", [choice for choice in CHOICES["deployment"] if choice != "process"])
+@pytest.mark.parametrize("deployment", in_turn(*CHOICES["deployment"][1:]))
 def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
     project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.13")
     said = project.uv("run", "pytest", "tests/ops/test_deployments.py")

@@ -14,6 +14,7 @@ from cookiecutter.generate import is_copy_only_path
 from post_gen_project import delete_unwanted, replace_names, select_variants
 from pytest_cookies.plugin import Cookies
 from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
+from tiers import in_turn
 
 PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
 
@@ -79,6 +80,14 @@ def test_no_file_names_a_registry_or_locks_one_in() -> None:
     for path in (ROOT / name for name in names.split("\0") if name):
         assert path.name not in locks, path
         assert not any(host.encode() in path.read_bytes() for host in hosts), path
+
+
+def test_every_case_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = []
+    for seed in range(7, 10):
+        monkeypatch.setattr("tiers.SEED", seed)
+        tested += [case.values for case in in_turn("a", ("b",), "c") if not case.marks]
+    assert len(tested) == len({*tested, ("a",), ("b",), ("c",)}) == 3
 
 
 def test_unknown_answer_is_an_error(bake: Bake) -> None:
@@ -309,7 +318,9 @@ def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path
     run("sh", "-c", commit, cwd=template)
     cruft = [sys.executable, "-m", "cruft"]
     environment = {**os.environ, "HOME": str(tmp_path)}
-    subprocess.run([*cruft, "create", str(template), "--no-input"], cwd=tmp_path, env=environment, check=True)
+    create = [*cruft, "create", str(template), "--no-input"]
+    said = subprocess.check_output(create, cwd=tmp_path, env=environment, text=True)
+    assert said.count("make setup") == 1
     project = tmp_path / "penguin-model"
     assert json.loads((project / ".cruft.json").read_text())["commit"]
     with (project / "docs/scaling.md").open("a") as document:
@@ -319,7 +330,8 @@ def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path
         params.write("# {{ cookiecutter.project_slug }}\n")
     (template / PROJECT.name / "docs/scaling.md").rename(template / PROJECT.name / "docs/moved.md")
     run("sh", "-c", commit, cwd=template)
-    subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, env=environment, check=True)
+    update = [*cruft, "update", "--skip-apply-ask"]
+    assert "make setup" not in subprocess.check_output(update, cwd=project, env=environment, text=True)
     assert (project / "params.yaml").read_text().endswith("# penguin-model\n")
     assert (project / "docs/moved.md").read_text().endswith("The owner's line.\n")
     assert not (project / "docs/scaling.md").exists()

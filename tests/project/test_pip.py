@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from running import SHARED, Running
 from template import Bake
+from tiers import nightly
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, nightly]
 
 
 def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(bake: Bake, tmp_path: Path) -> None:

@@ -10,8 +10,14 @@ from botocore.client import BaseClient
 from running import Running
 from storages import BUCKET, SERVED, refuse_after, s3
 from template import Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
+
+
+OTHERS = in_turn(*((kind, kind) for kind in SERVED))
+# Tested in the turn of Google's storage, which is the first.
+GOOGLE = in_turn(*SERVED)[:1]
 
 
 def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -115,15 +121,13 @@ class TestOtherRemotes:
         folder = tmp_path_factory.mktemp("running")
         return Running.copy_of(bake(data_remote=request.param), folder, "3.13").prepare()
 
-    @pytest.mark.parametrize(
-        ("project", "kind"), [(kind, kind) for kind in SERVED], indirect=["project"], scope="class"
-    )
+    @pytest.mark.parametrize(("project", "kind"), OTHERS, indirect=["project"], scope="class")
     def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str) -> None:
         with SERVED[kind](project) as variables:
             # Beside the project, where the home folder with the keys is.
             push_and_pull(project, project.path.parent / "clone", **variables)
 
-    @pytest.mark.parametrize("project", ["gcs"], indirect=True, scope="class")
+    @pytest.mark.parametrize("project", GOOGLE, indirect=True, scope="class")
     def test_unreachable_google_is_reported(self, project: Running) -> None:
         nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
         (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")

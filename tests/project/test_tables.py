@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from running import Running, set_up
 from template import Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -194,7 +195,7 @@ class TestTables:
         assert result["predictions"]
         assert result["alone"]
 
-    @pytest.mark.parametrize(("name", "target"), [("tips.csv.gz", "tip"), ("holes.csv", "the answer")])
+    @pytest.mark.parametrize(("name", "target"), in_turn(("tips.csv.gz", "tip"), ("holes.csv", "the answer")))
     def test_projects_own_checks_and_tests_hold(
         self, project: Running, folder: Path, name: str, target: str
     ) -> None:
