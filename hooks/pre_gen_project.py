@@ -29,31 +29,32 @@ DEPENDENCIES = """
     cryptography cycler cyclopts dask databricks-sdk dateparser decorator dictdiffer diskcache distlib
     distributed distro docker docstring-parser dpath dulwich dvc dvc-azure dvc-data dvc-gs dvc-http
     dvc-objects dvc-render dvc-s3 dvc-ssh dvc-studio-client dvc-task entrypoints exceptiongroup fastapi
-    filelock flask flask-cors flask-wtf flatten-dict flufl-lock fonttools frozenlist fsspec funcy gcsfs
-    gitdb gitpython google-api-core google-auth google-auth-oauthlib google-cloud-core
-    google-cloud-storage google-cloud-storage-control google-crc32c google-resumable-media
-    googleapis-common-protos grandalf graphene graphql-core graphql-relay graphviz greenlet griffe
-    griffecli griffelib grimp grpc-google-iam-v1 grpcio grpcio-status gto gunicorn h11 h2 hpack httpcore
-    httpx huey humanize hydra-core hyperframe idna import-linter importlib-metadata iniconfig iso8601
-    isodate iterative-telemetry itsdangerous jinja2 jinja2-humanize-extension jmespath joblib jsonpatch
-    jsonpointer jsonschema jsonschema-specifications kiwisolver knack kombu kopf kubernetes-asyncio
-    librt locket mako markdown markdown-it-py markupsafe matplotlib mdurl mlflow mlflow-skinny
-    mlflow-tracing msal msal-extensions msgpack multidict mypy mypy-extensions narwhals networkx numpy
-    oauthlib omegaconf opencensus opencensus-context opentelemetry-api opentelemetry-exporter-prometheus
-    opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions orjson packaging pandas
-    partd pathspec pendulum pillow platformdirs pluggy polars polars-runtime-32 prefect prefect-dask
-    prefect-docker prefect-kubernetes prefect-ray prettytable prometheus-client prompt-toolkit propcache
-    proto-plus protobuf psutil psycopg psycopg-binary py-key-value-aio py-spy pyarrow pyasn1
-    pyasn1-modules pycparser pydantic pydantic-core pydantic-extra-types pydantic-settings pydocket
-    pydot pygit2 pygments pygtrie pyjwt pyopenssl pyparsing pytest pytest-cov python-dateutil
-    python-discovery python-dotenv python-json-logger python-on-whales python-slugify pytz pywin32
-    pyyaml ray readchar redis referencing regex requests requests-oauthlib rfc3339-validator rich
-    rich-rst rpds-py ruamel-yaml ruamel-yaml-clib ruff s3fs s3transfer scikit-learn scipy scmrepo semver
-    setuptools shellingham shortuuid shtab six skops skrub smart-open smmap sniffio sortedcontainers
-    sqlalchemy sqlparse sqltrie sshfs starlette tabulate tblib tenacity text-unidecode threadpoolctl
-    toml tomlkit toolz tornado tqdm typer typing-extensions typing-inspection tzdata tzlocal
-    uncalled-for urllib3 uvicorn vine virtualenv voluptuous waitress wcwidth websockets werkzeug
-    whenever wrapt wtforms yarl zc-lockfile zict zipp
+    fastapi-offline filelock flask flask-cors flask-wtf flatten-dict flufl-lock fonttools frozenlist
+    fsspec funcy gcsfs gitdb gitpython google-api-core google-auth google-auth-oauthlib
+    google-cloud-core google-cloud-storage google-cloud-storage-control google-crc32c
+    google-resumable-media googleapis-common-protos grandalf graphene graphql-core graphql-relay
+    graphviz greenlet griffe griffecli griffelib grimp grpc-google-iam-v1 grpcio grpcio-status gto
+    gunicorn h11 h2 hpack httpcore httptools httpx huey humanize hydra-core hyperframe idna
+    import-linter importlib-metadata iniconfig iso8601 isodate iterative-telemetry itsdangerous jinja2
+    jinja2-humanize-extension jmespath joblib jsonpatch jsonpointer jsonschema jsonschema-specifications
+    kiwisolver knack kombu kopf kubernetes-asyncio librt locket mako markdown markdown-it-py markupsafe
+    matplotlib mdurl mlflow mlflow-skinny mlflow-tracing msal msal-extensions msgpack multidict mypy
+    mypy-extensions narwhals networkx numpy oauthlib omegaconf opencensus opencensus-context
+    opentelemetry-api opentelemetry-exporter-prometheus opentelemetry-proto opentelemetry-sdk
+    opentelemetry-semantic-conventions orjson packaging pandas partd pathspec pendulum pillow
+    platformdirs pluggy polars polars-runtime-32 prefect prefect-dask prefect-docker prefect-kubernetes
+    prefect-ray prettytable prometheus-client prompt-toolkit propcache proto-plus protobuf psutil
+    psycopg psycopg-binary py-key-value-aio py-spy pyarrow pyasn1 pyasn1-modules pycparser pydantic
+    pydantic-core pydantic-extra-types pydantic-settings pydocket pydot pygit2 pygments pygtrie pyjwt
+    pyopenssl pyparsing pytest pytest-cov python-dateutil python-discovery python-dotenv
+    python-json-logger python-on-whales python-slugify pytz pywin32 pyyaml ray readchar redis
+    referencing regex requests requests-oauthlib rfc3339-validator rich rich-rst rpds-py ruamel-yaml
+    ruamel-yaml-clib ruff s3fs s3transfer scikit-learn scipy scmrepo semver setuptools shellingham
+    shortuuid shtab six skops skrub smart-open smmap sniffio sortedcontainers sqlalchemy sqlparse
+    sqltrie sshfs starlette tabulate tblib tenacity text-unidecode threadpoolctl toml tomlkit toolz
+    tornado tqdm typer typing-extensions typing-inspection tzdata tzlocal uncalled-for urllib3 uvicorn
+    uvloop vine virtualenv voluptuous waitress wcwidth websockets werkzeug whenever wrapt wtforms yarl
+    zc-lockfile zict zipp
 """
 # Names of their modules, where these differ from the distribution's.
 IMPORTS = """

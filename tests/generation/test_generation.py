@@ -150,7 +150,7 @@ def test_prose_names_only_what_exists(bake: Bake, answers: Answers) -> None:
     project = bake(**answers)
     texts = project.texts()
     targets = set(re.findall(r"^([a-z][\w-]*):", texts["Makefile"], re.MULTILINE))
-    for name in [name for name in texts if name in {"README.md", "AGENTS.md"} or name.startswith("docs/")]:
+    for name in [name for name in texts if re.fullmatch(r"(README|AGENTS|docs/.*)\.md", name)]:
         tokens = MarkdownIt().parse(texts[name])
         inline = [child for token in tokens for child in token.children or []]
         words = {child.content for child in inline if child.type == "code_inline"}

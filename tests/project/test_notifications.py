@@ -1,4 +1,4 @@
-"""Notifications by Slack and Teams: their payloads follow the documented schemas. Slow."""
+"""Notifications by Slack, Teams and a plain webhook: their payloads follow the documented schemas. Slow."""
 
 import json
 import subprocess
@@ -152,8 +152,11 @@ from {package}.ops.notify import channel
 from {package}.ops.notify.hooks import Message
 long = sys.argv[1]
 print(json.dumps([
-    channel.payload(Message("training: Failed")),
-    channel.payload(Message(long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1")),
+    channel.payload(Message("failure", "training: Failed", time="2026-11-27T21:00:00+00:00")),
+    channel.payload(Message(
+        "drift", long, long, {{long: long, **{{str(i): "x" for i in range(40)}}}}, "https://example.org/1",
+        metrics={{long[:200] + str(i): float("nan") for i in range(40)}}, time="2026-11-27T21:00:00+00:00",
+    )),
 ]))
 """
 
@@ -163,7 +166,7 @@ each_channel = pytest.mark.parametrize("project", CHANNELS, indirect=True, scope
 
 
 class TestNotifications:
-    """Projects that notify Slack or Teams."""
+    """Projects that notify Slack, Teams or a program."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -183,10 +186,12 @@ class TestNotifications:
 
     @each_channel
     def test_payload_follows_the_schema_of_the_channel(self, project: Running) -> None:
-        slack = "mrkdwn" in (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
+        file = project.path / "docs/notification.schema.json"
+        module = (project.path / "src" / project.package / "ops/notify/channel.py").read_text(
             encoding="utf-8"
         )
-        schema = Draft202012Validator(SLACK if slack else TEAMS)
+        plain = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        schema = Draft202012Validator(plain or (SLACK if "mrkdwn" in module else TEAMS))
         for payload in project.ask(PAYLOADS, LONG):
             assert [error.message for error in schema.iter_errors(payload)] == []
             assert len(json.dumps(payload).encode()) < 28_000

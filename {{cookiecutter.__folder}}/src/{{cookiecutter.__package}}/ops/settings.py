@@ -13,6 +13,8 @@ from pydantic import (
     AnyHttpUrl,
     BaseModel,
     Field,
+    PositiveFloat,
+    PositiveInt,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -68,7 +70,17 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
     notify_webhook_url: SecretStr | None = None
-    notify_on: frozenset[Literal["success", "promotion", "drift"]] = frozenset()
+    serve_host: str = "127.0.0.1"
+    serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    serve_api_key: SecretStr | None = None
+    serve_workers: PositiveInt = 1
+    serve_poll_seconds: PositiveFloat = 5
+    serve_max_rows: PositiveInt = 1000
+    serve_max_bytes: PositiveInt = 1_000_000
+    serve_timeout: PositiveFloat = 10
+    notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
+        {"failure", "promotion", "rollback", "drift"}
+    )
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None
@@ -112,6 +124,11 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
             wait = "" if "?" in path else "?timeout=60"
             object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{state_dir() / path}{wait}")
         return self
+
+    @property
+    def serve_key(self) -> str | None:
+        """The key that requests to the service need."""
+        return self.serve_api_key.get_secret_value() if self.serve_api_key else None
 
     @property
     def mlflow_file(self) -> Path | None:

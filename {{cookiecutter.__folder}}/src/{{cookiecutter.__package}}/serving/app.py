@@ -1,0 +1,67 @@
+"""The service: builds the application around its routes."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from ..errors import ProjectError
+from ..ops.settings import PACKAGE, Settings, read_settings
+from .access import Access
+from .batches import Batches, BusyError
+from .follower import Follower
+from .routes import NotReadyError, Service, router
+from .schema import RefusedError
+from .served import Served
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the service from .env; it loads its model once it runs."""
+    settings = settings or read_settings()
+    follower = Follower(settings.serve_poll_seconds, lambda number: Served.load(number, settings.serve_max_rows))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        follower.start()
+        yield
+        follower.stop()
+
+    app = FastAPI(title=PACKAGE, lifespan=lifespan)
+    app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows))
+    app.include_router(router)
+    app.add_middleware(Access, key=settings.serve_key, max_bytes=settings.serve_max_bytes)
+    if settings.serve_host in LOOPBACK:
+        # Otherwise a web page could ask, by a name of its own that means this machine.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
+    _explain_errors(app, settings.serve_timeout)
+    return app
+
+
+def _explain_errors(app: FastAPI, timeout: float) -> None:
+    """Answer every error of the project with its sentence, and with no traceback."""
+
+    @app.exception_handler(RefusedError)
+    def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return _detail(422, error.faults)
+
+    @app.exception_handler(NotReadyError)
+    @app.exception_handler(BusyError)
+    def unavailable(_: Request, error: ProjectError) -> JSONResponse:
+        return _detail(503, str(error), {"Retry-After": "1"})
+
+    @app.exception_handler(ProjectError)
+    def unpredictable(_: Request, error: ProjectError) -> JSONResponse:
+        return _detail(422, [{"row": None, "field": None, "rule": "model", "value": None, "message": str(error)}])
+
+    @app.exception_handler(TimeoutError)
+    def late(_: Request, __: TimeoutError) -> JSONResponse:
+        return _detail(503, f"Not answered within {timeout:g} seconds.", {"Retry-After": "1"})
+
+
+def _detail(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, headers)

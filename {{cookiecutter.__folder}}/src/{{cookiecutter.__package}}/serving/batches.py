@@ -1,0 +1,91 @@
+"""Predicts in batches: all requests that arrive while a batch is computed make up the next one."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import polars as pl
+
+from ..errors import ProjectError
+from .schema import Answer
+from .served import Served
+
+BATCH_ROWS = 64
+
+
+class BusyError(ProjectError):
+    """More requests are waiting than can be answered in time."""
+
+
+class Request(NamedTuple):
+    """Rows that wait for an answer from the model that their schema belongs to."""
+
+    served: Served
+    rows: pl.DataFrame
+    answer: asyncio.Future[Sequence[Answer]]
+
+
+class Batches:
+    """Collects requests for a thread of its own, so that the event loop stays free."""
+
+    def __init__(self, max_waiting: int) -> None:
+        """Prepare; at most `max_waiting` rows wait."""
+        self._waiting: list[Request] = []
+        self._rows = 0
+        self._max_waiting = max_waiting
+        self._thread = ThreadPoolExecutor(1, "predict")
+        self._working: asyncio.Task[None] | None = None
+
+    async def predict(self, served: Served, rows: pl.DataFrame) -> Sequence[Answer]:
+        """Return the answers for some rows; raise BusyError if too many rows wait already."""
+        if self._rows + rows.height > self._max_waiting and self._waiting:
+            raise BusyError("Too many requests are waiting; try again in a moment.")
+        request = Request(served, rows, asyncio.get_running_loop().create_future())
+        self._waiting.append(request)
+        self._rows += rows.height
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await request.answer
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            batch = self._next()
+            results = await loop.run_in_executor(self._thread, predict, batch)
+            for request, result in zip(batch, results, strict=True):
+                if request.answer.done():  # the client has gone
+                    continue
+                if isinstance(result, Exception):
+                    request.answer.set_exception(result)
+                else:
+                    request.answer.set_result(result)
+
+    def _next(self) -> list[Request]:
+        """Take the requests that wait for the same model, up to the size of a batch, but at least one."""
+        first, size, taken = self._waiting[0].served, 0, 0
+        for request in self._waiting:
+            if request.served is not first or (taken and size + request.rows.height > BATCH_ROWS):
+                break
+            size += request.rows.height
+            taken += 1
+        batch, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        self._rows -= size
+        return batch
+
+
+def predict(batch: Sequence[Request]) -> list[Sequence[Answer] | Exception]:
+    """Predict the rows of all requests at once; if that fails, each request by itself."""
+    served = batch[0].served
+    try:
+        found = served.predict(pl.concat(request.rows for request in batch))
+    except Exception as error:  # noqa: BLE001 - belongs to the request that causes it
+        if len(batch) == 1:
+            return [error]
+        return [result for request in batch for result in predict([request])]
+    results: list[Sequence[Answer] | Exception] = []
+    start = 0
+    for request in batch:
+        results.append(found[start : start + request.rows.height])
+        start += request.rows.height
+    return results

@@ -1,0 +1,90 @@
+"""The routes: /predict, /model, /health and /metrics."""
+
+import asyncio
+import uuid
+from typing import Annotated, Any, NamedTuple
+
+import prometheus_client
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import HTTPException
+from pydantic_core import to_json
+
+from ..errors import ProjectError
+from ..ops.settings import Settings
+from .batches import Batches
+from .follower import Follower
+from .served import Served
+
+router = APIRouter()
+
+
+class NotReadyError(ProjectError):
+    """No model has been loaded yet."""
+
+
+class Service(NamedTuple):
+    """What the routes share."""
+
+    settings: Settings
+    follower: Follower
+    batches: Batches
+
+    @property
+    def served(self) -> Served:
+        """The model that answers; raise NotReadyError if there is none yet."""
+        if self.follower.served is None:
+            raise NotReadyError(f"Not ready: {self.follower.problem}")
+        return self.follower.served
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that a request belongs to."""
+    service: Service = request.app.state.service
+    return service
+
+
+Shared = Annotated[Service, Depends(service_of)]
+
+
+@router.post("/predict")
+async def predict(request: Request, service: Shared) -> Response:
+    """Predict one row (an object) or several (a list of objects)."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+    async with asyncio.timeout(service.settings.serve_timeout):
+        served = service.served
+        rows = served.schema.read(await request.body())
+        answers = await service.batches.predict(served, rows)
+    predictions = [
+        {"prediction": answer.prediction}
+        if answer.probabilities is None
+        else {"prediction": answer.prediction, "probabilities": answer.probabilities}
+        for answer in answers
+    ]
+    request_id = str(uuid.uuid4())
+    content = {"model_version": served.version, "request_id": request_id, "predictions": predictions}
+    return Response(to_json(content), media_type="application/json")
+
+
+@router.get("/model")
+def model(service: Shared) -> dict[str, Any]:
+    """Say which version answers, its metrics, and where it comes from."""
+    return dict(service.served.about)
+
+
+@router.get("/health/live")
+def live() -> dict[str, str]:
+    """Say that the process runs."""
+    return {"status": "live"}
+
+
+@router.get("/health/ready")
+def ready(service: Shared) -> dict[str, Any]:
+    """Say whether a model is loaded, and why it is not the champion if it is another."""
+    return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
+
+
+@router.get("/metrics")
+def metrics() -> Response:
+    """Return the metrics for Prometheus."""
+    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -1,0 +1,181 @@
+"""The request and the answer of `/predict`, made from the contract of a model."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+
+import polars as pl
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic.json_schema import WithJsonSchema
+
+from ..config import Column, Contract
+from ..errors import ProjectError
+from ..model.casting import DTYPES, cast
+from ..ops.predictions import PREDICTION, probability
+
+# The names of pydantic's rules in the words of contract.yaml; for these, the rule is the key of the column.
+RULES = {
+    "greater_than_equal": "min",
+    "less_than_equal": "max",
+    "literal_error": "allowed",
+    "missing": "required",
+    "extra_forbidden": "unknown field",
+    "finite_number": "type",
+}
+INT64 = 2**63
+SHOWN = 100  # characters of a wrong value
+
+
+class Fault(TypedDict):
+    """What is wrong with a request: row (from 0), field, the rule that it breaks, and the value."""
+
+    row: int | None
+    field: str | None
+    rule: str
+    value: Any
+    message: str
+
+
+class RefusedError(ProjectError):
+    """A request that breaks the contract."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        """Keep the faults beside the sentences."""
+        super().__init__(*(fault["message"] for fault in faults))
+        self.faults = faults
+
+
+class Answer(NamedTuple):
+    """The prediction for a row, and for a classifier the probability of each class."""
+
+    prediction: Any
+    probabilities: dict[str, float] | None = None
+
+
+class RequestSchema:
+    """What a request for a model must be."""
+
+    def __init__(self, inputs: Contract, ignored: Sequence[str], null_values: Sequence[str], max_rows: int) -> None:
+        """Build the type of a row; `ignored` are columns of the raw table that the model does not use."""
+        self.columns = inputs.columns
+        fields: dict[str, Any] = {name: _field(column, null_values) for name, column in self.columns.items()}
+        unused = NotRequired[Annotated[Any, WithJsonSchema({"description": "not used by the model"})]]
+        fields |= dict.fromkeys(ignored, unused)
+        row: Any = with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Row", fields))  # type: ignore[operator]
+        self.one: TypeAdapter[dict[str, Any]] = TypeAdapter(row)
+        self.many: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(
+            Annotated[list[row], Field(min_length=1, max_length=max_rows)]
+        )
+        # Text is read as training reads it.
+        self.spelled = [name for name, column in self.columns.items() if _is_spelled(column)]
+
+    def read(self, body: bytes) -> pl.DataFrame:
+        """Return the rows of a JSON body; raise RefusedError if any of them breaks the contract."""
+        single = body.lstrip()[:1] == b"{"
+        try:
+            rows = [self.one.validate_json(body)] if single else self.many.validate_json(body)
+        except ValidationError as error:
+            raise RefusedError(list(self._faults(error, single=single))) from None
+        except UnicodeDecodeError:
+            raise RefusedError([_fault(None, None, "encoding", None, "The body is not valid UTF-8.")]) from None
+        return self._frame(rows)
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a body."""
+        return {"anyOf": [self.one.json_schema(), self.many.json_schema()]}
+
+    def _frame(self, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
+        """Return the columns of the contract."""
+        columns: dict[str, pl.Series] = {}
+        for name, column in self.columns.items():
+            values = [row.get(name) for row in rows]
+            if name not in self.spelled:
+                columns[name] = pl.Series(name, values, DTYPES[column.type])
+                continue
+            texts = pl.Series(name, [value if isinstance(value, str) else None for value in values], pl.String)
+            value, lost = cast(name, texts.dtype, column)
+            read = texts.to_frame().select(value, lost.alias("lost"))
+            if faults := [
+                _fault(at, name, f"type: {column}", texts[at], f"must be of type {column}")
+                for at in read["lost"].arg_true()
+            ]:
+                raise RefusedError(faults)
+            numbers = [value if not isinstance(value, str) else None for value in values]
+            columns[name] = read[name].fill_null(pl.Series(name, numbers, DTYPES[column.type]))
+        return pl.DataFrame(columns)
+
+    def _faults(self, error: ValidationError, *, single: bool) -> Iterator[Fault]:
+        for found in error.errors(include_url=False):
+            location = ((0, *found["loc"]) if single else found["loc"]) or (None,)
+            row, field = location[0], location[1] if len(location) > 1 else None
+            if not isinstance(row, int):
+                yield _fault(None, None, found["type"], None, found["msg"])
+                continue
+            key = RULES.get(found["type"], "type")
+            name = None if field is None else str(field)
+            column = self.columns.get(name or "")
+            setting = None if column is None else getattr(column, key, None)
+            rule = f"{key}: {setting}" if setting is not None else key
+            value = None if key == "required" else found["input"]
+            yield _fault(row, name, rule, value, found["msg"][0].lower() + found["msg"][1:])
+
+
+def answers(predicted: pl.DataFrame) -> list[Answer]:
+    """Return an answer for each row of predictions."""
+    labels = predicted[PREDICTION].to_list()
+    names = [name for name in predicted.columns if name != PREDICTION]
+    if not names:
+        return [Answer(label) for label in labels]
+    classes = [name.removeprefix(probability("")) for name in names]
+    shares = predicted.select(names).rows()
+    return [Answer(label, dict(zip(classes, row, strict=True))) for label, row in zip(labels, shares, strict=True)]
+
+
+def _field(column: Column, null_values: Sequence[str]) -> Any:
+    """Return the type of a field; it may be left out if the column may be missing."""
+    kind = _type(column)
+    if column.type == "string" and null_values:
+        kind = Annotated[kind | None if column.nullable else kind, BeforeValidator(_missing_if(frozenset(null_values)))]
+    elif column.nullable:
+        kind |= None
+    return NotRequired[kind] if column.nullable else kind
+
+
+def _type(column: Column) -> Any:
+    if column.allowed is not None:
+        return Literal[tuple(column.allowed)]
+    if column.type in {"date", "datetime"}:
+        described = {"type": "string", "description": f"a {column}"}
+        return Annotated[str, WithJsonSchema(described if column.format else described | {"format": column.type})]
+    kind: Any
+    match column.type:
+        case "integer":
+            low = max(-INT64, column.min if column.min is not None else -INT64)
+            high = min(INT64 - 1, column.max if column.max is not None else INT64 - 1)
+            kind = Annotated[int, BeforeValidator(_whole), Field(ge=low, le=high)]
+        case "float":
+            kind = Annotated[float, Field(ge=column.min, le=column.max, allow_inf_nan=False)]
+        case "boolean":
+            return bool
+        case _:
+            return str
+    return kind | str if column.spelling else kind
+
+
+def _is_spelled(column: Column) -> bool:
+    return bool(column.spelling) or column.type in {"date", "datetime"}
+
+
+def _whole(value: object) -> object:
+    """Return 7.0 as 7: pandas writes integers so in a column that has missing values."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _missing_if(null_values: frozenset[str]) -> Any:
+    return lambda value: None if isinstance(value, str) and value in null_values else value
+
+
+def _fault(row: int | None, field: str | None, rule: str, value: Any, reason: str) -> Fault:
+    shown = value if isinstance(value, int | float | bool | None) else re.sub(r"(?s)(.{100}).*", r"\1…", str(value))
+    where = "" if row is None else f"Row {row}" + (f", field '{field}'" if field is not None else "") + ": "
+    return Fault(row=row, field=field, rule=rule, value=shown, message=f"{where}{reason}")

@@ -1,0 +1,43 @@
+"""A model in memory, ready to answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import polars as pl
+from threadpoolctl import threadpool_limits
+
+from ..config import Contract
+from ..ops import predictions
+from ..ops.tracking import registry
+from .schema import Answer, RequestSchema, answers
+
+
+class Served(NamedTuple):
+    """A registered version, what it says of itself, and its request's schema."""
+
+    version: int | None
+    predictor: Any
+    schema: RequestSchema
+    about: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, number: int, max_rows: int) -> Self:
+        """Load a version from the registry, by the code that it was packed with."""
+        with registry.load(number) as package, package.loaded() as predictor:
+            version = registry.get(number)
+        about = {"version": number, "metrics": version.metrics, "lineage": dict(version.tags)}
+        return cls.of(number, predictor, about, max_rows)
+
+    @classmethod
+    def of(cls, number: int | None, predictor: Any, about: Mapping[str, Any], max_rows: int) -> Self:
+        """Combine a predictor with the schema of its requests."""
+        recipe = predictor.recipe
+        # A version may have been packed with an earlier form of the contract.
+        inputs = Contract.model_validate(recipe.inputs.model_dump())
+        ignored = [name for name in recipe.contract.columns if name not in inputs.columns]
+        return cls(number, predictor, RequestSchema(inputs, ignored, recipe.data.null_values, max_rows), about)
+
+    def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
+        """Answer rows that the schema has read, on one thread."""
+        with threadpool_limits(1, user_api="openmp"):
+            return answers(predictions.predict(self.predictor, rows))

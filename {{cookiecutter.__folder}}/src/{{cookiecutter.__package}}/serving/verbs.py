@@ -1,0 +1,32 @@
+"""The verb of the service."""
+
+import typer
+
+from ..errors import ProjectError
+
+app = typer.Typer()
+KEY = "`python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one"
+
+
+@app.command()
+def serve() -> None:
+    """Serve the champion over HTTP until Ctrl-C: /predict, with a page that explains it at /docs."""
+    import uvicorn
+
+    from ..ops.settings import read_settings
+    from .app import LOOPBACK
+
+    settings = read_settings()
+    if settings.serve_host not in LOOPBACK and not settings.serve_key:
+        raise ProjectError(
+            f"SERVE_HOST is {settings.serve_host}, which other machines reach, so .env needs SERVE_API_KEY: {KEY}."
+        )
+    uvicorn.run(
+        f"{__package__}.app:create_app",
+        factory=True,
+        host=settings.serve_host,
+        port=settings.serve_port,
+        workers=settings.serve_workers,
+        timeout_graceful_shutdown=8,
+        log_level=settings.prefect_logging_level.lower(),
+    )
