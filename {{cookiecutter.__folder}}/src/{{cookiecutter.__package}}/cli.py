@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +17,6 @@ from .ops.tracking.verbs import app as registered
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(deployment)
 app.add_typer(registered)
-if find_spec(".serving", __package__):  # a project may have no service
-    app.add_typer(import_module(".serving.verbs", __package__).app)
 
 Source = Annotated[
     str | None, typer.Option(help="Rows: a file, a folder or an address; by default the project's own table.")
@@ -57,7 +54,9 @@ def train() -> None:
 
 @app.command()
 def adopt(  # noqa: PLR0913, PLR0917 - options
-    table: Annotated[str, typer.Argument(help="A CSV or Parquet file, a folder of Parquet files, or an address.")],
+    table: Annotated[
+        str, typer.Argument(help="A CSV, Parquet, Arrow or JSON file, a folder of Parquet files, or an address.")
+    ],
     target: Annotated[str, typer.Option(help="The column to predict.")],
     query: Annotated[str | None, typer.Option(help="SQL, if the address is a database.")] = None,
     problem: Annotated[
@@ -119,9 +118,7 @@ def dvc(command: typer.Context) -> None:
     """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
-    if code := dvc.command_line(command.args):
-        check_space()
-    raise typer.Exit(code)
+    raise typer.Exit(dvc.command_line(command.args))
 
 
 @app.command("ui")

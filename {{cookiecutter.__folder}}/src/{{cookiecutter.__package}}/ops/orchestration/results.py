@@ -10,4 +10,3 @@ class TrainingResult(NamedTuple):
     version: int
     alias: str
     reason: str
-    champion_before: int | None = None

@@ -49,15 +49,10 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
 def command_line(arguments: list[str]) -> int:
     """Run a DVC command; return its exit code."""
     from dvc.cli import main  # noqa: PLC0415
-    from dvc.exceptions import DvcException  # noqa: PLC0415
 
     _keep_private()
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
-    try:
-        return int(main(arguments))
-    except DvcException as error:
-        # Of its configuration: DVC reads that again to know whether it may send statistics.
-        raise ProjectError(f"DVC: {error}; see .dvc/config and .dvc/config.local.") from None
+    return int(main(arguments))
 
 
 def _keep_private() -> None:
