@@ -29,4 +29,5 @@ def serve() -> None:
         workers=settings.serve_workers,
         timeout_graceful_shutdown=8,
         log_level=settings.prefect_logging_level.lower(),
+        access_log=settings.prefect_logging_level == "DEBUG",
     )
