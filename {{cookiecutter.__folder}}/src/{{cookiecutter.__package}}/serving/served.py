@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from ..config import Contract
 from ..ops import predictions
@@ -38,6 +37,5 @@ class Served(NamedTuple):
         return cls(number, predictor, RequestSchema(inputs, ignored, recipe.data.null_values, max_rows), about)
 
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
-        """Answer rows that the schema has read, on one thread."""
-        with threadpool_limits(1, user_api="openmp"):
-            return answers(predictions.predict(self.predictor, rows))
+        """Answer rows that the schema has read."""
+        return answers(predictions.predict(self.predictor, rows))
