@@ -119,7 +119,9 @@ def dvc(command: typer.Context) -> None:
     """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
-    raise typer.Exit(dvc.command_line(command.args))
+    if code := dvc.command_line(command.args):
+        check_space()
+    raise typer.Exit(code)
 
 
 @app.command("ui")

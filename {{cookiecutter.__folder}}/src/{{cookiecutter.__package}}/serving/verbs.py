@@ -13,7 +13,7 @@ KEY = "`python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one"
 @app.command()
 def serve() -> None:
     """Serve the champion over HTTP until Ctrl-C: /predict, with a page that explains it at /docs."""
-    # A few rows are predicted faster by one thread than by many that wait for each other. OpenMP reads this when it loads.
+    # One thread predicts a few rows faster than several that wait for each other. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import uvicorn
 
