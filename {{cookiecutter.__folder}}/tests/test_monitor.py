@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from penguin_model.steps import drift
+from penguin_model.report import drift
+from penguin_model.steps.profile import Profile
 
 RANDOM = np.random.default_rng(0)
 
@@ -23,12 +24,12 @@ def table(rows: int, shift: float = 0.0, missing: float = 0.0, kinds: str = "abc
     )
 
 
-REFERENCE = drift.profile(table(5000))
+REFERENCE = Profile.of(table(5000))
 
 
 @pytest.mark.parametrize("rows", [10, 100, 5000])
 def test_rows_of_the_same_distribution_have_not_drifted(rows):
-    assert drift.worst(drift.compare(table(rows), REFERENCE, 0.2)) == {}
+    assert drift.compare(table(rows), REFERENCE, version=1).drifted == {}
 
 
 @pytest.mark.parametrize(
@@ -36,11 +37,11 @@ def test_rows_of_the_same_distribution_have_not_drifted(rows):
 )
 def test_drift_is_reported_unless_the_threshold_allows_it(change, column):
     rows = table(1000, **change)
-    drifts = drift.compare(rows, REFERENCE, 0.2)
-    assert list(drift.worst(drifts)) == [column] == [drifts[0].column]
-    assert drift.worst(drift.compare(rows, REFERENCE, 100)) == {}
+    result = drift.compare(rows, REFERENCE, version=1)
+    assert list(result.drifted) == [column] == [result.columns[0].column]
+    assert drift.compare(rows, REFERENCE, version=1, threshold=100).drifted == {}
 
 
 def test_profile_counts_every_row_once_and_survives_json():
-    assert drift.Profile.model_validate_json(REFERENCE.model_dump_json(exclude_none=True)) == REFERENCE
-    assert {sum(column.counts) for column in REFERENCE.root.values()} == {5000}
+    assert Profile.model_validate_json(REFERENCE.model_dump_json(exclude_none=True)) == REFERENCE
+    assert {sum(column.counts) for column in REFERENCE.columns.values()} == {5000}

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from .ops.tracking.verbs import app as registered
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(deployment)
 app.add_typer(registered)
+if find_spec(".serving", __package__):  # a project may have no service
+    app.add_typer(import_module(".serving.verbs", __package__).app)
 
 Source = Annotated[
     str | None, typer.Option(help="Rows: a file, a folder or an address; by default the project's own table.")
@@ -118,7 +121,9 @@ def dvc(command: typer.Context) -> None:
     """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
-    raise typer.Exit(dvc.command_line(command.args))
+    if code := dvc.command_line(command.args):
+        check_space()
+    raise typer.Exit(code)
 
 
 @app.command("ui")

@@ -1,7 +1,5 @@
 """The monitoring flow: compares the rows to predict with the champion's training data."""
 
-import json
-
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -15,8 +13,10 @@ from ..ops.orchestration.policies import RETRY
 from ..ops.paths import DRIFT, PROFILE
 from ..ops.settings import project_root
 from ..ops.tracking import registry
-from ..steps import drift, ingest
-from ..steps.drift import ColumnDrift, Profile
+from ..report import drift
+from ..report.drift import Drift
+from ..steps import ingest
+from ..steps.profile import Profile
 from .scoring import champion_version, rows_to_predict
 
 
@@ -27,13 +27,15 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
     A column has drifted if its index is above `threshold` and more than chance explains. `source` is as for scoring.
     """
     version = champion_version()
-    drifts = compare_rows(rows_to_predict(source), version, threshold, labelled=source is None)
-    drifted = drift.worst(drifts)
-    report = {"version": version, "columns": {column.column: column.psi for column in drifts}, "drifted": list(drifted)}
+    result = compare_rows(rows_to_predict(source), version, threshold, labelled=source is None)
+    drifted = result.drifted
     (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
-    (project_root() / DRIFT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (project_root() / DRIFT).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     title = f"Drift against version {version}'s training data"
-    table = [{**column._asdict(), "column": escape(column.column), "psi": round(column.psi, 4)} for column in drifts]
+    table = [
+        {"column": escape(column.column), "psi": round(column.psi, 4), "drifted": column.drifted}
+        for column in result.columns
+    ]
     create_table_artifact(table, key="drift", description=title)
     if drifted:
         get_run_logger().warning("%s: %s", title, ", ".join(f"{name} ({psi:.2f})" for name, psi in drifted.items()))
@@ -43,7 +45,7 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
 
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> list[ColumnDrift]:
+def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> Drift:
     """Compare the model's columns of the rows with their profile in the training data, which had a target each."""
     with registry.load(version) as package:
         file = package.data / PROFILE
@@ -57,4 +59,4 @@ def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) 
             table = rows.scan()
             table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
             seen = recipe.build_features(table).select(recipe.columns)
-            return drift.compare(seen, profile, threshold)
+            return drift.compare(seen, profile, version=version, threshold=threshold)

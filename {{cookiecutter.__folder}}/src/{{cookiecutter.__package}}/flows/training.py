@@ -29,7 +29,8 @@ from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
-from ..steps import drift, evaluate, ingest, split, train, validate
+from ..steps import evaluate, ingest, split, train, validate
+from ..steps.profile import Profile
 from ..steps.search import outcome
 from .evaluation import evaluate_model, link_report
 from .promotion import choose_alias, register_model
@@ -75,7 +76,7 @@ def train_and_register() -> TrainingResult:
         verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
         version, decision = register_model(recipe, MODELS, table, complete, verdict)
         _write_record(params, complete)
-    result = TrainingResult(metrics, version, decision.alias, decision.reason)
+    result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1])
     # The model is registered: a Prefect server that is gone by now does not fail the run.
     with suppress(TransportError):
         link_report(run_id)
@@ -140,7 +141,7 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     fitted = train.fit(pipeline, rows, target)
     predictor = Predictor(fitted, recipe)
     predictor.save(project_root() / MODELS)
-    profile = drift.profile(rows.lazy()).model_dump_json(exclude_none=True)
+    profile = Profile.of(rows.lazy()).model_dump_json(exclude_none=True)
     (project_root() / MODELS / PROFILE).write_text(profile, encoding="utf-8")
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor

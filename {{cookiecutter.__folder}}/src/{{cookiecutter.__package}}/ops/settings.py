@@ -7,12 +7,16 @@ from difflib import get_close_matches
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from dotenv import dotenv_values
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
     Field,
+    PositiveFloat,
+    PositiveInt,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -68,7 +72,17 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
     notify_webhook_url: SecretStr | None = None
-    notify_on: frozenset[Literal["success", "promotion", "drift"]] = frozenset()
+    serve_host: str = "127.0.0.1"
+    serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    serve_api_key: SecretStr | None = None
+    serve_workers: PositiveInt = 1
+    serve_poll_seconds: PositiveFloat = 5
+    serve_max_rows: PositiveInt = 1000
+    serve_max_bytes: PositiveInt = 1_000_000
+    serve_timeout: PositiveFloat = 10
+    notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
+        {"failure", "promotion", "rollback", "drift"}
+    )
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None
@@ -114,10 +128,21 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         return self
 
     @property
+    def serve_key(self) -> str | None:
+        """The key that requests to the service need."""
+        return self.serve_api_key.get_secret_value() if self.serve_api_key else None
+
+    @property
     def mlflow_file(self) -> Path | None:
         """The file of MLflow's database, None if a server has it."""
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
         return Path(path.partition("?")[0]) if scheme == "sqlite" else None
+
+    @property
+    def artifact_folder(self) -> Path | None:
+        """The folder of MLflow's artifacts, None if they are elsewhere."""
+        root = urlsplit(self.mlflow_artifact_root)
+        return Path(url2pathname(root.path)) if root.scheme == "file" else None
 
 
 def read_settings() -> Settings:
@@ -145,10 +170,15 @@ def variables() -> dict[str, str]:
 
 
 def _env_file() -> dict[str, str]:
+    file = state_dir() / ".env"
+    if not os.path.lexists(file):
+        return {}
     try:
-        values = dotenv_values(state_dir() / ".env")
+        # Given a path, python-dotenv ignores what is not a file.
+        with file.open(encoding="utf-8") as stream:
+            values = dotenv_values(stream=stream)
     except (OSError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{state_dir() / '.env'} cannot be read as UTF-8 text: {error}.") from None
+        raise ProjectError(f"{file} cannot be read as UTF-8 text: {error}.") from None
     return {name.upper(): value for name, value in values.items() if value}
 
 

@@ -21,8 +21,16 @@ LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 MIN_HOLDOUT_ROWS = 10
 
 
+class Outputs(NamedTuple):
+    """What a model predicts for rows; with probabilities, a column per class."""
+
+    predicted: np.ndarray
+    classes: np.ndarray | None
+    probabilities: np.ndarray | None
+
+
 class Predictions(NamedTuple):
-    """The true and the predicted target of rows; with probabilities, a column per class."""
+    """The true target of rows, and what a model predicts for them."""
 
     truth: np.ndarray
     predicted: np.ndarray
@@ -31,12 +39,17 @@ class Predictions(NamedTuple):
 
 
 def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predictions:
+    """Predict rows of which the target is known."""
+    return Predictions(truth.to_numpy(), *outputs(model, rows))
+
+
+def outputs(model: BaseEstimator, rows: pl.DataFrame) -> Outputs:
     """Predict rows with a fitted pipeline."""
     if isinstance(model, Pipeline):  # transform once, for classes and probabilities
         with failures_explained(model, "predict", rows):
-            return predict(model[-1], model[:-1].transform(rows), truth)
+            return outputs(model[-1], model[:-1].transform(rows))
     probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
-    return Predictions(truth.to_numpy(), model.predict(rows), getattr(model, "classes_", None), probabilities)
+    return Outputs(model.predict(rows), getattr(model, "classes_", None), probabilities)
 
 
 def judge_dummy(problem: Problem, metric: str, known: pl.Series, truth: pl.Series) -> dict[str, float]:

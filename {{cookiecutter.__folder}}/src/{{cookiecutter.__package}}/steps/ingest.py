@@ -178,7 +178,8 @@ def readable(source: Path | str) -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         if reason.startswith("parquet"):
-            reason = "the Parquet file is damaged or incomplete; get it again"
+            damaged = "the Parquet file is damaged or incomplete; get it again"
+            reason = reason.partition("underlying IO error: ")[2] or damaged
         raise ProjectError(f"Cannot read '{source}' as a table: {reason}.") from None
 
 

@@ -10,3 +10,4 @@ class TrainingResult(NamedTuple):
     version: int
     alias: str
     reason: str
+    champion_before: int | None = None

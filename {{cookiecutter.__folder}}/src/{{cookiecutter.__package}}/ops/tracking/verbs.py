@@ -3,11 +3,14 @@
 import getpass
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...errors import ProjectError
+
+if TYPE_CHECKING:
+    from .history import Entry
 
 app = typer.Typer()
 
@@ -55,6 +58,7 @@ def promote(version: Version, reason: Annotated[str, typer.Option(help="Reason t
     move = new_entry("promote", _user(), before, version, reason, metrics)
     registry.promote(move)
     typer.echo(f"Version {version} is the champion now; before, it was {version_label(before)}.")
+    _notify(move)
 
 
 @app.command()
@@ -65,6 +69,7 @@ def rollback(reason: Annotated[str, typer.Option(help="Reason to keep in the jou
 
     move = registry.rollback(_user(), reason)
     typer.echo(f"Version {move.new} is the champion again, instead of {version_label(move.old)}.")
+    _notify(move)
 
 
 @app.command()
@@ -99,6 +104,13 @@ def check_lock() -> None:
     from ..versioning import lock_check
 
     typer.echo(lock_check.check())
+
+
+def _notify(move: "Entry") -> None:
+    from ..notify import channel
+
+    if reason := channel.moved(move):
+        typer.echo(f"A notification was not delivered: {reason}", err=True)
 
 
 def _user() -> str:
