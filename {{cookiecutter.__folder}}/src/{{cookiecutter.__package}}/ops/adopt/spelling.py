@@ -380,8 +380,8 @@ def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
 
 
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
-    """Show a value, and the line of the file (in Parquet: the row) where the column first has it."""
-    if ingest.is_parquet(file):
+    """Show a value, and the line of the file (of files with types: the row) where the column first has it."""
+    if ingest.form(file):
         return f"{value!r} (row {compute(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
     line = dialect.line_of(file, table.collect_schema().names().index(name), value)
     return f"{value!r} (line {line})" if line else repr(value)
