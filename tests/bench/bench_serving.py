@@ -1,7 +1,7 @@
 """Requests a second and their times: the service, its route that does nothing, and `mlflow models serve`.
 
-A part of `make bench`. The load comes from autocannon, which npm installs: it is maintained, and takes less of the
-processor than a client in Python would, so that the server remains the bottleneck.
+A part of `make bench`. The load comes from autocannon, which npm installs: it is maintained, and takes less
+of the processor than a client in Python would, so that the server remains the bottleneck.
 """
 
 import json
@@ -28,7 +28,8 @@ def main(project: Path) -> None:
     """Print a row for each server and number of connections; the project has a champion."""
     row = example(project)
     one, wrapped = json.dumps(row), json.dumps({"dataframe_records": [row]})
-    print(f"\n{'single rows':<24}{'connections':>12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}")
+    columns = f"{'connections':>12}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}"
+    print(f"\n{'single rows':<24}{columns}")
     program = [str(project / ".venv/bin/penguin-model"), "serve"]
     with serving(program, project, "SERVE_PORT", "/health/ready") as (port, process):
         first, tenth = first_and_tenth(port, one)
