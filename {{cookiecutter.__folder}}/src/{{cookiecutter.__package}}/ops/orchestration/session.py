@@ -100,6 +100,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
     if answers(f"{url}/health", 120 if process else 5, process):
         return
     if process:
+        faults.check_space()
         log = read_settings().prefect_home / "server.log"
         raise ProjectError(f"Prefect's server did not start; see {log}, or run `make setup`.")
     raise ProjectError(
