@@ -24,7 +24,6 @@ from ..ops.tracking.comparisons import METRIC, PREDICTIONS, PSI, Comparison
 from ..ops.versioning.provenance import FLOW_RUN
 from ..report import drift, drift_page
 from ..report.drift import Drift
-from ..steps import ingest
 from ..steps.profile import Profile
 from .retrain_on_drift import DEFAULT, DRIFTED, Policy, respond
 from .scoring import champion_version, rows_to_predict
@@ -53,6 +52,8 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2, policy
     comparison = record(result, origin)
     level = logging.WARNING if result.verdict == DRIFTED else logging.INFO
     get_run_logger().log(level, "%s: %s", result.verdict.capitalize(), " ".join(result.reasons) or NOTHING_MOVED)
+    for note in result.notes:
+        get_run_logger().info(note)
     retraining = ""
     if result.verdict == DRIFTED:
         retraining = respond(comparison, cause(result), policy)
@@ -63,7 +64,7 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2, policy
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> Drift:
-    """Compare the model's columns of the rows with their profile in the training data, which had a target each."""
+    """Compare the rows with the profile of the version."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
@@ -72,11 +73,9 @@ def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) 
             )
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
-            recipe = predictor.recipe
-            table = rows.scan()
-            table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
-            seen = recipe.build_features(table).select(recipe.columns)
-            return drift.compare(seen, profile, version=version, threshold=threshold)
+            return drift.compare_table(
+                rows.scan(), predictor, profile, version=version, threshold=threshold, labelled=labelled
+            )
 
 
 def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str]) -> None:

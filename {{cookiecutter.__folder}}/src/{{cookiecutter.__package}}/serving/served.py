@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import polars as pl
-from threadpoolctl import threadpool_limits
 
 from ..config import Contract
 from ..ops import predictions
@@ -47,9 +46,8 @@ class Served(NamedTuple):
         return cls(number, predictor, schema, example_row(inputs, profile), about)
 
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
-        """Answer rows that the schema has read, on one thread."""
-        with threadpool_limits(1, user_api="openmp"):
-            return answers(predictions.predict(self.predictor, rows))
+        """Answer rows that the schema has read."""
+        return answers(predictions.predict(self.predictor, rows))
 
 
 def read_profile(folder: Path) -> Profile | None:
