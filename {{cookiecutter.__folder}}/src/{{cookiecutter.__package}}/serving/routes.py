@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from ..errors import ProjectError
@@ -84,7 +85,7 @@ def ready(service: Shared) -> dict[str, Any]:
     return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(service: Shared) -> Response:
     """Return the metrics for Prometheus."""
     if service.follower.served and service.follower.served.version:
