@@ -126,6 +126,17 @@ def dvc(command: typer.Context) -> None:
     raise typer.Exit(code)
 
 
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,  # noqa: FBT002
+) -> None:
+    """Delete old runs, events, logs and what was deleted in MLflow; never a registered version. See RETENTION_DAYS."""
+    from .ops import retention
+
+    for line in retention.collect(dry_run=dry_run):
+        typer.echo(line)
+
+
 @app.command("ui")
 def pages() -> None:
     """Serve the pages of Prefect and MLflow until Ctrl-C."""

@@ -83,6 +83,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
         {"failure", "promotion", "rollback", "drift"}
     )
+    retention_days: PositiveInt = 90
+    prediction_log: Path | None = None
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None
@@ -118,6 +120,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     def absolute_paths(self) -> Self:
         """Make paths absolute, so that they mean the same in every working folder."""
         object.__setattr__(self, "prefect_home", state_dir() / self.prefect_home)
+        if self.prediction_log:
+            object.__setattr__(self, "prediction_log", state_dir() / self.prediction_log)
         if "://" not in self.mlflow_artifact_root:
             object.__setattr__(self, "mlflow_artifact_root", (state_dir() / self.mlflow_artifact_root).as_uri())
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
