@@ -83,5 +83,5 @@ class TestServing:
             text=True,
             check=False,
         )
-        # A body can be long.
-        assert done.returncode == 0, "\n".join(line[:400] for line in (done.stdout + done.stderr).splitlines())
+        said = (done.stdout + done.stderr).splitlines()
+        assert done.returncode == 0, "\n".join(line[:400] for line in said)  # bodies are long
