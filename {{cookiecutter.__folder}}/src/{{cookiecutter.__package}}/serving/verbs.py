@@ -12,8 +12,9 @@ KEY = "`python -c 'import secrets; print(secrets.token_urlsafe(32))'` makes one"
 def serve() -> None:
     """Serve the champion over HTTP until Ctrl-C: /predict, with a page that explains it at /docs."""
     import uvicorn
+    from uvicorn.config import LOGGING_CONFIG
 
-    from ..ops.settings import read_settings
+    from ..ops.settings import PACKAGE, read_settings
     from .app import LOOPBACK
 
     settings = read_settings()
@@ -21,6 +22,8 @@ def serve() -> None:
         raise ProjectError(
             f"SERVE_HOST is {settings.serve_host}, which other machines reach, so .env needs SERVE_API_KEY: {KEY}."
         )
+    level = settings.prefect_logging_level
+    own = {PACKAGE: {"handlers": ["default"], "level": level, "propagate": False}}
     uvicorn.run(
         f"{__package__}.app:create_app",
         factory=True,
@@ -28,5 +31,6 @@ def serve() -> None:
         port=settings.serve_port,
         workers=settings.serve_workers,
         timeout_graceful_shutdown=8,
-        log_level=settings.prefect_logging_level.lower(),
+        log_config=LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own},
+        log_level=level.lower(),
     )
