@@ -28,10 +28,10 @@ picture: demo ## draw docs/picture.png: the report, run and model of the demo, i
 	@$(RUN) --no-project --with 'playwright>=1.64,<2' --with 'pillow>=12' python docs/picture.py
 
 test: $(UV) ## run what each push has to pass: generate projects, train and deploy them
-	$(RUN) pytest --numprocesses auto --dist loadscope -m 'not nightly'
+	$(RUN) pytest --numprocesses auto --dist loadscope --no-loadscope-reorder -m 'not nightly'
 
 test-all: $(UV) ## run all tests, also those that only the night runs: the same with other answers and Pythons
-	$(RUN) pytest --numprocesses auto --dist loadscope
+	$(RUN) pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
 test-fast: $(UV) ## run the fast tests, which generate projects but do not run them
 	$(RUN) pytest --numprocesses auto -m 'not slow and not nightly'

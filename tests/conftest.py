@@ -12,10 +12,35 @@ from pytest_cookies.plugin import Cookies
 from template import ROOT, TEMPLATE, Bake, Project, Refuse
 from tiers import SEED
 
+# Each is run by one worker.
+LONGEST = (
+    "TestFaults",
+    "TestRegression",
+    "TestStack",
+    "TestRegistry",
+    "TestProcessDeployments",
+    "TestExperiments",
+    "TestMoved",
+    "TestTables",
+    "TestClassification",
+    "TestEarlierVersions",
+)
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """Run one worker more than there are cores, because many tests wait for processes."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest classes, and end with the fast tests: then no worker runs alone at the end."""
+    rank = {name: at for at, name in enumerate(LONGEST)}
+
+    def order(item: pytest.Item) -> tuple[int, bool]:
+        scope = item.parent.name if item.parent else ""
+        return rank.get(scope, len(rank)), item.get_closest_marker("slow") is None
+
+    items.sort(key=order)
 
 
 def pytest_report_header() -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import bench_compute
 import bench_scale
+import bench_serving
 import bench_width
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,7 @@ def main() -> None:
         show("make train, nothing changed", seconds(train, project), bare)
         show("the training flow alone, home warm", seconds(flow, project), bare)
         verbs(project)
+        bench_serving.main(project)
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
         bench_compute.main(folder)
         bench_scale.main(project)

@@ -87,6 +87,25 @@ for revision in (store.REVISION, "another"):
     seen[-1].append(type(opened).__name__)
 print(json.dumps(seen))
 """
+# Four processes write the same entries of the journal: how many did, and whether its text is theirs.
+APPENDS = """
+import json, os, sys
+from multiprocessing import get_context
+os.environ |= {"MLFLOW_TRACKING_URI": sys.argv[1], "PGPASSWORD": sys.argv[2]}
+from PACKAGE.ops.tracking import store
+
+def append(process):
+    opened = store.open_store()
+    return [opened.add_tag(f"appended.{number}", str(process)) for number in range(20)]
+
+with get_context("fork").Pool(4) as pool:
+    added = pool.map(append, range(4), chunksize=1)
+tags, _ = store.open_store().model()
+print(json.dumps([
+    [sum(each) for each in zip(*added)],
+    [added[int(tags[f"appended.{number}"])][number] for number in range(20)],
+]))
+"""
 # The statuses for which Prefect's own client repeats a request.
 AGAIN = Retry(8, allowed_methods=None, status_forcelist=[408, 429, 502, 503], backoff_factor=1)
 DOCKER = """#!/bin/sh
@@ -305,6 +324,10 @@ class TestStack:
         assert (by_sql.pop(), by_mlflow.pop()) == ("SqlStore", "MlflowStore")
         assert by_sql == by_mlflow
         assert by_sql[0][1] == {"champion": 1, "compared": 1}
+        appends = APPENDS.replace("PACKAGE", project.answers["__package"])
+        written, kept = json.loads(services.client(appends, address, ENV["POSTGRES_PASSWORD"]))
+        assert written == [1] * 20
+        assert kept == [True] * 20
 
     def test_backup_is_restored(
         self, stack: tuple[Stack, Postgres], project: Project, tmp_path: Path

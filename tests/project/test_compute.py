@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from running import Running, free_port
 from template import Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -143,8 +144,13 @@ def search_interrupted(project: Running, where: str, interrupt: Callable[[], Non
     return json.loads(said[-1])
 
 
+DASK, RAY = in_turn("dask", "ray")
+
+
 class TestDask:
     """A scheduler and two workers, each started separately."""
+
+    pytestmark: ClassVar = list(DASK.marks)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -222,6 +228,8 @@ class TestDask:
 
 class TestRay:
     """A head with two CPUs, started separately."""
+
+    pytestmark: ClassVar = list(RAY.marks)
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -163,6 +163,8 @@ print(json.dumps([
 
 CHANNELS = CHOICES["notifications"][1:]
 each_channel = pytest.mark.parametrize("project", CHANNELS, indirect=True, scope="class")
+# For what depends little on the channel.
+one_channel = pytest.mark.parametrize("project", in_turn(*CHANNELS), indirect=True, scope="class")
 
 
 class TestNotifications:
@@ -179,7 +181,7 @@ class TestNotifications:
         project.prepare()
         return project
 
-    @pytest.mark.parametrize("project", in_turn(*CHANNELS), indirect=True, scope="class")
+    @one_channel
     def test_types_are_right_and_its_tests_pass(self, project: Running) -> None:
         project.uv("run", "mypy")
         assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
@@ -196,7 +198,7 @@ class TestNotifications:
             assert [error.message for error in schema.iter_errors(payload)] == []
             assert len(json.dumps(payload).encode()) < 28_000
 
-    @each_channel
+    @one_channel
     def test_failed_delivery_is_logged_once_without_the_url(self, project: Running) -> None:
         environment = project.env() | {"NOTIFY_WEBHOOK_URL": "http://127.0.0.1:9/secret"}
         verb = [str(project.environment / "bin" / project.path.name), "score"]

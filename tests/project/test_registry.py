@@ -17,6 +17,7 @@ import yaml
 from mlflow_server import serve
 from running import Running, set_up
 from template import Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +139,7 @@ class TestRegistry:
         )
         say(project, "rollback")
 
-    @pytest.mark.parametrize("point", range(4))
+    @pytest.mark.parametrize("point", in_turn(*range(4)))
     def test_killed_between_two_steps_journal_and_alias_agree(self, project: Running, point: int) -> None:
         before, moves = aliases(project)["champion"], say(project, "journal").count("→")
         words = ["promote", str(4 - before), "--reason", f"killed at {point}"]

@@ -43,6 +43,14 @@ WRITING = [
     "select size into copy from birds",
     "select * from birds for update",
     "select lo_create(0)",
+    "select lo_unlink(1)",
+    "select setval('eggs', 7)",
+    "copy birds to program 'cat'",
+    "explain analyze delete from birds",
+    "do $$ begin delete from birds; end $$",
+    "commit and chain",
+    "set transaction read write",
+    "select query_to_xml('delete from birds', true, true, '')::text",
 ]
 # The error of each query: also where only the database looks at it.
 WRITES = """

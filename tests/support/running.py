@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -26,6 +27,9 @@ from template import ROOT, Bake, Project
 SHARED = ROOT / "build/environments"
 
 DATABASES = (".prefect/prefect.db", "mlflow.db")
+
+# The targets that were made in each project.
+MADE: dict[Path, set[str]] = defaultdict(set)
 
 # Questions for `Running.ask`; `Running.recorded` asks both.
 PREFECT = """
@@ -222,6 +226,7 @@ class Running(NamedTuple):
 
     def make(self, target: str) -> str:
         """Make a target."""
+        MADE[self.path].add(target)
         return self.run("make", target)
 
     def uv(self, *arguments: str, cwd: Path | None = None) -> str:

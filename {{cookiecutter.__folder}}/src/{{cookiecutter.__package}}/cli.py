@@ -57,7 +57,9 @@ def train() -> None:
 
 @app.command()
 def adopt(  # noqa: PLR0913, PLR0917 - options
-    table: Annotated[str, typer.Argument(help="A CSV or Parquet file, a folder of Parquet files, or an address.")],
+    table: Annotated[
+        str, typer.Argument(help="A CSV, Parquet, Arrow or JSON file, a folder of Parquet files, or an address.")
+    ],
     target: Annotated[str, typer.Option(help="The column to predict.")],
     query: Annotated[str | None, typer.Option(help="SQL, if the address is a database.")] = None,
     problem: Annotated[
@@ -119,7 +121,20 @@ def dvc(command: typer.Context) -> None:
     """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
-    raise typer.Exit(dvc.command_line(command.args))
+    if code := dvc.command_line(command.args):
+        check_space()
+    raise typer.Exit(code)
+
+
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,  # noqa: FBT002
+) -> None:
+    """Delete old runs, events, logs and what was deleted in MLflow; never a registered version. See RETENTION_DAYS."""
+    from .ops import retention
+
+    for line in retention.collect(dry_run=dry_run):
+        typer.echo(line)
 
 
 @app.command("ui")

@@ -383,6 +383,7 @@ def test_query_that_writes_is_refused(query, database, tmp_path, monkeypatch):
         "select * from t;",
         " -- why; and how\n select * from t /* ; */",
         "WITH x AS (SELECT * FROM t) SELECT * FROM x",
+        """select size as "update", kind as 'into' from t -- delete""",
         "values (1, 'a'), (2, ':b')",
         "select size, 'it''s; :so' as kind from t",
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9) select i, upper('b') from n",
@@ -391,6 +392,21 @@ def test_query_that_writes_is_refused(query, database, tmp_path, monkeypatch):
 def test_query_that_reads_is_answered(query, database, tmp_path):
     sources.take(f"sqlite:///{database}", query, tmp_path / "snapshot")
     assert pl.read_parquet(tmp_path / "snapshot").width == 2
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from t into outfile '/tmp/x'",  # MySQL
+        "select * INTO u from t",  # SQL Server, PostgreSQL
+        "with x as (insert into t values (1) returning *) select * from x",
+        "with x as (select 1) MERGE t using x on true when matched then do nothing",
+        "select * from t for update",
+    ],
+)
+def test_query_that_writes_is_refused_before_a_database_is_asked(query):
+    with pytest.raises(ProjectError, match=r"A query may only read: `\w+` writes; quote the name"):
+        queries.check_reads(query)
 
 
 @pytest.mark.parametrize("address", ["sqlite:///{}", "sqlite+pysqlite:///{}", "sqlite:///file:{}?uri=true"])

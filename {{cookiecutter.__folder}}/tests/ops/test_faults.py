@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,8 @@ from penguin_model.errors import ProjectError
 from penguin_model.ops import faults, settings
 from penguin_model.ops.orchestration import policies, prefect_server
 from penguin_model.ops.tracking import connection, database, registry
-from penguin_model.ops.versioning import dvc, git
+from penguin_model.ops.versioning import content, dvc, git
+from penguin_model.steps.ingest import readable
 
 BINARY = bytes(range(256))
 LATIN = "NOTIFY_ON=größe\n".encode("latin-1")
@@ -30,6 +32,7 @@ LATIN = "NOTIFY_ON=größe\n".encode("latin-1")
 def project(tmp_path, monkeypatch) -> Path:
     """Make a project of git and DVC with one tracked table, as the project's root."""
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    monkeypatch.setattr(content, "PACKAGE_DIR", tmp_path / "src/penguin_model")
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
     (tmp_path / "data/raw").mkdir(parents=True)
@@ -55,6 +58,17 @@ def replace_by_folder(file: Path) -> None:
     file.mkdir()
 
 
+def link_to_itself(file: Path) -> None:
+    """Make a link that leads nowhere."""
+    file.symlink_to(file.name)
+
+
+def dvc_status() -> None:
+    """Run `dvc status`."""
+    with chdir(os.environ["PROJECT_ROOT"]):
+        dvc.command_line(["status"])
+
+
 def read_database() -> None:
     """Read the registry, first as the verbs and then as a training does."""
     with pytest.raises(ProjectError, match=r"MLflow's database .*mlflow.db is damaged"):
@@ -73,6 +87,17 @@ def read_database() -> None:
         ("contract.yaml", replace_by_folder, settings.read_contract, "contract.yaml cannot be read .*Is a directory"),
         (".env", write(BINARY), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
         (".env", write(LATIN), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
+        (".env", replace_by_folder, settings.read_settings, r"\.env cannot be read .*Is a directory"),
+        (".env", link_to_itself, settings.read_settings, r"\.env cannot be read .*symbolic links"),
+        ("dvc.yaml", write(b""), content.training_code, "dvc.yaml is empty"),
+        ("dvc.yaml", write(b"stages: {}\n"), content.training_code, "dvc.yaml lists no deps of a stage `training`"),
+        ("dvc.yaml", replace_by_folder, content.training_code, "dvc.yaml cannot be read .*Is a directory"),
+        (
+            ".dvc/config",
+            write(BINARY),
+            dvc_status,
+            r"DVC: config file error.*see \.dvc/config",
+        ),
         (".dvc/config", write(BINARY), dvc.changed, "DVC: config file error"),
         ("data/raw/table.csv.dvc", write(BINARY), dvc.changed, "DVC: unable to read: '.*table.csv.dvc'"),
         ("data/raw/table.csv.dvc", write(b"outs:\n- md5: 1\n"), dvc.changed, "DVC"),
@@ -90,10 +115,29 @@ def test_damaged_file_is_one_sentence(project, name, damage, read, message):
     assert "\n" not in str(caught.value).rstrip()
 
 
-@pytest.mark.parametrize("content", [b"", BINARY, b"http://127.0.0.1:1/api\n"])
-def test_damaged_address_of_a_server_counts_as_none(tmp_path, content):
+@pytest.mark.parametrize("read", [registry.champion, database.migrate, connection.connect])
+def test_database_that_was_lost_is_not_taken_for_a_new_one(project, read):
+    (project / "mlartifacts").mkdir()
+    for damage in (Path.touch, Path.unlink):
+        damage(project / "mlflow.db")
+        assert registry.champion().champion is None
+        (project / "mlartifacts/models").mkdir()
+        with pytest.raises(ProjectError, match=r"mlflow.db is empty or missing, but .*mlartifacts has artifacts"):
+            read()
+        (project / "mlartifacts/models").rmdir()
+
+
+def test_table_that_cannot_be_written_is_not_called_damaged():
+    full = "parquet: File out of specification: underlying IO error: No space left on device (os error 28)"
+    with pytest.raises(ProjectError, match="Cannot read 'x' as a table: No space left") as raised, readable("x"):
+        raise pl.exceptions.ComputeError(full)
+    assert faults.sentence(raised.value).startswith("The disk is full (Cannot read 'x'")
+
+
+@pytest.mark.parametrize("text", [b"", BINARY, b"http://127.0.0.1:1/api\n"])
+def test_damaged_address_of_a_server_counts_as_none(tmp_path, text):
     file = tmp_path / prefect_server.ANNOUNCED
-    file.write_bytes(content)
+    file.write_bytes(text)
     with file.open() as server:
         fcntl.flock(server, fcntl.LOCK_EX)
         assert prefect_server.announced(tmp_path) is None

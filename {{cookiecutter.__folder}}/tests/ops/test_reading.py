@@ -75,13 +75,15 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         (b"PK\x03\x04rest", "it is an Excel workbook or a Zip"),
         (gzip.compress(b"PK\x03\x04rest"), "it is an Excel workbook or a Zip"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "it is an old Excel"),
-        (b"ARROW1\x00\x00", "it is an Arrow or Feather"),
+        (b"FEA1\x00\x00", "it is an Arrow or Feather"),
+        (b'{"a": 1}\n{"a": ', "its JSON is damaged, or no records"),
+        (b'[{"a": 1}, 2]', "its JSON is damaged, or no records"),
+        (b'{"a": 1, "b": {"c": 2}}\n', "'b' is nested in its JSON"),
         (b"%PDF-1.7\n", "it is a PDF"),
         (b"SQLite format 3\x00", "it is an SQLite database"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
         (b"BZh91AY", "it is compressed, but not with gzip"),
-        (b'{"a": 1}\n{"a": 2}\n', "it is JSON"),
-        (b'[\n  {"a": 1}\n]', "it is JSON"),
+        (b"[[1, 2], [3, 4]]", "it is JSON"),
         (b"\n<!DOCTYPE html><html>", "it is an HTML page"),
         (b"<?xml version='1.0'?>\n<a/>", "it is XML"),
         *((GOOD.decode().encode(code), "not text in UTF-8") for code in ("utf-16", "utf-16-le", "utf-16-be", "utf-32")),
@@ -129,6 +131,21 @@ def test_a_fault_far_down_is_found_with_its_line(fault, tmp_path, monkeypatch):
             ingest.read_table(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(good)
     assert ingest.read_table(tmp_path / "t.csv").collect().height == 400
+
+
+@pytest.mark.parametrize("name", ["t.csv", "[t]*.json"])
+def test_arrow_and_json_are_read_as_parquet(name, tmp_path):
+    table = pl.DataFrame({"a": [1.5, None, 3.0], "b": ["x", "?", None], "c": [True, False, None]})
+    write = {".arrow": table.write_ipc, ".jsonl": table.write_ndjson, ".json": table.write_json}
+    for ending, writer in write.items():
+        writer(tmp_path / name)
+        assert ingest.form(tmp_path / name) == ending
+        assert ingest.read_table(tmp_path / name, ["?"]).collect().rows() == [
+            (1.5, "x", True),
+            (None, None, False),
+            (3.0, None, None),
+        ]
+        assert not ingest.is_as_kept(tmp_path / name)
 
 
 def test_content_counts_and_not_the_name(tmp_path):

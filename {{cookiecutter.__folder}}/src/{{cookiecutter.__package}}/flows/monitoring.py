@@ -15,7 +15,6 @@ from ..ops.settings import project_root
 from ..ops.tracking import registry
 from ..report import drift
 from ..report.drift import Drift
-from ..steps import ingest
 from ..steps.profile import Profile
 from .scoring import champion_version, rows_to_predict
 
@@ -46,7 +45,7 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dic
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> Drift:
-    """Compare the model's columns of the rows with their profile in the training data, which had a target each."""
+    """Compare the rows with the profile of the version."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
@@ -55,8 +54,6 @@ def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) 
             )
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
-            recipe = predictor.recipe
-            table = rows.scan()
-            table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
-            seen = recipe.build_features(table).select(recipe.columns)
-            return drift.compare(seen, profile, version=version, threshold=threshold)
+            return drift.compare_table(
+                rows.scan(), predictor, profile, version=version, threshold=threshold, labelled=labelled
+            )

@@ -23,14 +23,13 @@ from ..ops.orchestration.policies import CACHED, RETRY, reuse
 from ..ops.orchestration.results import TrainingResult
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
-from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
+from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, REPORT, TABLE, TRAINING
 from ..ops.settings import PACKAGE, project_root, read_contract, read_params
 from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
 from ..steps import evaluate, ingest, split, train, validate
-from ..steps.profile import Profile
 from ..steps.search import outcome
 from .evaluation import evaluate_model, link_report
 from .promotion import choose_alias, register_model
@@ -132,7 +131,7 @@ def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
 
 @task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRY)
 def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
-    """Fit the pipeline; save it with its recipe and a profile of its training data."""
+    """Fit the pipeline; save it with its recipe."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = training.scan().collect()
     rows, target = table.select(recipe.columns), table.get_column(recipe.data.target)
@@ -141,8 +140,6 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     fitted = train.fit(pipeline, rows, target)
     predictor = Predictor(fitted, recipe)
     predictor.save(project_root() / MODELS)
-    profile = Profile.of(rows.lazy()).model_dump_json(exclude_none=True)
-    (project_root() / MODELS / PROFILE).write_text(profile, encoding="utf-8")
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor
 

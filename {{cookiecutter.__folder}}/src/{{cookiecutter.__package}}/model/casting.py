@@ -18,8 +18,9 @@ DTYPES: dict[str, pl.DataType] = {
 }
 # ISO 8601 with a space for the T; times with a zone become UTC.
 DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
-# Characters that numbers are spelled with, and those that look alike: no-break and thin blanks, apostrophe, minus.
-ALIKE = {"[\u00a0\u2007\u2009\u202f]": " ", "\u2019": "'", "[\u2212\u2013]": "-"}
+# What is read as ASCII: no-break and thin blanks, apostrophe, minus, dash, and full-width characters.
+ALIKE = dict(zip("\u00a0\u2007\u2009\u202f\u2019\u2212\u2013", "    '--", strict=True))
+ALIKE |= {chr(0xFEE0 + code): chr(code) for code in range(ord("!"), ord("~") + 1)}
 # A format that names the day; others mean the first of the month.
 DAY = re.compile(r"%[-_0]?[deFDjscv+]")
 # Polars reads 31.12.23 as a day of the year 23 by %Y, and 1.2.3 as one of 2003 by %y.
@@ -92,7 +93,7 @@ def plain(text: pl.Expr, column: Column) -> pl.Expr:
         affix = rf"^([-+(]*)\s*{unit}\s*|\s*{unit}\s*(\)?)$"
         text = pl.when(text.str.contains(affix)).then(text.str.replace(affix, "${1}${2}")).when(text == "0").then(text)
     # Negative numbers may be in parentheses, or have their minus at the end.
-    text = text.str.replace(r"^\((.+)\)$|^([^-+].*)-$", "-${1}${2}").str.replace(r"^([-+]) ", "${1}")
+    text = text.str.replace(r"^\(\s*(.+?)\s*\)$|^([^-+].*)-$", "-${1}${2}").str.replace(r"^([-+]) ", "${1}")
     digits, mark = r"\d+", re.escape(column.decimal or ".")
     if column.thousands:
         # In India, all groups but the last have two digits.
@@ -107,10 +108,8 @@ def plain(text: pl.Expr, column: Column) -> pl.Expr:
 
 
 def uniform(text: pl.Expr) -> pl.Expr:
-    """Return text with one kind of blank, apostrophe and minus, and none around it."""
-    for pattern, character in ALIKE.items():
-        text = text.str.replace_all(pattern, character)
-    return text.str.strip_chars()
+    """Return text with one kind of blank, apostrophe, minus and digit, and no blanks around it."""
+    return text.str.replace_many(ALIKE).str.strip_chars()
 
 
 def _parse(text: pl.Expr, column: Column) -> pl.Expr:

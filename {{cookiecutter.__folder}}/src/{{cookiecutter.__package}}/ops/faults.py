@@ -12,7 +12,8 @@ from .settings import project_root, state_dir
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # As libraries say it that raise errors of their own: SQLite, Polars, MLflow.
 FULL = ("No space left on device", "Disk quota exceeded", "File too large", "database or disk is full")
-REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EISDIR, errno.ENOTDIR}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+REFUSED |= {errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
 
 LEAST = 10_000_000  # bytes; with less, the databases of Prefect and MLflow cannot record a run
 

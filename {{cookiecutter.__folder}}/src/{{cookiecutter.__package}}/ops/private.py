@@ -1,9 +1,6 @@
 """What only this user may read, whatever the umask: settings with passwords, databases, artifacts."""
 
 from contextlib import suppress
-from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from .settings import read_settings, state_dir
 
@@ -11,8 +8,7 @@ from .settings import read_settings, state_dir
 def protect(*, create: bool = False) -> None:
     """Keep other users out of the settings and state in the project's own folder; `create` what does not exist yet."""
     settings, own = read_settings(), state_dir()
-    artifacts = urlsplit(settings.mlflow_artifact_root)
-    folders = [settings.prefect_home, *([Path(url2pathname(artifacts.path))] if artifacts.scheme == "file" else [])]
+    folders = [settings.prefect_home, *([settings.artifact_folder] if settings.artifact_folder else [])]
     databases = [settings.prefect_home / "prefect.db", *([settings.mlflow_file] if settings.mlflow_file else [])]
     # In a folder that is read-only or belongs to somebody else, this is not for the project to decide.
     with suppress(OSError):

@@ -19,6 +19,8 @@ from .settings import project_root
 BATCH = 100_000  # rows of a query that are in memory at a time
 # How a statement that reads begins.
 READS = re.compile(r"[\s(]*(select|with|values|table|from|show|describe)\b", re.IGNORECASE)
+# Words of a statement that writes although it begins like that; MySQL's INTO OUTFILE writes in any transaction.
+WRITES = re.compile(r"\b(insert|update|delete|merge|into)\b", re.IGNORECASE)
 # Text, names and comments in SQL.
 QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/""", re.DOTALL)
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
@@ -53,6 +55,8 @@ def check_reads(query: str) -> None:
     code = (query if "\\" in query else QUOTED.sub(" ", query)).strip().rstrip(";")
     if ";" in code or not READS.match(code):
         raise ProjectError("A query may only read: give one statement, such as `select * from table`.")
+    if word := WRITES.search(code):
+        raise ProjectError(f"A query may only read: `{word[0]}` writes; quote the name of a column that is called so.")
 
 
 def _engine(origin: str) -> sqlalchemy.Engine:

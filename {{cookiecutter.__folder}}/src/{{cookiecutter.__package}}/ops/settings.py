@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from importlib.metadata import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -82,6 +84,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
         {"failure", "promotion", "rollback", "drift"}
     )
+    retention_days: PositiveInt = 90
+    prediction_log: Path | None = None
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None
@@ -117,6 +121,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     def absolute_paths(self) -> Self:
         """Make paths absolute, so that they mean the same in every working folder."""
         object.__setattr__(self, "prefect_home", state_dir() / self.prefect_home)
+        if self.prediction_log:
+            object.__setattr__(self, "prediction_log", state_dir() / self.prediction_log)
         if "://" not in self.mlflow_artifact_root:
             object.__setattr__(self, "mlflow_artifact_root", (state_dir() / self.mlflow_artifact_root).as_uri())
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
@@ -136,6 +142,12 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         """The file of MLflow's database, None if a server has it."""
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
         return Path(path.partition("?")[0]) if scheme == "sqlite" else None
+
+    @property
+    def artifact_folder(self) -> Path | None:
+        """The folder of MLflow's artifacts, None if they are elsewhere."""
+        root = urlsplit(self.mlflow_artifact_root)
+        return Path(url2pathname(root.path)) if root.scheme == "file" else None
 
 
 def read_settings() -> Settings:
@@ -163,10 +175,15 @@ def variables() -> dict[str, str]:
 
 
 def _env_file() -> dict[str, str]:
+    file = state_dir() / ".env"
+    if not os.path.lexists(file):
+        return {}
     try:
-        values = dotenv_values(state_dir() / ".env")
+        # Given a path, python-dotenv ignores what is not a file.
+        with file.open(encoding="utf-8") as stream:
+            values = dotenv_values(stream=stream)
     except (OSError, UnicodeDecodeError) as error:
-        raise ProjectError(f"{state_dir() / '.env'} cannot be read as UTF-8 text: {error}.") from None
+        raise ProjectError(f"{file} cannot be read as UTF-8 text: {error}.") from None
     return {name.upper(): value for name, value in values.items() if value}
 
 

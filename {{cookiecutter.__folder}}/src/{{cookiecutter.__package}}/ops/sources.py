@@ -13,7 +13,7 @@ import polars as pl
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import ProjectError
-from ..steps.ingest import PARQUET, TEXT, readable
+from ..steps.ingest import PARQUET, TEXT, TYPED, readable
 from . import queries
 from .addresses import CLEAR, SECRET, check_stored, is_address, malformed, redacted, scheme_of, without_secrets
 from .settings import cloud_options, project_root, read_settings
@@ -66,7 +66,7 @@ def suffix(origin: str, query: str | None = None) -> str:
     if query is not None or (not remote and (project_root() / origin).is_dir()):
         return PARQUET[0]
     name = redacted(origin).lower()
-    known = max((end for end in (*TEXT, *PARQUET) if name.endswith(end)), key=len, default="")
+    known = max((end for end in (*TEXT, *TYPED) if name.endswith(end)), key=len, default="")
     return known or (PARQUET[0] if scheme_of(origin) in CLOUD else "")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ..errors import ProjectError
@@ -14,6 +15,8 @@ from .access import Access
 from .batches import Batches, BusyError
 from .follower import Follower
 from .locations import location
+from .metrics import Measured
+from .openapi import describe
 from .routes import NotReadyError, Service, router
 from .schema import RefusedError
 
@@ -31,13 +34,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         follower.stop()
 
-    app = FastAPI(title=PACKAGE, lifespan=lifespan)
+    app = FastAPIOffline(
+        title=PACKAGE, lifespan=lifespan, redoc_url=None, swagger_ui_parameters={"tryItOutEnabled": True}
+    )
     app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows))
     app.include_router(router)
+    # Made anew each time, as the model may have changed.
+    app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
     app.add_middleware(Access, key=settings.serve_key, max_bytes=settings.serve_max_bytes)
     if settings.serve_host in LOOPBACK:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
+    app.add_middleware(Measured)
     _explain_errors(app, settings.serve_timeout)
     return app
 
@@ -61,6 +69,10 @@ def _explain_errors(app: FastAPI, timeout: float) -> None:
     @app.exception_handler(TimeoutError)
     def late(_: Request, __: TimeoutError) -> JSONResponse:
         return _detail(503, f"Not answered within {timeout:g} seconds.", {"Retry-After": "1"})
+
+    @app.exception_handler(Exception)
+    def unexpected(_: Request, __: Exception) -> JSONResponse:
+        return _detail(500, "The service failed on this request; its log says why.")
 
 
 def _detail(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ..errors import ProjectError
+from .metrics import BATCH, PREDICTED
 from .schema import Answer
 from .served import Served
 
@@ -77,6 +78,7 @@ class Batches:
 def predict(batch: Sequence[Request]) -> list[Sequence[Answer] | Exception]:
     """Predict the rows of all requests at once; if that fails, each request by itself."""
     served = batch[0].served
+    BATCH.observe(sum(request.rows.height for request in batch))
     try:
         found = served.predict(pl.concat(request.rows for request in batch))
     except Exception as error:  # noqa: BLE001 - belongs to the request that causes it
@@ -85,6 +87,7 @@ def predict(batch: Sequence[Request]) -> list[Sequence[Answer] | Exception]:
         return [result for request in batch for result in predict([request])]
     results: list[Sequence[Answer] | Exception] = []
     start = 0
+    PREDICTED.inc(len(found))
     for request in batch:
         results.append(found[start : start + request.rows.height])
         start += request.rows.height

@@ -4,7 +4,6 @@ import asyncio
 import uuid
 from typing import Annotated, Any, NamedTuple
 
-import prometheus_client
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
 from pydantic_core import to_json
@@ -13,6 +12,7 @@ from ..errors import ProjectError
 from ..ops.settings import Settings
 from .batches import Batches
 from .follower import Follower
+from .metrics import VERSION, exposition
 from .served import Served
 
 router = APIRouter()
@@ -85,6 +85,9 @@ def ready(service: Shared) -> dict[str, Any]:
 
 
 @router.get("/metrics")
-def metrics() -> Response:
+def metrics(service: Shared) -> Response:
     """Return the metrics for Prometheus."""
-    return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+    if service.follower.served and service.follower.served.version:
+        VERSION.set(service.follower.served.version)
+    content, media_type = exposition()
+    return Response(content, media_type=media_type)

@@ -1,7 +1,8 @@
 """The request and the answer of `/predict`, made from the contract of a model."""
 
-import re
+import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 
 import polars as pl
@@ -23,7 +24,7 @@ RULES = {
     "finite_number": "type",
 }
 INT64 = 2**63
-SHOWN = 100  # characters of a wrong value
+SHOWN = 100  # characters of a wrong value, and faults of a request
 
 
 class Fault(TypedDict):
@@ -66,6 +67,7 @@ class RequestSchema:
         self.many: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(
             Annotated[list[row], Field(min_length=1, max_length=max_rows)]
         )
+        self.max_rows = max_rows
         # Text is read as training reads it.
         self.spelled = [name for name, column in self.columns.items() if _is_spelled(column)]
 
@@ -75,14 +77,15 @@ class RequestSchema:
         try:
             rows = [self.one.validate_json(body)] if single else self.many.validate_json(body)
         except ValidationError as error:
-            raise RefusedError(list(self._faults(error, single=single))) from None
+            raise RefusedError(list(islice(self._faults(error, single=single), SHOWN))) from None
         except UnicodeDecodeError:
             raise RefusedError([_fault(None, None, "encoding", None, "The body is not valid UTF-8.")]) from None
         return self._frame(rows)
 
-    def json_schema(self) -> dict[str, Any]:
-        """Return the JSON schema of a body."""
-        return {"anyOf": [self.one.json_schema(), self.many.json_schema()]}
+    @property
+    def row(self) -> dict[str, Any]:
+        """The JSON schema of a row."""
+        return self.one.json_schema()
 
     def _frame(self, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
         """Return the columns of the contract."""
@@ -99,7 +102,7 @@ class RequestSchema:
                 _fault(at, name, f"type: {column}", texts[at], f"must be of type {column}")
                 for at in read["lost"].arg_true()
             ]:
-                raise RefusedError(faults)
+                raise RefusedError(faults[:SHOWN])
             numbers = [value if not isinstance(value, str) else None for value in values]
             columns[name] = read[name].fill_null(pl.Series(name, numbers, DTYPES[column.type]))
         return pl.DataFrame(columns)
@@ -176,6 +179,17 @@ def _missing_if(null_values: frozenset[str]) -> Any:
 
 
 def _fault(row: int | None, field: str | None, rule: str, value: Any, reason: str) -> Fault:
-    shown = value if isinstance(value, int | float | bool | None) else re.sub(r"(?s)(.{100}).*", r"\1…", str(value))
+    field = None if field is None else _shortened(field)
     where = "" if row is None else f"Row {row}" + (f", field '{field}'" if field is not None else "") + ": "
-    return Fault(row=row, field=field, rule=rule, value=shown, message=f"{where}{reason}")
+    return Fault(row=row, field=field, rule=rule, value=_shown(value), message=f"{where}{reason}")
+
+
+def _shown(value: Any) -> Any:
+    """Return a value that JSON can show, in few characters."""
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and -INT64 <= value < INT64):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else _shortened(str(value))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Self
 
 import polars as pl
 from pydantic_core import to_json
-from threadpoolctl import threadpool_limits
 
 from ..config import Contract
 from ..errors import ProjectError, printable
@@ -42,10 +41,9 @@ class Served(NamedTuple):
         return cls(predictor=predictor, schema=schema, example=example_row(inputs, profile), **described)
 
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
-        """Answer rows that the schema has read, on one thread."""
+        """Answer rows that the schema has read."""
         try:
-            with threadpool_limits(1, user_api="openmp"):
-                return answers(predictions.predict(self.predictor, rows))
+            return answers(predictions.predict(self.predictor, rows))
         except Exception as error:
             # A packed model raises its own class of this name.
             if isinstance(error, ProjectError) or type(error).__name__ != ProjectError.__name__:

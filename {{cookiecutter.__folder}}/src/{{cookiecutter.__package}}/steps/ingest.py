@@ -1,5 +1,6 @@
-"""Read tables from CSV and Parquet files."""
+"""Read tables from CSV, Parquet, Arrow and JSON files."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,15 @@ Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET = (".parquet",)
+# Files that hold types, by their first bytes; of JSON, records: one per line, or all in one list.
+TYPED = {
+    ".parquet": rb"PAR1",
+    ".arrow": rb"ARROW1",
+    ".feather": rb"ARROW1",
+    ".jsonl": rb'\s*\{\s*"',
+    ".ndjson": rb'\s*\{\s*"',
+    ".json": rb"\s*\[\s*\{",
+}
 
 
 def read(
@@ -32,7 +42,7 @@ def read(
 
 
 def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
-    """Scan a CSV or Parquet file, whatever its name; the lines of a CSV are checked now, its values are read later.
+    """Scan a file of any form, whatever its name; the lines of a CSV are checked now, its values are read later.
 
     Text is missing if it is one of `null_values` or, in a CSV, empty. Rows in which everything is missing are left out.
     The columns of a CSV have the given types, or are text; collecting the frame raises ComputeError if a value does not
@@ -80,9 +90,30 @@ def is_parquet(source: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
+def form(source: Path) -> str:
+    """Return the ending of a file that holds types, by its first bytes; "" for text."""
+    with source.open("rb") as file:
+        head = file.read(1000)
+    return next((ending for ending, pattern in TYPED.items() if re.match(pattern, head)), "")
+
+
 def _dialect(source: Path) -> dialect.Dialect | None:
-    """Return how a text file writes its table; None for Parquet."""
-    return None if is_parquet(source) else dialect.look(source)
+    """Return how a text file writes its table; None if it is not text."""
+    return None if form(source) else dialect.look(source)
+
+
+def _typed_rows(source: Path) -> pl.LazyFrame:
+    ending = form(source)
+    if ending in {".parquet", ".arrow"}:
+        return (pl.scan_parquet if ending == ".parquet" else pl.scan_ipc)(source, glob=False)
+    try:
+        reader = pl.read_json if ending == ".json" else pl.read_ndjson
+        table = reader(source.read_bytes(), infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:
+        raise dialect.NotATable(f"its JSON is damaged, or no records: {str(error).splitlines()[0]}") from None
+    if nested := [name for name, dtype in table.schema.items() if dtype.is_nested()]:
+        raise dialect.NotATable(f"'{nested[0]}' is nested in its JSON; make its values columns of their own")
+    return table.lazy()
 
 
 def _all_rows(
@@ -92,7 +123,7 @@ def _all_rows(
     types: Mapping[str, str] | None = None,
 ) -> pl.LazyFrame:
     if found is None:
-        table = pl.scan_parquet(source, glob=False)
+        table = _typed_rows(source)
         names = table.collect_schema().names()
         _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
@@ -147,7 +178,8 @@ def readable(source: Path | str) -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         if reason.startswith("parquet"):
-            reason = "the Parquet file is damaged or incomplete; get it again"
+            damaged = "the Parquet file is damaged or incomplete; get it again"
+            reason = reason.partition("underlying IO error: ")[2] or damaged
         raise ProjectError(f"Cannot read '{source}' as a table: {reason}.") from None
 
 

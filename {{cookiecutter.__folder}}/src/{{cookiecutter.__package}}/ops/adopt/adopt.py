@@ -108,7 +108,7 @@ def _take_snapshot(request: AdoptRequest, folder: Path) -> tuple[Path, Path]:
     snapshot = folder / "snapshot"
     sources.take(origin, query, snapshot)
     # The content decides, whatever the name says.
-    ending = ".parquet" if ingest.is_parquet(snapshot) else ending if ending in ingest.TEXT else ".csv"
+    ending = ingest.form(snapshot) or (ending if ending in ingest.TEXT else ".csv")
     source = RAW / f"{name}{ending}"
     return snapshot.rename(folder / source.name), source
 

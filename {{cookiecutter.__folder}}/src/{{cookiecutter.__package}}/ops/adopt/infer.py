@@ -53,7 +53,10 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
         raise ProjectError("No column is left to learn from: all others are constant, empty, nested or identifiers.")
     reasons = [f"Target '{target}': {chosen}, because {why}."]
     if labels.nullable:
-        reasons.append(f"{labels.rows - labels.present} of {labels.rows} rows have no target; training skips them.")
+        what = " (NaN and infinity count as missing)" if labels.type == "float" else ""
+        reasons.append(
+            f"{labels.rows - labels.present} of {labels.rows} rows have no target{what}; training skips them."
+        )
     reasons += [
         f"Hidden from the model ({reason}): {quoted([name for name in hidden if hidden[name] == reason], SHOWN)}."
         for reason in sorted(set(hidden.values()))

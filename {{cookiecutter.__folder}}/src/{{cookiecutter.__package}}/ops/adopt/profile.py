@@ -13,7 +13,9 @@ from ...steps.copies import fingerprint
 from .spelling import compute, readings
 
 # Text for a missing value; the second kind only where everything else is a number, a date or true/false.
-MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"])
+MISSING = frozenset(["NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "<NA>", "?"]) | {
+    *("#DIV/0!", "#NUM!", "#VALUE!", "#REF!", "#NAME?", "#NULL!"),
+}
 PERHAPS = frozenset(["-", "--", ".", "None", "none"])
 # Types are guessed from so many rows, and then checked against all.
 GUESSED = 10_000
@@ -151,8 +153,9 @@ def _doubtful(schema: pl.Schema) -> list[str]:
 
 
 def _looks_different(name: str, kind: str) -> pl.Expr:
-    # 007 is a name, not a number; 7.0 belongs to numbers with fractions.
-    patterns = {"integer": r"^\s*[-+]?0\d|[.eE]", "float": r"^\s*[-+]?0\d"}
+    # 007, +493012345 and more digits than a number holds are names; 7.0 belongs to numbers with fractions.
+    names = r"^\s*(?:[-+]?0\d|\+\d{7}|\d{20,}\s*$)"
+    patterns = {"integer": names + "|[.eE]", "float": names}
     return pl.col(name).cast(pl.String).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
 
 

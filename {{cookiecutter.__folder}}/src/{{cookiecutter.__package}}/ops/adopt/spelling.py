@@ -16,6 +16,7 @@ from ...config import Column, Type
 from ...errors import ProjectError
 from ...model.casting import cast, plain, uniform
 from ...steps import dialect, ingest
+from .shapes import CURRENCY, EXAMPLES, Shape, examples, shape_of
 
 # Ways to read a column are chosen by so many rows and different values, and then checked against all.
 GUESSED, VALUES = 10_000, 1000
@@ -26,29 +27,24 @@ MOST = 0.5
 MISTAKES, NEARLY = 0.02, 0.9
 # Whole numbers before a word are classes in a target that has so few of them: 2WD, 4WD.
 CLASSES = 20
-# How many examples a message shows.
-EXAMPLES = 3
 # Decimal mark and thousands separator; of those that read all values alike, the first counts.
 MARKS: tuple[tuple[Any, Any], ...] = (
     *((".", None), (",", None), (None, ","), (",", ".")),
     *((mark, thousands) for thousands in " '_" for mark in (None, ",")),
 )
 SEPARATORS = ".,'_ "
-CURRENCY = (
-    r"[A-Za-z]{0,3}\p{Sc}|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR"
-    r"|Fr\.|kr\.?|Kč|Rs\.?|zł"
-)
-UNITS = rf"^[-+(]*\s*({CURRENCY})\s*[-+(]*[\d.,]", r"\d[.,]?\s*([^\d\s.,()-][^\d)]{0,14}?[23]?)\s*\)?$"
+UNITS = rf"^[-+(]*\s*({CURRENCY})\s*[-+(]*[\d.,]", r"\d[.,]?\s*([^\p{N}\s.,()-][^\d)]{0,14}?[23]?)\s*\)?$"
 NUMERIC = r"^\D{0,6}\d+(?:[., '_]\d+)*[.,]?(?:[eE][-+]?\d+)?\D{0,18}[23]?$"
-# 007 and +49 301 234 567 are names, and so are 12345 and 12345-6789 in one column.
-NAME = r"^\W*0\d|^\d{5}-\d{4}$"
+# 007, +49 301 234 567 and 20 digits are names, and so are 12345 and 12345-6789 in one column.
+NAME = r"^\W*0\d|^\d{5}-\d{4}$|^\d{20}"
 THOUSANDS = r"^[-+]?\d{1,3}(?:\.\d{3})*$"
 DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d", "%d.%m.%Y", "%d.%m.%y"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y"),
     *("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d"),
-    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%B %Y", "%B-%Y", "%B %y", "%B-%y", "%Y-%B"),
+    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%m-%Y", "%B %Y", "%B-%Y", "%B %y", "%B-%y", "%Y-%B"),
     *(f"%d{mark}%B{mark}%{year}" for mark in " -/." for year in "Yy"),
+    *("%Y%m%dT%H%M%S", "%a %B %d %H:%M:%S %Y", "%Y年%m月%d日"),
     *("%d. %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%B-%d", "%Y %B %d"),
     *("%a, %d %B %Y", "%a %d %B %Y", "%a, %B %d, %Y", "%A, %d %B %Y", "%A %d %B %Y", "%A, %B %d, %Y"),
 )
@@ -114,8 +110,18 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
     chosen = {name: columns[0] for name, columns in ways.items() if len(columns) == 1}
     known = _evidence(table, types, chosen)
     reasons = dict.fromkeys(chosen, "")
-    mixed = [_mixed(file, table, text) for text in texts if text.fits and not ways[text.name]]
-    refusals = [sentence for refused, sentence in mixed if refused]
+    shapes = {
+        name: shape
+        for name, values in _samples(table, [name for name, kind in types.items() if kind == "string"], hints).items()
+        if not ways.get(name) and (shape := shape_of(values))
+    }
+    mixed = {
+        text.name: _mixed(file, table, text, refused=text.name in shapes)
+        for text in texts
+        if text.fits and not ways[text.name]
+    }
+    refusals = [sentence for refused, sentence in mixed.values() if refused]
+    refusals += [_shaped(file, table, name, shape) for name, shape in shapes.items() if name not in mixed]
     for name, columns in ways.items():
         evident = [column for column in columns if _mark(column) in known]
         allowed = [column for column in columns if hints.allow(column)] or evident
@@ -132,7 +138,7 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
         alike.setdefault((str(column.spelling), reasons[name]), []).append(name)
     sentences = [_sentence(table, names, spelled[names[0]], reason) for (_, reason), names in alike.items()]
     text = {name: Column(type="string") for name in hints.text}
-    return Spelling(spelled | text, [*sentences, *(sentence for _, sentence in mixed)])
+    return Spelling(spelled | text, [*sentences, *(sentence for _, sentence in mixed.values())])
 
 
 def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
@@ -156,12 +162,8 @@ def readings(
     table: pl.LazyFrame, types: Mapping[str, Type | None], target: str | None = None, hints: Hints = NO_HINTS
 ) -> list[Text]:
     """Return the columns of text that can be read as numbers or dates, at least for the most part, and how."""
-    names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String and name not in hints.text]
-    head = table.select(names).head(GUESSED).collect()
-    digits = compute(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
     ways: dict[str, list[Column]] = {}
-    for name in [name for name, digit in zip(names, digits, strict=True) if digit]:
-        values = head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
+    for name, values in _samples(table, list(types), hints).items():
         columns = _ways(name, types[name], values, hints, labels=name == target)
         read = compute(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
         kept = [column for column, count in zip(columns, read, strict=True) if count >= MOST * len(values)]
@@ -179,6 +181,19 @@ def readings(
         fits = {column: next(counts) for column in columns}
         texts.append(Text(name, present, {way: count for way, count in fits.items() if way.format or not is_name}))
     return texts
+
+
+def _samples(table: pl.LazyFrame, names: Sequence[str], hints: Hints) -> dict[str, pl.Series]:
+    """Return some different values of each column of text with digits."""
+    schema = table.collect_schema()
+    names = [name for name in names if schema[name] == pl.String and name not in hints.text]
+    head = table.select(names).head(GUESSED).collect()
+    digits = compute(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
+    return {
+        name: head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
+        for name, digit in zip(names, digits, strict=True)
+        if digit
+    }
 
 
 def _counts(name: str, columns: Sequence[Column]) -> Iterator[pl.Expr]:
@@ -209,7 +224,7 @@ def _numbers(values: pl.Series, *, labels: bool) -> Iterator[Column]:
     unit = None
     for pattern in UNITS:
         common = Counter(values.str.extract(pattern).drop_nulls()).most_common(1)
-        if common and common[0][1] >= MOST * len(values):
+        if common and common[0][1] >= MOST * len(values) and common[0][0].casefold() not in {"uhr", "am", "pm"}:
             unit = common[0][0]
     if (labels and unit and unit.isalpha() and len(values) <= CLASSES) or values.str.contains(
         NUMERIC
@@ -287,8 +302,8 @@ def _typed(table: pl.LazyFrame, columns: Mapping[str, Column]) -> dict[str, Colu
     return dict(columns) | {name: column for (name, column), fraction in found if not fraction}
 
 
-def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
-    """Describe text that is mostly numbers or dates, and tell whether it is refused."""
+def _mixed(file: Path, table: pl.LazyFrame, text: Text, *, refused: bool) -> tuple[bool, str]:
+    """Tell whether text that is mostly numbers or dates is refused, and describe it."""
     name, (column, count) = text.name, max(text.fits.items(), key=lambda item: item[1])
     lost = cast(name, pl.String(), column).lost
     present = pl.col(name).drop_nulls()
@@ -299,12 +314,23 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text) -> tuple[bool, str]:
     shown = ", ".join(_place(file, table, name, value) for value in odd)
     example = _example(table, name, column)[0]
     numbers = f"{count} of {text.present} values are {'dates' if column.format else 'numbers'} like {example!r}"
-    if not column.format and text.present - count > MISTAKES * text.present and good < NEARLY * different:
+    nearly = column.format or text.present - count <= MISTAKES * text.present or good >= NEARLY * different
+    if not (nearly or refused):
         return False, f"'{name}' stays text: {numbers}, but not {shown}."
-    return True, (
-        f"Column '{name}': {numbers}, but not {shown}. Correct the table, or add --missing {shlex.quote(odd[0])} if "
-        f"that means a missing value, or --text {shlex.quote(name)} to keep the column as text."
-    )
+    # What has digits is hardly a word for a missing value, but 00.00.0000 may be.
+    words = [value for value in odd if not re.search("[1-9]" if column.format else r"\d", value)]
+    missing = f", or add --missing {shlex.quote(words[0])} if that means a missing value" if words else ""
+    return True, f"Column '{name}': {numbers}, but not {shown}. Correct the table{missing}, or {_as_text(name)}."
+
+
+def _shaped(file: Path, table: pl.LazyFrame, name: str, shape: Shape) -> str:
+    values = table.select(name).head(GUESSED).collect().to_series().drop_nulls().unique(maintain_order=True)
+    shown = ", ".join(_place(file, table, name, value) for value in examples(values))
+    return f"Column '{name}' holds {shape.what}, such as {shown}: {shape.right}, or {_as_text(name)}."
+
+
+def _as_text(name: str) -> str:
+    return f"add --text {shlex.quote(name)} to keep the column as text"
 
 
 def _two_ways(file: Path, table: pl.LazyFrame, name: str, columns: Sequence[Column]) -> str:
@@ -329,11 +355,17 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
             years = "; two-digit years are {} to {}".format(*compute(table, [dates.min(), dates.max()]))
         return f"Dates in {where} use {column.format}{why}: {example!r} is {value}{years}."
     parts = [
-        {",": "a decimal comma", ".": "signs of their own"}.get(column.decimal or ""),
+        {",": "a decimal comma", ".": _signs(example)}.get(column.decimal or ""),
         f"{column.thousands!r} between thousands" if column.thousands else None,
         f"the unit {column.unit!r}" if column.unit else None,
     ]
     return f"Numbers in {where} use {' and '.join(filter(None, parts))}{why}: {example!r} is {value}."
+
+
+def _signs(example: str) -> str:
+    if example.endswith(("-", ")")):
+        return "parentheses for negative numbers" if example.endswith(")") else "a minus at the end"
+    return "characters of their own"
 
 
 def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
@@ -348,8 +380,8 @@ def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
 
 
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
-    """Show a value, and the line of the file (in Parquet: the row) where the column first has it."""
-    if ingest.is_parquet(file):
+    """Show a value, and the line of the file (of files with types: the row) where the column first has it."""
+    if ingest.form(file):
         return f"{value!r} (row {compute(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
     line = dialect.line_of(file, table.collect_schema().names().index(name), value)
     return f"{value!r} (line {line})" if line else repr(value)

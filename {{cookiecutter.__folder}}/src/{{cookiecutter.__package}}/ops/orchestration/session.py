@@ -27,6 +27,8 @@ DEFAULTS = {
     # Wait half a minute for a server that restarts; the defaults are four minutes and more.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "PREFECT_CLIENT_MAX_RETRIES": "4",
+    # Not only old events, but also old flow runs with their logs and artifacts; RETENTION_DAYS says how old.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     # Seconds. `deploy` tells the server to mark runs whose heartbeats stop.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Idle threads of scikit-learn sleep. By default they spin, and next to other work fitting takes ten times longer.
@@ -40,9 +42,10 @@ def configure() -> None:
     Prefect reads it when it is imported; DVC, MLflow and their child processes find the keys of the storage in it.
     """
     settings = read_settings().model_dump(mode="json", exclude_none=True)
+    kept = {"PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"P{settings['retention_days']}D"}
     passed = ("prefect_", "mlflow_", "dask_", "ray_")
     chosen = {name.upper(): value for name, value in settings.items() if name.startswith(passed)}
-    for name, value in {**chosen, **cloud_options(), **DEFAULTS}.items():
+    for name, value in {**chosen, **cloud_options(), **DEFAULTS, **kept}.items():
         os.environ.setdefault(name, value)
     protect()
 
@@ -97,6 +100,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
     if answers(f"{url}/health", 120 if process else 5, process):
         return
     if process:
+        faults.check_space()
         log = read_settings().prefect_home / "server.log"
         raise ProjectError(f"Prefect's server did not start; see {log}, or run `make setup`.")
     raise ProjectError(

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...errors import ProjectError
 from ..private import protect
 from ..settings import PACKAGE, read_settings, state_dir
-from .store import unusable
+from .store import check_not_lost, unusable
 
 # Part of MLflow's long message where a server does not answer.
 UNREACHABLE = "Max retries exceeded"
@@ -39,6 +39,7 @@ def connect() -> MlflowClient:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Logs a traceback of each error that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    check_not_lost()
     protect(create=True)
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
     _relocate()

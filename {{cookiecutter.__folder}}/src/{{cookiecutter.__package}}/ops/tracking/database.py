@@ -13,7 +13,7 @@ from sqlalchemy.pool import StaticPool
 
 from ...errors import ProjectError
 from ..settings import read_settings
-from .store import is_damaged, unusable
+from .store import check_not_lost, is_damaged, unusable
 
 
 def migrate() -> None:
@@ -21,6 +21,7 @@ def migrate() -> None:
 
     MLflow's migrations are not transactions, so they run on a copy, which SQLite writes back in one transaction.
     """
+    check_not_lost()
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
     engine = create_engine(read_settings().mlflow_tracking_uri)

@@ -58,6 +58,17 @@ def is_damaged(cause: str) -> bool:
     return "malformed" in cause or "not a database" in cause
 
 
+def check_not_lost() -> None:
+    """Raise ProjectError if MLflow's database is empty although its artifacts are there."""
+    file, artifacts = read_settings().mlflow_file, read_settings().artifact_folder
+    lost = file and not (file.exists() and file.stat().st_size)
+    if lost and artifacts and artifacts.is_dir() and any(artifacts.iterdir()):
+        raise ProjectError(
+            f"MLflow's database {file} is empty or missing, but {artifacts} has artifacts of its runs: bring a backup "
+            "of the database back, or move that folder away to start anew."
+        )
+
+
 def unusable(error: Exception) -> ProjectError:
     """Return the error for a store that fails."""
     cause = without_secrets(str(error).partition("\n")[0], read_settings().mlflow_tracking_uri)
@@ -153,6 +164,7 @@ class SqlStore:
     def _read_revision(self) -> str | None:
         """Return the newest migration that the database has had, None if it is empty or missing."""
         url = self.engine.url
+        check_not_lost()
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
             return None  # To connect would create it.
         with self._transaction() as connection:

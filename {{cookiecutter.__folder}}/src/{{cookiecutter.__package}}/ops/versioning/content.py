@@ -5,9 +5,8 @@ import json
 from functools import cache
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from ..settings import PACKAGE, PACKAGE_DIR, project_root
+from ...errors import ProjectError
+from ..settings import PACKAGE, PACKAGE_DIR, load_yaml
 
 
 def md5(path: Path) -> str:
@@ -22,9 +21,13 @@ def md5(path: Path) -> str:
 
 def training_code() -> list[Path]:
     """Return the files of the package that dvc.yaml lists: an edit of one of these retrains, of another does not."""
-    [folder, *_] = [folder for folder in (PACKAGE_DIR.parents[1], project_root()) if (folder / "dvc.yaml").exists()]
-    stage, source = YAML(typ="safe").load(folder / "dvc.yaml")["stages"]["training"], f"src/{PACKAGE}/"
-    listed = [PACKAGE_DIR / dep.removeprefix(source) for dep in stage["deps"] if dep.startswith(source)]
+    file, source = PACKAGE_DIR.parents[1] / "dvc.yaml", f"src/{PACKAGE}/"
+    pipeline = load_yaml(file if file.exists() else file.name)
+    try:
+        deps = pipeline["stages"]["training"]["deps"]
+    except (KeyError, TypeError):
+        raise ProjectError("dvc.yaml lists no deps of a stage `training`; `git diff dvc.yaml` shows why.") from None
+    listed = [PACKAGE_DIR / dep.removeprefix(source) for dep in deps if dep.startswith(source)]
     return sorted(file for path in listed for file in (path.rglob("*.py") if path.is_dir() else [path]))
 
 

@@ -49,10 +49,15 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
 def command_line(arguments: list[str]) -> int:
     """Run a DVC command; return its exit code."""
     from dvc.cli import main  # noqa: PLC0415
+    from dvc.exceptions import DvcException  # noqa: PLC0415
 
     _keep_private()
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
-    return int(main(arguments))
+    try:
+        return int(main(arguments))
+    except DvcException as error:
+        # Of its configuration: DVC reads that again to know whether it may send statistics.
+        raise ProjectError(f"DVC: {error}; see .dvc/config and .dvc/config.local.") from None
 
 
 def _keep_private() -> None:

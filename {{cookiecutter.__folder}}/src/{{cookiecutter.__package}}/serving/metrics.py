@@ -1,0 +1,67 @@
+"""What Prometheus reads from /metrics: of all worker processes together, if there are several."""
+
+import os
+import time
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+REQUESTS = Counter("serving_requests", "Requests", ["route", "status"])
+LATENCY = Histogram("serving_request_seconds", "Time from request to answer", ["route"], buckets=SECONDS)
+PREDICTED = Counter("serving_rows", "Predicted rows")
+BATCH = Histogram("serving_batch_rows", "Rows predicted at once", buckets=ROWS)
+VERSION = Gauge("serving_model_version", "Version of the model that answers", multiprocess_mode="mostrecent")
+LOADED = Gauge("serving_model_loaded_timestamp_seconds", "When this model was loaded", multiprocess_mode="mostrecent")
+TRAINED = Gauge(
+    "serving_model_trained_timestamp_seconds", "When this model was trained", multiprocess_mode="mostrecent"
+)
+FAILURES = Counter("serving_follow_failures", "Failed attempts to look at the champion or to load it")
+
+
+class Measured:
+    """Counts requests and measures how long they take."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and note its route, status and time."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            # Unknown paths share one label, so that nobody can make the metrics grow.
+            route = getattr(scope.get("route"), "path", "other")
+            REQUESTS.labels(route, status).inc()
+            LATENCY.labels(route).observe(time.perf_counter() - start)
+
+
+def exposition() -> tuple[bytes, str]:
+    """Return the metrics and their media type."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST
