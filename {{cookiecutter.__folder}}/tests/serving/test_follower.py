@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import COPY
+from prometheus_client import REGISTRY
 
 from penguin_model.errors import ProjectError
 from penguin_model.ops.paths import LOCK
@@ -41,7 +42,8 @@ class Shelf:
         self.loads.append(number)
         if isinstance(self.faults.get(number), OSError):
             raise self.faults[number]
-        return Model(identity=number, name=f"version {number}", version=number, fault=self.faults.get(number))
+        fault = self.faults.get(number)
+        return Model(identity=number, name=f"version {number}", version=number, trained=1.5, fault=fault)
 
 
 @pytest.fixture
@@ -87,11 +89,13 @@ def test_champion_is_followed_and_logged(shelf, follower, caplog):
 )
 def test_model_that_fails_is_not_served_and_tried_less_and_less(shelf, follower, caplog, fault, said):
     until(lambda: follower.served)
+    failures = REGISTRY.get_sample_value("serving_follow_failures_total")
     shelf.faults[2], shelf.number = fault, 2
     until(lambda: shelf.loads.count(2) >= 3)
     assert follower.served.version == 1
     assert follower.problem == said
-    assert follower.failures >= 2
+    assert REGISTRY.get_sample_value("serving_follow_failures_total") >= failures + 2
+    assert REGISTRY.get_sample_value("serving_model_version") == 1
     [warned] = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert warned == f"{said.rstrip('.')}; version 1 goes on serving"
     # Mended, it is served without a restart; so is another version, at once.

@@ -1,11 +1,13 @@
 """Follows the champion: loads the model to serve beside the one that is served, tries it, then swaps the two."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Hashable
 
 from .locations import Location
+from .metrics import FAILURES, LOADED, TRAINED, VERSION
 from .served import Served, reason
 
 LOGGER = logging.getLogger(__name__)
@@ -20,7 +22,6 @@ class Follower:
         """Prepare; `start` begins to follow. `poll` are the seconds between two looks at the location."""
         self.served: Served | None = None
         self.problem = "no model has been loaded yet"
-        self.failures = 0
         self._location, self._poll = location, poll
         self._broken: Hashable = None  # the model that could not be loaded: how often, and when it is tried again
         self._attempts, self._next = 0, 0.0
@@ -67,10 +68,13 @@ class Follower:
             return
         LOGGER.info("Serving %s instead of %s", served.name, self.served.name if self.served else "no model")
         self.served, self.problem, self._broken = served, "", None
+        VERSION.set(served.version or math.nan)
+        TRAINED.set(served.trained or math.nan)
+        LOADED.set_to_current_time()
 
     def _report(self, error: Exception) -> None:
         """Keep the problem for /health/ready and /metrics, and log it once."""
-        self.failures += 1
+        FAILURES.inc()
         problem = reason(error)
         if problem != self.problem:
             going_on = f"; {self.served.name} goes on serving" if self.served else ""

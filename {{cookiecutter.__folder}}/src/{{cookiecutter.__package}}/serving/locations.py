@@ -57,8 +57,9 @@ class Alias:
             profile = read_profile(package.data)
         version = registry.get(identity)
         about = {"version": identity, "metrics": version.metrics, "lineage": dict(version.tags)}
-        described = {"identity": identity, "name": f"version {identity}", "version": identity, "about": about}
-        return Served.of(predictor, profile, self._max_rows, **described)
+        trained = version.start and version.start / 1000
+        described = {"name": f"version {identity}", "version": identity, "trained": trained, "about": about}
+        return Served.of(predictor, profile, self._max_rows, identity=identity, **described)
 
 
 class Folder:
@@ -92,8 +93,8 @@ class Folder:
         digests = dict(zip(FILES, identity, strict=True))
         about = {"version": None, "metrics": {}, "lineage": {f"md5.{name}": value for name, value in digests.items()}}
         name = f"{self._name} (MD5 {digests[PIPELINE]})"
-        described = {"identity": identity, "name": name, "version": None, "about": about}
-        return Served.of(predictor, profile, self._max_rows, **described)
+        described = {"name": name, "version": None, "trained": None, "about": about}
+        return Served.of(predictor, profile, self._max_rows, identity=identity, **described)
 
     def _read_state(self) -> object:
         """Return what changes whenever a file is written or replaced."""

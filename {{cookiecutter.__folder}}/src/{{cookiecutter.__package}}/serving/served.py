@@ -24,7 +24,8 @@ class Served(NamedTuple):
 
     identity: Hashable  # of the model at its location: another means another model
     name: str
-    version: int | None  # None for a model from a folder
+    version: int | None  # None for a model from a folder, as the time of its training
+    trained: float | None  # in seconds since 1970
     predictor: Any
     schema: RequestSchema
     example: Mapping[str, Any]
@@ -32,7 +33,7 @@ class Served(NamedTuple):
 
     @classmethod
     def of(cls, predictor: Any, profile: Profile | None, max_rows: int, **described: Any) -> Self:
-        """Combine a predictor with the schema of its requests; `described` are identity, name, version and about."""
+        """Combine a predictor with the schema of its requests; `described` are the other fields."""
         recipe = predictor.recipe
         # A version may have been packed with an earlier form of the contract.
         inputs = Contract.model_validate(recipe.inputs.model_dump())
