@@ -13,7 +13,7 @@ from ..errors import ProjectError
 from ..ops.settings import Settings
 from .batches import Batches
 from .follower import Follower
-from .metrics import VERSION, exposition
+from .metrics import exposition
 from .served import Served
 
 router = APIRouter()
@@ -86,9 +86,7 @@ def ready(service: Shared) -> dict[str, Any]:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-def metrics(service: Shared) -> Response:
+def metrics() -> Response:
     """Return the metrics for Prometheus."""
-    if service.follower.served and service.follower.served.version:
-        VERSION.set(service.follower.served.version)
     content, media_type = exposition()
     return Response(content, media_type=media_type)
