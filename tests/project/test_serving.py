@@ -43,7 +43,7 @@ def served(project: Running, **settings: str) -> Iterator[str]:
         yield address
         process.terminate()
         said = process.communicate(timeout=20)[0]
-        assert process.returncode in {0, -15}, said
+        assert process.returncode in {0, 143, -15}, said
         assert "Traceback" not in said
 
 
@@ -83,4 +83,5 @@ class TestServing:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        said = (done.stdout + done.stderr).splitlines()
+        assert done.returncode == 0, "\n".join(line[:400] for line in said)  # bodies are long

@@ -105,9 +105,12 @@ def score(source: Source = None) -> None:
 
 
 @app.command()
-def monitor(source: Source = None) -> None:
+def monitor(
+    source: Source = None,
+    retrain: Annotated[bool, typer.Option(help="Whether repeated drift starts the retraining.")] = True,  # noqa: FBT002
+) -> None:
     """Compare rows with the champion's training data, to detect drift."""
-    _run("monitoring", source=stored(source))
+    _run("monitoring", source=stored(source), **({} if retrain else {"policy": {"most": 0}}))
 
 
 @app.command()

@@ -6,13 +6,14 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from ..errors import ProjectError
 from ..ops.settings import Settings
 from .batches import Batches
 from .follower import Follower
-from .metrics import VERSION, exposition
+from .metrics import exposition
 from .served import Served
 
 router = APIRouter()
@@ -84,10 +85,8 @@ def ready(service: Shared) -> dict[str, Any]:
     return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
 
 
-@router.get("/metrics")
-def metrics(service: Shared) -> Response:
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics() -> Response:
     """Return the metrics for Prometheus."""
-    if service.follower.served and service.follower.served.version:
-        VERSION.set(service.follower.served.version)
     content, media_type = exposition()
     return Response(content, media_type=media_type)
