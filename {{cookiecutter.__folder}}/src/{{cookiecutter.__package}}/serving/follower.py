@@ -47,7 +47,7 @@ class Follower:
             self._stop.wait(wait)
 
     def _look(self) -> None:
-        number = registry.champion().champion
+        number = registry.champion_number()
         if number is None:
             raise ProjectError("There is no champion yet; `make train` trains one.")
         if self.served is None or self.served.version != number:

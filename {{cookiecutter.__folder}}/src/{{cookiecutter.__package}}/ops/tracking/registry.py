@@ -58,6 +58,11 @@ def champion() -> ChampionState:
     return _state(open_store())
 
 
+def champion_number() -> int | None:
+    """Return the number of the champion, None if there is none: as quickly after 200 moves as after one."""
+    return open_store().alias(CHAMPION)
+
+
 def newest() -> Version | None:
     """Return the version that was registered last, None if there is none."""
     return open_store().version(None)
