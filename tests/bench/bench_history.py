@@ -54,7 +54,7 @@ COPY_VERSIONS = """
 ASK = """
 from penguin_model.ops.tracking import registry
 for _ in range(200):
-    registry.champion_number()
+    registry.holder("champion")
 """
 
 
