@@ -14,11 +14,11 @@ from ..ops.settings import PACKAGE, Settings, read_settings
 from .access import Access
 from .batches import Batches, BusyError
 from .follower import Follower
+from .locations import location
 from .metrics import Measured
 from .openapi import describe
 from .routes import NotReadyError, Service, router
 from .schema import RefusedError
-from .served import Served
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -26,7 +26,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the service from .env; it loads its model once it runs."""
     settings = settings or read_settings()
-    follower = Follower(settings.serve_poll_seconds, lambda number: Served.load(number, settings.serve_max_rows))
+    follower = Follower(location(settings), settings.serve_poll_seconds)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -6,13 +6,14 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from ..errors import ProjectError
 from ..ops.settings import Settings
 from .batches import Batches
 from .follower import Follower
-from .metrics import VERSION, exposition
+from .metrics import exposition
 from .served import Served
 
 router = APIRouter()
@@ -46,7 +47,7 @@ def service_of(request: Request) -> Service:
 Shared = Annotated[Service, Depends(service_of)]
 
 
-@router.post("/predict")
+@router.post("/predict", tags=["model"])
 async def predict(request: Request, service: Shared) -> Response:
     """Predict one row (an object) or several (a list of objects)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -66,28 +67,26 @@ async def predict(request: Request, service: Shared) -> Response:
     return Response(to_json(content), media_type="application/json")
 
 
-@router.get("/model")
+@router.get("/model", tags=["model"])
 def model(service: Shared) -> dict[str, Any]:
     """Say which version answers, its metrics, and where it comes from."""
     return dict(service.served.about)
 
 
-@router.get("/health/live")
+@router.get("/health/live", tags=["operation"])
 def live() -> dict[str, str]:
     """Say that the process runs."""
     return {"status": "live"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", tags=["operation"])
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
     return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
 
 
-@router.get("/metrics")
-def metrics(service: Shared) -> Response:
+@router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+def metrics() -> Response:
     """Return the metrics for Prometheus."""
-    if service.follower.served and service.follower.served.version:
-        VERSION.set(service.follower.served.version)
     content, media_type = exposition()
     return Response(content, media_type=media_type)
