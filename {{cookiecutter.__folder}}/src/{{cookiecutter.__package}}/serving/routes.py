@@ -9,7 +9,7 @@ from fastapi.exceptions import HTTPException
 from pydantic_core import to_json
 
 from ..errors import ProjectError
-from ..ops.settings import Settings
+from ..ops.settings import PACKAGE, Settings
 from .batches import Batches
 from .follower import Follower
 from .metrics import exposition
@@ -81,7 +81,12 @@ def live() -> dict[str, str]:
 @router.get("/health/ready")
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
-    return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
+    return {
+        "status": "ready",
+        "model": PACKAGE,
+        "model_version": service.served.version,
+        "problem": service.follower.problem,
+    }
 
 
 @router.get("/metrics")
