@@ -20,6 +20,6 @@ MADE = (TABLE, TRAINING, HOLDOUT, MODELS / PIPELINE, MODELS / RECIPE, MODELS / P
 RECORD = Path("reports/provenance.json")
 LOCK = Path("dvc.lock")
 VIOLATIONS = Path("reports/violations.parquet")
-ROWS = Path("data/scoring/rows.parquet")
+ROWS, LABELS = Path("data/scoring/rows.parquet"), Path("data/scoring/labels.parquet")
 PREDICTIONS = Path("data/predictions")
 DRIFT, DRIFT_PAGE = Path("reports/drift.json"), Path("reports/drift.html")

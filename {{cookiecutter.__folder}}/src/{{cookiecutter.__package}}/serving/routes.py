@@ -1,11 +1,13 @@
 """The routes: /predict, /model, /health and /metrics."""
 
 import asyncio
+import re
 import uuid
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from ..errors import ProjectError
@@ -16,6 +18,10 @@ from .metrics import exposition
 from .served import Served
 
 router = APIRouter()
+
+
+# Folders of a path, which say more about this machine than a client needs to know.
+FOLDERS = re.compile(r"(?<![\w:/.])(?:file://)?/(?:[^/\s'\"]+/)+")
 
 
 class NotReadyError(ProjectError):
@@ -33,8 +39,13 @@ class Service(NamedTuple):
     def served(self) -> Served:
         """The model that answers; raise NotReadyError if there is none yet."""
         if self.follower.served is None:
-            raise NotReadyError(f"Not ready: {self.follower.problem}")
+            raise NotReadyError(f"Not ready: {public(self.follower.problem)}")
         return self.follower.served
+
+
+def public(text: str) -> str:
+    """Return a sentence for clients: of the paths in it, only the names of the files."""
+    return FOLDERS.sub("", text)
 
 
 def service_of(request: Request) -> Service:
@@ -46,7 +57,7 @@ def service_of(request: Request) -> Service:
 Shared = Annotated[Service, Depends(service_of)]
 
 
-@router.post("/predict")
+@router.post("/predict", tags=["model"])
 async def predict(request: Request, service: Shared) -> Response:
     """Predict one row (an object) or several (a list of objects)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -66,30 +77,26 @@ async def predict(request: Request, service: Shared) -> Response:
     return Response(to_json(content), media_type="application/json")
 
 
-@router.get("/model")
+@router.get("/model", tags=["model"])
 def model(service: Shared) -> dict[str, Any]:
     """Say which version answers, its metrics, and where it comes from."""
     return dict(service.served.about)
 
 
-@router.get("/health/live")
+@router.get("/health/live", tags=["operation"])
 def live() -> dict[str, str]:
     """Say that the process runs."""
     return {"status": "live"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", tags=["operation"])
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
-    return {
-        "status": "ready",
-        "model": PACKAGE,
-        "model_version": service.served.version,
-        "problem": service.follower.problem,
-    }
+    described = {"model": PACKAGE, "model_version": service.served.version}
+    return {"status": "ready", **described, "problem": public(service.follower.problem)}
 
 
-@router.get("/metrics")
+@router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
 def metrics() -> Response:
     """Return the metrics for Prometheus."""
     content, media_type = exposition()
