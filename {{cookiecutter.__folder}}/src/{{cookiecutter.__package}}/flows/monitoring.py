@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -17,16 +18,18 @@ from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.results import MonitoringResult
-from ..ops.paths import DRIFT, DRIFT_PAGE, PROFILE
-from ..ops.settings import PACKAGE, project_root, read_params
+from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE
+from ..ops.predictions import find
+from ..ops.settings import PACKAGE, project_root, read_contract, read_params
 from ..ops.tracking import comparisons, registry, runs
 from ..ops.tracking.comparisons import METRIC, PREDICTIONS, PSI, Comparison
 from ..ops.versioning.provenance import FLOW_RUN
 from ..report import drift, drift_page
 from ..report.drift import Drift
 from ..steps.profile import Profile
+from . import recorded
 from .retrain_on_drift import DEFAULT, DRIFTED, Policy, respond
-from .scoring import champion_version, rows_to_predict
+from .scoring import champion_version, read_rows, rows_to_predict
 
 # How many columns MLflow and Prefect get; drift.json has all.
 MAX_COLUMNS = 200
@@ -34,14 +37,23 @@ NOTHING_MOVED = "No column has moved further than chance explains."
 
 
 @flow(name="monitoring", **NOTIFIED)
-def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2, policy: Policy = DEFAULT) -> MonitoringResult:
+def monitoring(
+    source: str | None = None,
+    labels: str | None = None,
+    on: list[str] | None = None,
+    threshold: PositiveFloat = 0.2,
+    policy: Policy = DEFAULT,
+) -> MonitoringResult:
     """Compare rows with the champion's training data; the verdict is fine, watch, drifted, or too few rows.
 
-    `source` is as for scoring. A column has drifted if its PSI is above `threshold` and above what chance explains.
-    `policy` says when drift starts the retraining.
+    `source` is as for scoring, or has predictions that scoring or the service recorded: those of the champion are
+    compared as they are, and with those of a challenger. The target of the rows, or of `labels`, a table that is joined
+    by the columns `on`, gives metrics. A column has drifted if its PSI is above `threshold` and above what chance
+    explains. `policy` says when drift starts the retraining.
     """
-    rows = rows_to_predict(source)
-    result = compare_rows(rows, champion_version(), threshold, labelled=source is None)
+    version, rows = champion_version(), rows_to_predict(source)
+    known = read_labels(labels, on, rows) if labels else None
+    result = compare_rows(rows, known, version, threshold, labelled=source is None and labels is None)
     origin = {
         "source": redacted(source or read_params().data.source),
         "MD5": rows.md5,
@@ -62,9 +74,23 @@ def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2, policy
     return MonitoringResult(result.version, result.verdict, result.reasons, moved(result), retraining)
 
 
+def read_labels(labels: str, on: Sequence[str] | None, rows: File) -> tuple[File, list[str]]:
+    """Read a table of labels; return it and the columns that join it, of recorded predictions by default their keys."""
+    names = rows.scan().collect_schema().names()
+    if not on and not recorded.is_recorded(names):
+        raise ProjectError(
+            f"--labels needs --on, the column(s) that join it to the rows; these have {', '.join(names)}."
+        )
+    data = read_params().data
+    file = read_rows(labels, data.null_values, read_contract(), LABELS)
+    return file, list(on) if on else [str(find(name, names)) for name in recorded.KEYS]
+
+
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> Drift:
-    """Compare the rows with the profile of the version."""
+def compare_rows(
+    rows: File, labels: tuple[File, list[str]] | None, version: int, threshold: float, *, labelled: bool
+) -> Drift:
+    """Compare the rows, or those of them that the version has predicted, with its profile."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
@@ -73,9 +99,18 @@ def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) 
             )
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
-            return drift.compare_table(
-                rows.scan(), predictor, profile, version=version, threshold=threshold, labelled=labelled
-            )
+            data, table = predictor.recipe.data, rows.scan()
+            if labels:
+                table = recorded.with_labels(table, labels[0].scan(), labels[1], data.target)
+            compare = partial(drift.compare_table, version=version, threshold=threshold, labelled=labelled)
+            if not recorded.is_recorded(table.collect_schema().names()):
+                return compare(table, predictor, profile)
+            classes = getattr(predictor.pipeline, "classes_", None)
+            recordings = partial(recorded.outputs, classes=classes)
+            result = compare(recorded.of_champion(table, version), predictor, profile, recorded=recordings)
+            challenger = recorded.shadow(table, version, data.problem, data.target)
+            notes = [*result.notes, *(challenger.sentences() if challenger else [])]
+            return result.model_copy(update={"notes": notes})
 
 
 def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ Of comparisons without drift at most 1 % say "drifted", and at most 5 % "watch" 
 are; a test holds that. Rows that break the contract are a fact, not a guess: these rates do not cover them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from ..config import Contract
 from ..errors import ProjectError, printable
 from ..model import casting
 from ..steps import evaluate, profile, validate
-from ..steps.evaluate import LOWER_IS_BETTER, Predictions
+from ..steps.evaluate import LOWER_IS_BETTER, Outputs, Predictions
 from ..steps.profile import Column, Holdout, Profile
 from .intervals import Interval, intervals, resampled
 
@@ -137,12 +137,13 @@ def compare_table(  # noqa: PLR0913 - options
     version: int,
     threshold: float = 0.2,
     labelled: bool = False,
+    recorded: Callable[[pl.DataFrame], Outputs] | None = None,
 ) -> Drift:
     """Compare raw rows with the profile of a version, and judge its predictions if the rows have the target.
 
     `predictor` offers what `packaging` documents. Rows count as in training: not if everything is missing and, where
     all are `labelled`, not without the target. A value of another type than the contract's counts as missing. As in
-    scoring, rows that break the contract are not predicted.
+    scoring, rows that break the contract are not predicted. `recorded` returns the predictions that the rows carry.
     """
     recipe, schema = predictor.recipe, table.collect_schema()
     target = recipe.data.target
@@ -165,7 +166,8 @@ def compare_table(  # noqa: PLR0913 - options
     refused = [rule.broken for rule, _ in broken if rule.column != target]
     accepted = table.filter(~pl.any_horizontal(refused)) if refused else table
     some = accepted.gather_every(-(-_height(accepted) // PREDICTED_ROWS) or 1)
-    predictions, judged = _predict(predictor, conform(some).collect(engine="streaming"))
+    raw = some.collect(engine="streaming")
+    predictions, judged = _predict(predictor, conform(raw.lazy()).collect(), recorded and recorded(raw))
     return compare(
         rows,
         reference,
@@ -368,13 +370,16 @@ def _declined(change: MetricChange) -> str:
     return f"{change.metric} is worse: {change.holdout:.4g} on the holdout, now {change.current:.4g}."
 
 
-def _predict(predictor: Any, rows: pl.DataFrame) -> tuple[pl.LazyFrame | None, Predictions | None]:
-    """Predict conformed rows; return what is compared, and the predictions of rows with a target."""
+def _predict(
+    predictor: Any, rows: pl.DataFrame, outputs: Outputs | None
+) -> tuple[pl.LazyFrame | None, Predictions | None]:
+    """Predict conformed rows, unless they are; return what is compared, and the predictions of rows with a target."""
     if rows.is_empty():
         return None, None
     recipe = predictor.recipe
-    columns = recipe.build_features(rows.lazy()).select(recipe.columns).collect()
-    outputs = evaluate.outputs(predictor.pipeline, columns)
+    if outputs is None:
+        columns = recipe.build_features(rows.lazy()).select(recipe.columns).collect()
+        outputs = evaluate.outputs(predictor.pipeline, columns)
     predictions = profile.outputs(recipe.data.problem, outputs).lazy()
     if recipe.data.target not in rows.columns:
         return predictions, None
