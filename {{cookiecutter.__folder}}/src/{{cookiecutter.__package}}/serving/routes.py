@@ -1,6 +1,7 @@
 """The routes: /predict, /model, /health and /metrics."""
 
 import asyncio
+import re
 import uuid
 from typing import Annotated, Any, NamedTuple
 
@@ -10,13 +11,17 @@ from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from ..errors import ProjectError
-from ..ops.settings import Settings
+from ..ops.settings import PACKAGE, Settings
 from .batches import Batches
 from .follower import Follower
 from .metrics import exposition
 from .served import Served
 
 router = APIRouter()
+
+
+# Folders of a path, which say more about this machine than a client needs to know.
+FOLDERS = re.compile(r"(?<![\w:/.])(?:file://)?/(?:[^/\s'\"]+/)+")
 
 
 class NotReadyError(ProjectError):
@@ -34,8 +39,13 @@ class Service(NamedTuple):
     def served(self) -> Served:
         """The model that answers; raise NotReadyError if there is none yet."""
         if self.follower.served is None:
-            raise NotReadyError(f"Not ready: {self.follower.problem}")
+            raise NotReadyError(f"Not ready: {public(self.follower.problem)}")
         return self.follower.served
+
+
+def public(text: str) -> str:
+    """Return a sentence for clients: of the paths in it, only the names of the files."""
+    return FOLDERS.sub("", text)
 
 
 def service_of(request: Request) -> Service:
@@ -82,7 +92,8 @@ def live() -> dict[str, str]:
 @router.get("/health/ready", tags=["operation"])
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
-    return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
+    described = {"model": PACKAGE, "model_version": service.served.version}
+    return {"status": "ready", **described, "problem": public(service.follower.problem)}
 
 
 @router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
