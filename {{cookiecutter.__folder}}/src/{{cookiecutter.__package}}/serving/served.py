@@ -47,7 +47,11 @@ class Served(NamedTuple):
 
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
         """Answer rows that the schema has read."""
-        return answers(predictions.predict(self.predictor, rows))
+        return answers(self.predictions(rows))
+
+    def predictions(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the predictions for rows that the schema has read, as a table."""
+        return predictions.predict(self.predictor, rows)
 
 
 def read_profile(folder: Path) -> Profile | None:
