@@ -83,8 +83,9 @@ def serving(
             wait_for(port, ready, process)
             yield port, psutil.Process(process.pid)
         finally:
-            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+            for child in psutil.Process(process.pid).children(recursive=True):
                 child.terminate()
+            process.terminate()
 
 
 def wait_for(port: int, path: str, process: subprocess.Popen[bytes]) -> None:

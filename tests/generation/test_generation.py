@@ -23,6 +23,7 @@ CREATED_LATER = {
     "data/predictions",
     "data/processed/training.parquet",
     "reports/drift.json",
+    "reports/drift.html",
     "dvc.lock",
     "models/",
     "reports/metrics.json",

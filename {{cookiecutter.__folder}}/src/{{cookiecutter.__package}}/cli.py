@@ -105,9 +105,15 @@ def score(source: Source = None) -> None:
 
 
 @app.command()
-def monitor(source: Source = None) -> None:
+def monitor(
+    source: Source = None,
+    labels: Annotated[str | None, typer.Option(help="A table with the target, for metrics.")] = None,
+    on: Annotated[str | None, typer.Option(help="The columns that join it to the rows, separated by commas.")] = None,
+    retrain: Annotated[bool, typer.Option(help="Whether repeated drift starts the retraining.")] = True,  # noqa: FBT002
+) -> None:
     """Compare rows with the champion's training data, to detect drift."""
-    _run("monitoring", source=stored(source))
+    joined = {"labels": absolute(labels), "on": on.split(",") if on else None}
+    _run("monitoring", source=stored(source), **joined, **({} if retrain else {"policy": {"most": 0}}))
 
 
 @app.command()
@@ -147,11 +153,18 @@ def pages() -> None:
 
 def stored(source: str | None) -> str | None:
     """Return the source as a parameter of a flow, which Prefect stores."""
-    from .ops.addresses import SECRET, is_address, is_secret
+    from .ops.addresses import SECRET, is_secret
 
     if source and is_secret(source):
         os.environ[SECRET] = source
         return SECRET
+    return absolute(source)
+
+
+def absolute(source: str | None) -> str | None:
+    """Return the absolute path of a file or folder, and anything else as it is."""
+    from .ops.addresses import is_address
+
     # The flow may run in another folder; a path typed by a user is relative to this one.
     return str(Path(source).absolute()) if source and not is_address(source) and Path(source).exists() else source
 

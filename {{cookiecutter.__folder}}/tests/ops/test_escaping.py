@@ -2,8 +2,10 @@
 
 import ast
 import csv
+import html
 import logging
 import pickle
+from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,9 +19,10 @@ from penguin_model.flows import evaluation
 from penguin_model.ops import markdown
 from penguin_model.ops.orchestration import violations
 from penguin_model.ops.orchestration.session import one_sentence
-from penguin_model.report import importance, plots
+from penguin_model.report import drift, drift_page, importance, plots
 from penguin_model.steps import validate
 from penguin_model.steps.evaluate import Predictions
+from penguin_model.steps.profile import Profile
 
 # A terminal's title, a bell, a line, text from right to left, text without width, half of a character.
 HOSTILE = [
@@ -125,3 +128,15 @@ def test_plots_show_every_name(name, tmp_path):
     plots.draw("regression", Predictions(np.array([1.0, 2.0]), np.array([1.0, 2.0]), None, None), importances, tmp_path)
     shown = "".join(ET.parse(tmp_path / "importance.svg").getroot().itertext())  # noqa: S314
     assert printable(name)[:10] in shown
+
+
+@pytest.mark.parametrize("name", [*HOSTILE[:7], HOSTILE[8], "<script>alert(1)</script>", "a & b"])
+def test_page_of_drift_shows_every_name(name):
+    rows = pl.LazyFrame({name: ["a", "b"] * 100})
+    result = drift.compare(rows.select(pl.lit(name).alias(name)), Profile.of(rows), version=1)
+    history = [drift_page.comparison(result, datetime(2026, 1, day, tzinfo=UTC)) for day in (1, 2)]
+    page = drift_page.render(drift_page.Findings("p", result, history, {"source": name}))
+    assert html.escape(printable(name)) in page
+    assert name not in page
+    # As a column, an unseen category, a title and the source.
+    assert page.count(html.escape(printable(name))) >= 5

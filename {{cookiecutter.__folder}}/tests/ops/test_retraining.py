@@ -12,7 +12,8 @@ from conftest import COPY, PROJECT, change
 
 from penguin_model.flows.retraining import retraining
 from penguin_model.ops.settings import read_params
-from penguin_model.ops.versioning import dvc
+from penguin_model.ops.tracking import lineage, registry
+from penguin_model.ops.versioning import dvc, git
 
 
 @pytest.fixture
@@ -50,15 +51,21 @@ def versioned(quick: Path, tmp_path: Path) -> Iterator[Path]:
         (COPY / name).unlink(missing_ok=True)
 
 
-def test_new_data_is_trained_on_once_and_pushed(versioned, origin):
+def test_new_data_is_trained_on_once_and_pushed(versioned, origin, monkeypatch):
     source = Path(read_params().data.source)
     shutil.copy(COPY / source, origin / source.name)
-    trained = retraining()
-    assert trained.version
+    cause = "drift: a PSI 0.41 > 0.2 in 2 of the last 3 comparisons"
+    trained = retraining(cause)
+    assert f"  ← {cause}\n" in lineage.describe(trained.version)
     assert [file for file in versioned.rglob("*") if file.is_file()]
     assert dvc.push() is None
     assert not dvc.changed()
     assert retraining() is None
+    # Neither is it trained on again after drift, nor in an image, whose dvc.lock is older.
+    assert retraining(cause) is None
+    (COPY / "dvc.lock").unlink()
+    monkeypatch.setattr(git, "code", lambda: git.Code(registry.newest().tags["git.commit"]))
+    assert (retraining(cause) is None) == (registry.newest().tags["git.commit"] != "none")
 
 
 def test_failed_push_does_not_fail_the_run(versioned, origin, caplog):

@@ -1,13 +1,10 @@
-"""Scoring and monitoring: predictions are complete or not replaced, and drift is found."""
-
-import json
+"""Scoring: predictions are complete or not replaced."""
 
 import polars as pl
 import pytest
 from conftest import COPY, task_states
 
 from penguin_model.errors import ProjectError
-from penguin_model.flows.monitoring import monitoring
 from penguin_model.flows.scoring import PREDICTIONS, scoring
 from penguin_model.ops.settings import read_params
 from penguin_model.ops.tracking import registry
@@ -46,18 +43,3 @@ def test_failed_scoring_leaves_the_earlier_predictions(champion, tmp_path):
     with pytest.raises(ProjectError, match="File not found"):
         scoring(source=str(tmp_path / "gone.parquet"))
     assert pl.read_parquet(COPY / PREDICTIONS / "*.parquet").equals(before)
-
-
-def test_training_data_has_not_drifted(champion):
-    state = monitoring(source=str(COPY / "data/processed/training.parquet"), return_state=True)
-    assert state.is_completed(), state.message
-    assert state.result() == {}
-
-
-def test_drift_is_reported(champion, raw, tmp_path):
-    pl.concat([raw.head(1)] * 1000).write_parquet(tmp_path / "moved.parquet")
-    drifted = monitoring(source=str(tmp_path / "moved.parquet"))
-    report = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
-    assert [column["column"] for column in report["columns"] if column["drifted"]] == list(drifted)
-    # A handful of rows is not enough to rule out chance.
-    assert drifted or raw.height < 50

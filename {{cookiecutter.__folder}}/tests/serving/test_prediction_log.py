@@ -124,13 +124,12 @@ def until(condition):
 
 
 def test_file_grows_until_it_is_full_and_can_be_read_meanwhile(tmp_path, fast, monkeypatch):
-    two = pl.concat([prediction_log.record([answered("0")])] * 2)
-    monkeypatch.setattr(prediction_log, "FILE_BYTES", two.estimated_size())
+    monkeypatch.setattr(prediction_log, "FILE_BYTES", 15_000)
     monkeypatch.setattr(prediction_log, "_hour", lambda _: AT.replace(minute=0, second=0, microsecond=0))
     log = PredictionLog(tmp_path)
     log.start()
     for number in range(5):
-        log.put(answered(str(number)))
+        log.put(answered(str(number), note=f"{number}" * 10_000))
         until(lambda: sum(pl.read_parquet(file).height for file in files(tmp_path)) == number + 1)  # noqa: B023
     log.stop(10)
     ids = [pl.read_parquet(file)["request_id"].to_list() for file in files(tmp_path)]

@@ -1,4 +1,4 @@
-"""The task that judges the model and writes metrics, plots and series for DVC, and the report."""
+"""The task that judges the model and writes metrics, plots and series for DVC, the report, and the model's profile."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from ..config import Params
 from ..model.predictor import Predictor
 from ..ops.files import File
 from ..ops.orchestration.policies import RETRY
-from ..ops.paths import METRICS, PLOTS, REPORT, SERIES
+from ..ops.paths import METRICS, MODELS, PLOTS, PROFILE, REPORT, SERIES
 from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import runs
 from ..ops.versioning.provenance import Provenance
@@ -25,6 +25,7 @@ from ..report.importance import Importance, importance
 from ..report.intervals import intervals
 from ..report.slices import worst
 from ..steps import evaluate, grouping, leakage
+from ..steps.profile import Holdout, Profile
 from ..steps.search import Candidate
 
 
@@ -36,7 +37,7 @@ def evaluate_model(
     candidates: Sequence[Candidate],
     origin: tuple[str, Provenance],
 ) -> dict[str, float]:
-    """Judge the model on the holdout, the second file; write the metrics, plots, series and report."""
+    """Judge the model on the holdout, the second file; write the metrics, plots, series, report and profile."""
     training_file, holdout_file = files
     problem, target, seed = params.data.problem, params.data.target, params.split.seed
     holdout = holdout_file.scan().collect()
@@ -72,6 +73,9 @@ def evaluate_model(
     write_importance(findings.importance.columns, project_root() / SERIES / "importance.csv")
     (project_root() / REPORT).write_text(page.render(findings, project_root() / PLOTS), encoding="utf-8")
     (project_root() / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    made = Holdout.of(problem, predictions, metrics, findings.intervals)
+    profile = Profile.of(training_file.scan().select(predictor.recipe.columns), made)
+    (project_root() / MODELS / PROFILE).write_text(profile.model_dump_json(exclude_none=True), encoding="utf-8")
     for note in findings.notes:
         get_run_logger().warning(note)
     get_run_logger().info("Holdout: %s", ", ".join(evaluate.compared(metrics)))

@@ -1,52 +1,96 @@
-"""The monitoring flow: compares the rows to predict with the champion's training data."""
+"""The monitoring flow: compares rows with what the champion was trained on; repeated drift starts the retraining."""
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 from pydantic import PositiveFloat
 
 from ..errors import ProjectError
-from ..ops.files import File
+from ..ops.addresses import redacted
+from ..ops.files import File, write_text
 from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
-from ..ops.paths import DRIFT, PROFILE
-from ..ops.settings import project_root
-from ..ops.tracking import registry
-from ..report import drift
+from ..ops.orchestration.results import MonitoringResult
+from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE
+from ..ops.predictions import find
+from ..ops.settings import PACKAGE, project_root, read_contract, read_params
+from ..ops.tracking import comparisons, registry, runs
+from ..ops.tracking.comparisons import METRIC, PREDICTIONS, PSI, Comparison
+from ..ops.versioning.provenance import FLOW_RUN
+from ..report import drift, drift_page
 from ..report.drift import Drift
-from ..steps import ingest
 from ..steps.profile import Profile
-from .scoring import champion_version, rows_to_predict
+from . import recorded
+from .retrain_on_drift import DEFAULT, DRIFTED, Policy, respond
+from .scoring import champion_version, read_rows, rows_to_predict
+
+# How many columns MLflow and Prefect get; drift.json has all.
+MAX_COLUMNS = 200
+NOTHING_MOVED = "No column has moved further than chance explains."
 
 
 @flow(name="monitoring", **NOTIFIED)
-def monitoring(source: str | None = None, threshold: PositiveFloat = 0.2) -> dict[str, float]:
-    """Return the columns that have drifted from the training data, with their population stability index.
+def monitoring(
+    source: str | None = None,
+    labels: str | None = None,
+    on: list[str] | None = None,
+    threshold: PositiveFloat = 0.2,
+    policy: Policy = DEFAULT,
+) -> MonitoringResult:
+    """Compare rows with the champion's training data; the verdict is fine, watch, drifted, or too few rows.
 
-    A column has drifted if its index is above `threshold` and more than chance explains. `source` is as for scoring.
+    `source` is as for scoring, or has predictions that scoring or the service recorded: those of the champion are
+    compared as they are, and with those of a challenger. The target of the rows, or of `labels`, a table that is joined
+    by the columns `on`, gives metrics. A column has drifted if its PSI is above `threshold` and above what chance
+    explains. `policy` says when drift starts the retraining.
     """
-    version = champion_version()
-    result = compare_rows(rows_to_predict(source), version, threshold, labelled=source is None)
-    drifted = result.drifted
-    (project_root() / DRIFT).parent.mkdir(parents=True, exist_ok=True)
-    (project_root() / DRIFT).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    title = f"Drift against version {version}'s training data"
-    table = [
-        {"column": escape(column.column), "psi": round(column.psi, 4), "drifted": column.drifted}
-        for column in result.columns
-    ]
-    create_table_artifact(table, key="drift", description=title)
-    if drifted:
-        get_run_logger().warning("%s: %s", title, ", ".join(f"{name} ({psi:.2f})" for name, psi in drifted.items()))
-    else:
-        get_run_logger().info("No drift against version %d's training data", version)
-    return drifted
+    version, rows = champion_version(), rows_to_predict(source)
+    known = read_labels(labels, on, rows) if labels else None
+    result = compare_rows(rows, known, version, threshold, labelled=source is None and labels is None)
+    origin = {
+        "source": redacted(source or read_params().data.source),
+        "MD5": rows.md5,
+        "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "Prefect flow run": str(flow_run.name),
+    }
+    write_page(result, comparisons.recent(drift_page.MAX_COMPARISONS - 1), origin)
+    comparison = record(result, origin)
+    level = logging.WARNING if result.verdict == DRIFTED else logging.INFO
+    get_run_logger().log(level, "%s: %s", result.verdict.capitalize(), " ".join(result.reasons) or NOTHING_MOVED)
+    for note in result.notes:
+        get_run_logger().info(note)
+    retraining = ""
+    if result.verdict == DRIFTED:
+        retraining = respond(comparison, cause(result), policy)
+        get_run_logger().info(retraining)
+    show(result, retraining, runs.link(comparison.run_id, DRIFT_PAGE.name))
+    return MonitoringResult(result.version, result.verdict, result.reasons, moved(result), retraining)
+
+
+def read_labels(labels: str, on: Sequence[str] | None, rows: File) -> tuple[File, list[str]]:
+    """Read a table of labels; return it and the columns that join it, of recorded predictions by default their keys."""
+    names = rows.scan().collect_schema().names()
+    if not on and not recorded.is_recorded(names):
+        raise ProjectError(
+            f"--labels needs --on, the column(s) that join it to the rows; these have {', '.join(names)}."
+        )
+    data = read_params().data
+    file = read_rows(labels, data.null_values, read_contract(), LABELS)
+    return file, list(on) if on else [str(find(name, names)) for name in recorded.KEYS]
 
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) -> Drift:
-    """Compare the model's columns of the rows with their profile in the training data, which had a target each."""
+def compare_rows(
+    rows: File, labels: tuple[File, list[str]] | None, version: int, threshold: float, *, labelled: bool
+) -> Drift:
+    """Compare the rows, or those of them that the version has predicted, with its profile."""
     with registry.load(version) as package:
         file = package.data / PROFILE
         if not file.exists():
@@ -55,8 +99,85 @@ def compare_rows(rows: File, version: int, threshold: float, *, labelled: bool) 
             )
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
         with package.loaded() as predictor:
-            recipe = predictor.recipe
-            table = rows.scan()
-            table = ingest.drop_unlabelled(table, recipe.data.target) if labelled else table
-            seen = recipe.build_features(table).select(recipe.columns)
-            return drift.compare(seen, profile, version=version, threshold=threshold)
+            data, table = predictor.recipe.data, rows.scan()
+            if labels:
+                table = recorded.with_labels(table, labels[0].scan(), labels[1], data.target)
+            compare = partial(drift.compare_table, version=version, threshold=threshold, labelled=labelled)
+            if not recorded.is_recorded(table.collect_schema().names()):
+                return compare(table, predictor, profile)
+            classes = getattr(predictor.pipeline, "classes_", None)
+            recordings = partial(recorded.outputs, classes=classes)
+            result = compare(recorded.of_champion(table, version), predictor, profile, recorded=recordings)
+            challenger = recorded.shadow(table, version, data.problem, data.target)
+            notes = [*result.notes, *(challenger.sentences() if challenger else [])]
+            return result.model_copy(update={"notes": notes})
+
+
+def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str]) -> None:
+    """Write the page and all numbers into the folder of reports."""
+    columns, metrics = [each.column for each in result.columns], [each.metric for each in result.metrics]
+    predictions = [each.column for each in result.predictions]
+    past = [
+        drift_page.Comparison(
+            each.when,
+            each.version,
+            each.verdict,
+            each.of(PSI, columns),
+            each.of(PREDICTIONS, predictions),
+            each.of(METRIC, metrics),
+        )
+        for each in reversed(history)
+    ]
+    findings = drift_page.Findings(PACKAGE, result, [*past, drift_page.comparison(result, datetime.now(UTC))], origin)
+    write_text(DRIFT, result.model_dump_json(indent=2) + "\n")
+    write_text(DRIFT_PAGE, drift_page.render(findings))
+
+
+@task(name="record", timeout_seconds=600, cache_policy=NO_CACHE, **RETRY)
+def record(result: Drift, origin: dict[str, str]) -> Comparison:
+    """Record the comparison in MLflow."""
+    tags = {
+        comparisons.VERSION: str(result.version),
+        comparisons.VERDICT: result.verdict,
+        comparisons.REASONS: " ".join(result.reasons),
+        FLOW_RUN: str(flow_run.id),
+        **{f"monitoring.{key}": value for key, value in origin.items()},
+    }
+    values = {"rows": float(result.rows)}
+    values |= {f"{PSI}{each.column}": each.psi for each in result.columns[:MAX_COLUMNS]}
+    values |= {f"{PREDICTIONS}{each.column}": each.psi for each in result.predictions}
+    values |= {f"{METRIC}{each.metric}": each.current for each in result.metrics}
+    return comparisons.record(tags, values, [project_root() / DRIFT_PAGE, project_root() / DRIFT])
+
+
+def show(result: Drift, retraining: str, link: str) -> None:
+    """Show the verdict, the columns and a link to the page in Prefect."""
+    table = [
+        {
+            "column": escape(each.column),
+            "PSI": round(each.psi, 4),
+            "limit": round(each.limit, 4),
+            "drifted": each.drifted,
+            "missing": f"{each.missing_before:.1%} → {each.missing_now:.1%}",
+        }
+        for each in [*result.predictions, *result.columns[:MAX_COLUMNS]]
+    ]
+    create_table_artifact(table, key="drift", description=f"PSI against the training data of version {result.version}")
+    sentences = " ".join(map(escape, [*result.reasons, retraining]))
+    verdict = f"Version {result.version} of {PACKAGE}: **{result.verdict}**. {sentences}"
+    create_markdown_artifact(verdict, key="verdict", description="Have the rows drifted from the training data?")
+    create_link_artifact(link, "Drift", key="drift-page", description="Columns, pictures, and the last comparisons")
+
+
+def moved(result: Drift) -> dict[str, float]:
+    """Return what has drifted, with its PSI: columns, and the model's predictions."""
+    return {each.column: each.psi for each in [*result.columns, *result.predictions] if each.drifted}
+
+
+def cause(result: Drift) -> str:
+    """Say in a few words why the verdict is "drifted", for the lineage of the next model."""
+    drifted = [each for each in [*result.columns, *result.predictions] if each.drifted][:3]
+    words = [f"{each.column} PSI {each.psi:.2f} > {each.limit:.2f}" for each in drifted]
+    worse = [each for each in result.metrics if each.worse]
+    words += [f"{each.metric} {each.current:.4g} instead of {each.holdout:.4g}" for each in worse]
+    return ", ".join(words)

@@ -5,27 +5,37 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from ..ops.files import File
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.results import TrainingResult
+from ..ops.paths import CONTRACT, PARAMS
 from ..ops.settings import read_params
-from ..ops.versioning import dvc
+from ..ops.tracking import registry
+from ..ops.versioning import dvc, git
+from ..ops.versioning.provenance import Provenance, digests
 from .fetching import fetching
 from .training import training
 
 
 @flow(name="retraining", **NOTIFIED)
-def retraining() -> TrainingResult | None:
-    """Train on the newest data if data, code or parameters have changed, and push the results."""
+def retraining(cause: str = "") -> TrainingResult | None:
+    """Train on the newest data if data, code or parameters have changed, and push the results.
+
+    `cause` is what started it, for the model's lineage. After drift, too, a table that has not changed is not trained
+    on again: the result would be the same model.
+    """
     data = read_params().data
     pull_data(Path(data.source))
     if data.origin:
         fetching()
     result = None
-    if dvc.changed():
-        result = training(record=True)
-    else:
+    if not dvc.changed():
         get_run_logger().info("Nothing has changed since the last training")
+    elif cause and trained_already(Path(data.source)):
+        get_run_logger().info("The newest version was trained on this table by this code")
+    else:
+        result = training(record=True, cause=cause)
     push_all()
     return result
 
@@ -34,6 +44,16 @@ def retraining() -> TrainingResult | None:
 def pull_data(source: Path) -> None:
     """Pull the version of the source table that git tracks."""
     dvc.pull(source)
+
+
+def trained_already(source: Path) -> bool:
+    """Tell whether the newest version had this table, configuration and commit; an image has an old dvc.lock."""
+    newest = registry.newest()
+    if newest is None:
+        return False
+    origin = Provenance.read(newest.tags)
+    inputs = digests([File.at(path) for path in (source, CONTRACT, PARAMS)])
+    return origin.commit == origin.code == str(git.code()) and origin.inputs == inputs
 
 
 @task(name="push", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)

@@ -72,18 +72,18 @@ def rows_to_predict(source: str | None) -> File:
 
 
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def read_rows(source: str, null_values: list[str], contract: Contract) -> File:
+def read_rows(source: str, null_values: list[str], contract: Contract, path: Path = ROWS) -> File:
     """Store the rows as Parquet, with the types of the contract."""
     address = sources.address(source)
     with scratch(project_root(), "scoring") as folder:
         snapshot = folder / f"rows{sources.suffix(address)}"
         sources.take(address, None, snapshot)
         with ingest.readable(redacted(address)):
-            write_parquet({ROWS: ingest.read_table(snapshot, null_values, contract.types)})
-            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / ROWS))
+            write_parquet({path: ingest.read_table(snapshot, null_values, contract.types)})
+            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / path))
     for line in (f"Read {redacted(address)}", *notes):
         get_run_logger().info(line)
-    return File.at(ROWS)
+    return File.at(path)
 
 
 @task(name="predict", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)

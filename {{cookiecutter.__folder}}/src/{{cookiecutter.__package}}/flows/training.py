@@ -23,14 +23,13 @@ from ..ops.orchestration.policies import CACHED, RETRY, reuse
 from ..ops.orchestration.results import TrainingResult
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
-from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, PROFILE, REPORT, TABLE, TRAINING
+from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, REPORT, TABLE, TRAINING
 from ..ops.settings import PACKAGE, project_root, read_contract, read_params
 from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
 from ..steps import evaluate, ingest, split, train, validate
-from ..steps.profile import Profile
 from ..steps.search import outcome
 from .evaluation import evaluate_model, link_report
 from .promotion import choose_alias, register_model
@@ -38,19 +37,20 @@ from .search import search_parameters
 
 
 @flow(name="training", task_runner=task_runner(), **NOTIFIED)
-def training(*, record: bool = False) -> TrainingResult:
+def training(*, record: bool = False, cause: str = "") -> TrainingResult:
     """Train the model of params.yaml, compare it with the champion, and register it as champion or challenger.
 
-    With `record`, the run is recorded in dvc.lock, as `dvc repro` does for the runs that it starts.
+    With `record`, the run is recorded in dvc.lock, as `dvc repro` does for the runs that it starts. `cause` is what
+    started the training, for the model's lineage.
     """
     with run_locks.exclusive(str(flow_run.id)):
-        result = train_and_register()
+        result = train_and_register(cause)
         if record:
             dvc.record()
     return result
 
 
-def train_and_register() -> TrainingResult:
+def train_and_register(cause: str = "") -> TrainingResult:
     """Run the steps in order."""
     params, contract = read_params(), read_contract()
     recipe = Recipe.of(params, contract)
@@ -64,7 +64,7 @@ def train_and_register() -> TrainingResult:
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
     validate_table(table, contract)
     training_rows, holdout = reuse(build_features)(table, recipe, params.split)
-    with _mlflow_run(params, contract, source, table) as (run_id, origin):
+    with _mlflow_run(params, contract, source, table, cause) as (run_id, origin):
         model, candidates = search_parameters(run_id, training_rows, recipe, params)
         tuned = params.model_copy(update={"model": model})
         predictor = train_model(training_rows, recipe, model, params.split.seed)
@@ -76,7 +76,7 @@ def train_and_register() -> TrainingResult:
         verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
         version, decision = register_model(recipe, MODELS, table, complete, verdict)
         _write_record(params, complete)
-    result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1])
+    result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1], cause)
     # The model is registered: a Prefect server that is gone by now does not fail the run.
     with suppress(TransportError):
         link_report(run_id)
@@ -132,7 +132,7 @@ def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
 
 @task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRY)
 def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
-    """Fit the pipeline; save it with its recipe and a profile of its training data."""
+    """Fit the pipeline; save it with its recipe."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
     table = training.scan().collect()
     rows, target = table.select(recipe.columns), table.get_column(recipe.data.target)
@@ -141,18 +141,18 @@ def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Pred
     fitted = train.fit(pipeline, rows, target)
     predictor = Predictor(fitted, recipe)
     predictor.save(project_root() / MODELS)
-    profile = Profile.of(rows.lazy()).model_dump_json(exclude_none=True)
-    (project_root() / MODELS / PROFILE).write_text(profile, encoding="utf-8")
     get_run_logger().info("Fitted %s on %d rows", model.estimator, table.height)
     return predictor
 
 
 @contextmanager
-def _mlflow_run(params: Params, contract: Contract, source: File, table: File) -> Iterator[tuple[str, Provenance]]:
+def _mlflow_run(
+    params: Params, contract: Contract, source: File, table: File, cause: str
+) -> Iterator[tuple[str, Provenance]]:
     """Open an MLflow run that records code and data; yield its id and the model's provenance."""
     code = git.code()
     inputs = [source, File.at(CONTRACT), File.at(PARAMS)]
-    origin = Provenance.of(code, (str(flow_run.id), str(flow_run.name)), params.split, inputs)
+    origin = Provenance.of(code, (str(flow_run.id), str(flow_run.name)), params.split, inputs)._replace(cause=cause)
     warn = get_run_logger().warning
     if origin.patched:
         warn("Uncommitted changes in %s; the MLflow run keeps them as %s", origin.changed, PATCH)

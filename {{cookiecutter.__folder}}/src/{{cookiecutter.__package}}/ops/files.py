@@ -79,6 +79,14 @@ def write_parquet(frames: Mapping[Path, pl.LazyFrame]) -> None:
         file.replace(project_root() / path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text."""
+    unfinished = _unfinished(path)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(project_root() / path)
+
+
 def copy(source: Path, path: Path) -> None:
     """Copy a file."""
     unfinished = _unfinished(path)

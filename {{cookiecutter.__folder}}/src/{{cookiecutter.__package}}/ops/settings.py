@@ -76,6 +76,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
     serve_api_key: SecretStr | None = None
     serve_workers: PositiveInt = 1
+    serve_model: Path | None = None
     serve_poll_seconds: PositiveFloat = 5
     serve_max_rows: PositiveInt = 1000
     serve_max_bytes: PositiveInt = 1_000_000

@@ -1,34 +1,60 @@
 """Compare new rows, and what a model makes of them, with those that it was trained and evaluated on.
 
 The verdict is
-- "too few rows" if there are fewer than MIN_ROWS: no verdict would mean anything;
-- "drifted" if a column of the model, or its predictions, moved: its population stability index is above the threshold
-  and above what chance explains; or if a metric is worse than on the holdout and chance does not explain that;
+- "too few rows" if there are fewer than MIN_ROWS: nothing could be told from chance;
+- "drifted" if a column of the model, or its predictions, moved: the population stability index (PSI) is above the
+  threshold, and above what chance explains; or if a metric is worse than on the holdout by more than chance explains;
 - "watch" if that is so with half the threshold and a looser limit of chance, or if rows break the contract;
 - "fine" otherwise.
-Of comparisons without drift at most 1 % say "drifted", and at most 5 % "watch" or "drifted".
+Of comparisons without drift at most 1 % say "drifted", and at most 5 % "watch" or "drifted", however many columns there
+are; a test holds that. Rows that break the contract are a fact, not a guess: these rates do not cover them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import chi2
 
-from ..steps import profile
-from ..steps.profile import Column, Profile
-from .intervals import Interval
+from ..config import Contract
+from ..errors import ProjectError, printable
+from ..model import casting
+from ..steps import evaluate, profile, validate
+from ..steps.evaluate import LOWER_IS_BETTER, Outputs, Predictions
+from ..steps.profile import Column, Holdout, Profile
+from .intervals import Interval, intervals, resampled
 
 MIN_ROWS = 50
-# The share of comparisons without drift that may say "drifted", and "watch" or "drifted".
-DRIFTED_RATE, WATCH_RATE = 0.01, 0.05
+
+
+class Level(NamedTuple):
+    """What a verdict needs: a share of the threshold, and rates of Benjamini and Hochberg for columns and metrics."""
+
+    threshold: float
+    columns: float
+    metrics: float
+
+
+# The rate of the columns is lower than what the verdict promises: with few rows the index exceeds its limit up to five
+# times as often as a chi-squared variable.
+DRIFTED, WATCH = Level(1, 0.001, 0.005), Level(0.5, 0.008, 0.02)
+# A bin has at least so many rows of the smaller sample, or it is joined with the next: of fewer, the index is not
+# chi-squared.
+BIN_ROWS = 20
+# Where so large a share of the training rows has a value of its own, many unseen values are to be expected, but how
+# many is only roughly known: the variance is up to three times that of a count.
+OPEN_SHARE, OPEN_VARIANCE = 0.05, 3
 # What an empty bin counts as: zero would make the index infinite.
 EMPTY_BIN = 0.5
 # How many unseen categories are named.
 UNSEEN = 10
+# Of more rows, so many are predicted.
+PREDICTED_ROWS = 100_000
+PERMUTATIONS, SEED = 1999, 0
+CONFIDENCE = "confidence"
 
 Verdict = Literal["fine", "watch", "drifted", "too few rows"]
 
@@ -42,8 +68,10 @@ class Result(BaseModel):
 class ColumnDrift(Result):
     """How far a column moved: its population stability index (PSI), and the limit that it exceeds if it drifted.
 
-    `limit` is the larger of the threshold and of what chance explains; `reference` and `current` are the shares of rows
-    in each of `bins`, the first of which is for missing values. Means are those of numbers.
+    `limit` is the larger of the threshold and of what chance explains; `p_value` is the probability of such an index by
+    chance. `reference` and `current` are the shares of rows in each of `bins`, the first of which has missing values;
+    bins with few rows are joined before the index is computed. Means are those of numbers. `unseen` are values of a
+    category that no training row has, the most frequent first.
     """
 
     column: str
@@ -63,14 +91,17 @@ class ColumnDrift(Result):
 
 
 class MetricChange(Result):
-    """A metric on the holdout and on the current rows, each with a 95 % confidence interval if there is one."""
+    """A metric on the holdout and on the current rows, each with a 95 % confidence interval if there is one.
+
+    `p_value` is the probability that chance makes it so much worse, None if the metric is undefined.
+    """
 
     metric: str
     holdout: float
     holdout_interval: Interval | None
     current: float
     current_interval: Interval | None
-    p_value: float
+    p_value: float | None
     worse: bool
 
 
@@ -78,8 +109,8 @@ class Drift(Result):
     """The result of a comparison; `columns` come sorted by how far they moved beyond their limit.
 
     `predictions` has the drift of the `prediction` and, of classifiers, of their `confidence`: the probability of the
-    class that is predicted. It is empty for versions without a profile of their predictions, as `reasons` say.
-    `violations` has the rows that break each rule of the contract.
+    class that is predicted. `metrics` are those of the rows with a label. `violations` has how many rows break which
+    rule of the contract. `reasons` say what led to the verdict, and `notes` what could not be compared.
     """
 
     version: int
@@ -90,6 +121,7 @@ class Drift(Result):
     metrics: list[MetricChange] = []
     verdict: Verdict
     reasons: list[str]
+    notes: list[str] = []
 
     @property
     def drifted(self) -> dict[str, float]:
@@ -97,82 +129,187 @@ class Drift(Result):
         return {drift.column: drift.psi for drift in self.columns if drift.drifted}
 
 
-def compare(rows: pl.LazyFrame, reference: Profile, *, version: int, threshold: float = 0.2) -> Drift:
-    """Compare rows with the profile of a version."""
-    height = rows.select(pl.len()).collect(engine="streaming").item()
-    columns = _drifts(rows, reference.columns, threshold)
-    if height < MIN_ROWS:
-        verdict: Verdict = "too few rows"
-        columns = [column.model_copy(update={"drifted": False}) for column in columns]
-        reasons = [f"{height} rows are too few to tell drift from chance; {MIN_ROWS} are needed."]
-    else:
-        drifted = [column for column in columns if column.drifted]
-        verdict = "drifted" if drifted else "fine"
-        reasons = [f"{drift.column} moved: PSI {drift.psi:.2f}, limit {drift.limit:.2f}." for drift in drifted]
-    return Drift(version=version, rows=height, columns=columns, verdict=verdict, reasons=reasons)
+def compare_table(  # noqa: PLR0913 - options
+    table: pl.LazyFrame,
+    predictor: Any,
+    reference: Profile,
+    *,
+    version: int,
+    threshold: float = 0.2,
+    labelled: bool = False,
+    recorded: Callable[[pl.DataFrame], Outputs] | None = None,
+) -> Drift:
+    """Compare raw rows with the profile of a version, and judge its predictions if the rows have the target.
 
+    `predictor` offers what `packaging` documents. Rows count as in training: not if everything is missing and, where
+    all are `labelled`, not without the target. A value of another type than the contract's counts as missing. As in
+    scoring, rows that break the contract are not predicted. `recorded` returns the predictions that the rows carry.
+    """
+    recipe, schema = predictor.recipe, table.collect_schema()
+    target = recipe.data.target
+    if labelled and target not in schema:
+        raise ProjectError(f"The rows lack the target, column '{target}'; they have {', '.join(schema)}.")
+    contract = Contract.model_validate(recipe.contract.model_dump())
+    used = [*recipe.inputs.columns, *([target] if target in schema else [])]
+    contract = Contract(columns={name: contract.columns[name] for name in used})
+    present = Contract(columns={name: column for name, column in contract.columns.items() if name in schema})
+    values = {name: casting.cast(name, schema[name], column).value for name, column in present.columns.items()}
 
-class _Moved(NamedTuple):
-    """The index of a column, its chance probability, and what scales the index to a chi-squared variable."""
+    def conform(rows: pl.LazyFrame) -> pl.LazyFrame:
+        return casting.conform(rows.with_columns(values.values()), contract)
 
-    psi: float
-    p_value: float
-    freedom: int
-    scale: float
-
-
-def _drifts(rows: pl.LazyFrame, columns: Mapping[str, Column], threshold: float) -> list[ColumnDrift]:
-    counted = profile.count(rows, columns)
-    moved = {name: _moved(column.counts, counted[name].counts) for name, column in columns.items()}
-    cutoff = _cutoff([result.p_value for result in moved.values()], DRIFTED_RATE)
-    drifts = [
-        _column(rows, name, (column, counted[name]), moved[name], (cutoff, threshold))
-        for name, column in columns.items()
-    ]
-    return sorted(drifts, key=lambda drift: -drift.psi / drift.limit)
-
-
-def _column(
-    rows: pl.LazyFrame, name: str, pair: tuple[Column, Column], moved: _Moved, limits: tuple[float, float]
-) -> ColumnDrift:
-    before, now = pair
-    (old, old_missing), (new, new_missing) = _shares(before.counts), _shares(now.counts)
-    cutoff, threshold = limits
-    limit = max(threshold, float(chi2.isf(cutoff, moved.freedom)) * moved.scale)
-    complete = before.edges is None and (before.rare is not None or before.counts[-1] == 0)
-    return ColumnDrift(
-        column=name,
-        kind="category" if before.edges is None else "number",
-        psi=moved.psi,
-        limit=limit,
-        p_value=moved.p_value,
-        drifted=moved.psi > limit,
-        missing_before=old_missing,
-        missing_now=new_missing,
-        mean_before=before.mean,
-        mean_now=now.mean,
-        unseen=profile.unseen(rows, name, before, UNSEEN) if complete and now.counts[-1] else {},
-        bins=_labels(before),
-        reference=old,
-        current=new,
+    if values:
+        table = table.filter(pl.any_horizontal(value.is_not_null() for value in values.values()))
+    table = table.filter(values[target].is_not_null()) if labelled else table
+    rows = recipe.build_features(conform(table)).select(recipe.columns)
+    _, broken = validate.violations(table, present)
+    refused = [rule.broken for rule, _ in broken if rule.column != target]
+    accepted = table.filter(~pl.any_horizontal(refused)) if refused else table
+    some = accepted.gather_every(-(-_height(accepted) // PREDICTED_ROWS) or 1)
+    raw = some.collect(engine="streaming")
+    predictions, judged = _predict(predictor, conform(raw.lazy()).collect(), recorded and recorded(raw))
+    return compare(
+        rows,
+        reference,
+        version=version,
+        threshold=threshold,
+        predictions=predictions,
+        judged=judged,
+        violations={str(rule): count for rule, count in broken},
     )
 
 
-def _shares(counts: Sequence[int]) -> tuple[list[float], float]:
-    total = max(sum(counts), 1)
-    shares = [count / total for count in counts]
-    return shares, shares[0]
+def compare(  # noqa: PLR0913 - options
+    rows: pl.LazyFrame,
+    reference: Profile,
+    *,
+    version: int,
+    threshold: float = 0.2,
+    predictions: pl.LazyFrame | None = None,
+    judged: Predictions | None = None,
+    violations: Mapping[str, int] | None = None,
+) -> Drift:
+    """Compare rows, with the columns of the model, with the profile of a version.
+
+    `predictions` has the columns of `profile.outputs`; `judged` are predictions of rows of which the target is known.
+    """
+    height, holdout = _height(rows), reference.holdout
+    columns, outputs, notes = _moves(rows, reference.columns), [], []
+    if holdout is None:
+        notes = [f"Version {version} has no profile of its predictions: neither they nor metrics are compared."]
+    elif predictions is None or min(holdout.rows, _height(predictions)) < MIN_ROWS:
+        notes = [f"Predictions are not compared: now or in the holdout there are fewer than {MIN_ROWS}."]
+    else:
+        outputs = _moves(predictions, holdout.columns)
+        outputs = [move._replace(harmless=move.name == CONFIDENCE and move.rose) for move in outputs]
+    metrics = _changes(holdout, judged) if holdout and judged else []
+    sizes = {"There are": height, "The model was trained on": reference.rows}
+    few = [
+        f"{text} only {size} rows; drift takes {MIN_ROWS} to see." for text, size in sizes.items() if size < MIN_ROWS
+    ]
+
+    moves = [*columns, *outputs]
+    p_values = [[move.p_value for move in moves], [change.p_value for change in metrics if change.p_value is not None]]
+    cutoffs = {level: [*map(_cutoff, p_values, [level.columns, level.metrics])] for level in (DRIFTED, WATCH)}
+
+    def limit(move: _Move, level: Level) -> float:
+        chance = float(chi2.isf(cutoffs[level][0], move.freedom)) * move.scale
+        return max(level.threshold * threshold, chance)
+
+    def moved(move: _Move, level: Level) -> bool:
+        return not few and not move.harmless and move.psi > limit(move, level)
+
+    def worse(change: MetricChange, level: Level) -> bool:
+        return not few and change.p_value is not None and change.p_value <= cutoffs[level][1]
+
+    def described(moves: list[_Move]) -> list[ColumnDrift]:
+        drifts = [_describe(move, limit(move, DRIFTED), drifted=moved(move, DRIFTED)) for move in moves]
+        return sorted(drifts, key=lambda drift: -drift.psi / drift.limit)
+
+    def reasons(level: Level) -> list[str]:
+        far = described([move for move in moves if moved(move, level)])
+        return [*map(_moved, far), *(_declined(change) for change in metrics if worse(change, level))]
+
+    alarms, signs = reasons(DRIFTED), reasons(WATCH)
+    signs += [
+        f"{printable(rule[0].upper() + rule[1:])} in {count} row(s)." for rule, count in (violations or {}).items()
+    ]
+    return Drift(
+        version=version,
+        rows=height,
+        columns=described(columns),
+        predictions=described(outputs),
+        violations=dict(violations or {}),
+        metrics=[change.model_copy(update={"worse": worse(change, DRIFTED)}) for change in metrics],
+        verdict="too few rows" if few else "drifted" if alarms else "watch" if signs else "fine",
+        reasons=[*few, *alarms, *(sign for sign in signs if sign not in alarms)],
+        notes=notes,
+    )
 
 
-def _labels(column: Column) -> list[str]:
-    if column.edges is None:
-        last = ["others"] if column.rare is None else ["rare values", "unseen values"]
-        return ["missing", *(column.levels or []), *last]
-    edges = [f"{edge:.6g}" for edge in column.edges]
-    if not edges:
-        return ["missing", "present"]
-    between = [f"{low} to {high}" for low, high in pairwise(edges)]
-    return ["missing", f"up to {edges[0]}", *between, f"above {edges[-1]}"]
+class _Move(NamedTuple):
+    """How a column moved: its index, and what the limit of chance depends on."""
+
+    name: str
+    before: Column
+    now: Column
+    unseen: dict[str, int]
+    psi: float
+    freedom: int
+    scale: float
+    # Whether the model became more confident, as it is of rows that it has learned from.
+    harmless: bool = False
+
+    @property
+    def rose(self) -> bool:
+        """Whether the mean is not lower than before."""
+        return (self.now.mean or 0) >= (self.before.mean or 0)
+
+    @property
+    def p_value(self) -> float:
+        """The probability that the index is so large by chance."""
+        return 1.0 if self.harmless else float(chi2.sf(self.psi / self.scale, self.freedom))
+
+
+def _moves(rows: pl.LazyFrame, columns: Mapping[str, Column]) -> list[_Move]:
+    moves = []
+    for name, now in profile.count(rows, columns).items():
+        before, unseen = columns[name], {}
+        known = before.levels if before.known is None else before.known
+        # Profiles of earlier versions have only the most frequent values, and the count of all others.
+        if known is not None and now.counts[-1] and (before.known is not None or not before.counts[-1]):
+            unseen = profile.unseen(rows, name, known, UNSEEN)
+        moves.append(_Move(name, before, now, unseen, *_index(before, now)))
+    return moves
+
+
+def _index(before: Column, now: Column) -> tuple[float, int, float]:
+    """Return the population stability index, and the degrees of freedom and scale of its chance distribution.
+
+    Of two samples of one distribution it is chi-squared, scaled by their sizes (Yurdakul, 2018).
+    """
+    counts = np.array([before.counts, now.counts], float).T
+    sizes = np.maximum(counts.sum(axis=0), EMPTY_BIN)
+    last = len(counts) - (1 if before.others else 0)
+    joined = [*counts[:1], *_join(counts[1:last], BIN_ROWS * sizes.sum() / sizes.min()), *counts[last:]]
+    variance = OPEN_VARIANCE if before.known is not None and before.counts[-1] > OPEN_SHARE * sizes[0] else 1
+    used = np.array([bin_ for bin_ in joined if bin_.sum()] or [[1, 1]])
+    shares = np.maximum(used, EMPTY_BIN)
+    old, new = (shares / shares.sum(axis=0)).T
+    return float(((new - old) * np.log(new / old)).sum()), max(len(used) - 1, 1), variance * float((1 / sizes).sum())
+
+
+def _join(counts: np.ndarray, least: float) -> list[np.ndarray]:
+    """Join neighbouring bins until each has enough rows of both samples together."""
+    joined: list[np.ndarray] = []
+    for bin_ in counts:
+        if joined and joined[-1].sum() < least:
+            joined[-1] = joined[-1] + bin_
+        else:
+            joined.append(bin_)
+    if len(joined) > 1 and joined[-1].sum() < least:
+        joined[-2:] = [joined[-2] + joined[-1]]
+    return joined
 
 
 def _cutoff(p_values: Sequence[float], rate: float) -> float:
@@ -183,14 +320,123 @@ def _cutoff(p_values: Sequence[float], rate: float) -> float:
     return float(limits[significant[-1]] if significant.size else rate / max(len(ordered), 1))
 
 
-def _moved(before: Sequence[int], now: Sequence[int]) -> _Moved:
-    """Return the population stability index.
+def _describe(move: _Move, limit: float, *, drifted: bool) -> ColumnDrift:
+    reference, current = (
+        [count / max(sum(column.counts), 1) for count in column.counts] for column in (move.before, move.now)
+    )
+    return ColumnDrift(
+        column=move.name,
+        kind=move.before.kind,
+        psi=move.psi,
+        limit=limit,
+        p_value=move.p_value,
+        drifted=drifted,
+        missing_before=reference[0],
+        missing_now=current[0],
+        mean_before=move.before.mean,
+        mean_now=move.now.mean,
+        unseen=move.unseen,
+        bins=_labels(move.before),
+        reference=reference,
+        current=current,
+    )
 
-    Of two samples of one distribution it is chi-squared, scaled by their sizes (Yurdakul, 2018).
+
+def _labels(column: Column) -> list[str]:
+    """Name the bins."""
+    last = ["unseen values" if column.known is not None else "other values"] if column.others else []
+    if column.edges is None:
+        return ["missing", *(column.levels or []), *last]
+    if not column.edges:
+        return ["missing", "present", *last]
+    edges = [edge if isinstance(edge, str) else f"{edge:.6g}" for edge in column.edges]
+    between = [f"{low} to {high}" for low, high in pairwise(edges)]
+    return ["missing", f"up to {edges[0]}", *between, f"above {edges[-1]}", *last]
+
+
+def _moved(drift: ColumnDrift) -> str:
+    """Say how far a column moved, and what changed."""
+    changes = [f"PSI {drift.psi:.2f}"]
+    if drift.mean_before is not None and drift.mean_now is not None:
+        changes.append(f"mean {drift.mean_before:.4g}, now {drift.mean_now:.4g}")
+    if abs(drift.missing_now - drift.missing_before) > 0.01:  # noqa: PLR2004 - less is not worth a word
+        changes.append(f"missing {drift.missing_before:.1%}, now {drift.missing_now:.1%}")
+    if drift.unseen:
+        changes.append("unseen: " + ", ".join(f"{value!r} ({rows} rows)" for value, rows in drift.unseen.items()))
+    return printable(f"'{drift.column}' moved: {'; '.join(changes)}.")
+
+
+def _declined(change: MetricChange) -> str:
+    return f"{change.metric} is worse: {change.holdout:.4g} on the holdout, now {change.current:.4g}."
+
+
+def _predict(
+    predictor: Any, rows: pl.DataFrame, outputs: Outputs | None
+) -> tuple[pl.LazyFrame | None, Predictions | None]:
+    """Predict conformed rows, unless they are; return what is compared, and the predictions of rows with a target."""
+    if rows.is_empty():
+        return None, None
+    recipe = predictor.recipe
+    if outputs is None:
+        columns = recipe.build_features(rows.lazy()).select(recipe.columns).collect()
+        outputs = evaluate.outputs(predictor.pipeline, columns)
+    predictions = profile.outputs(recipe.data.problem, outputs).lazy()
+    if recipe.data.target not in rows.columns:
+        return predictions, None
+    truth, (predicted, classes, probabilities) = rows[recipe.data.target], outputs
+    known = truth.is_not_null().to_numpy()
+    probabilities = None if probabilities is None else probabilities[known]
+    return predictions, Predictions(truth.drop_nulls().to_numpy(), predicted[known], classes, probabilities)
+
+
+def _changes(holdout: Holdout, judged: Predictions) -> list[MetricChange]:
+    """Compare the metrics of rows with a target with those of the holdout."""
+    if not len(judged.truth):
+        return []
+    metrics = evaluate.metrics(holdout.problem, judged)
+    found = intervals(holdout.problem, judged, metrics, SEED)
+    enough = min(len(holdout.truth), len(judged.truth)) >= MIN_ROWS
+    chances = _chances_of_worse(holdout, judged) if enough else {}
+    return [
+        MetricChange(
+            metric=name,
+            holdout=value,
+            holdout_interval=Interval(*holdout.intervals[name]) if name in holdout.intervals else None,
+            current=metrics[name],
+            current_interval=found.get(name),
+            p_value=chances.get(name),
+            worse=False,
+        )
+        for name, value in holdout.metrics.items()
+        if name in metrics
+    ]
+
+
+def _chances_of_worse(holdout: Holdout, judged: Predictions) -> dict[str, float]:
+    """Return the probability of each metric that chance makes it so much worse, by permutation of all rows.
+
+    Intervals would not do: of a holdout without a single error, for one, that of the accuracy has no width.
     """
-    old, new = (np.maximum(np.array(part, float), EMPTY_BIN) for part in (before, now))
-    old_share, new_share = old / old.sum(), new / new.sum()
-    psi = float(((new_share - old_share) * np.log(new_share / old_share)).sum())
-    freedom = max(int(np.count_nonzero(np.add(before, now))) - 1, 1)
-    scale = float(1 / old.sum() + 1 / new.sum())
-    return _Moved(psi, float(chi2.sf(psi / scale, freedom)), freedom, scale)
+    some = slice(None, None, -(-len(judged.truth) // profile.HOLDOUT_ROWS))
+    old = holdout.predictions
+    probabilities = None
+    if old.probabilities is not None and judged.probabilities is not None:
+        probabilities = np.concatenate([old.probabilities, judged.probabilities[some]])
+    new = judged.truth[some]
+    truth, predicted = np.concatenate([old.truth, new]), np.concatenate([old.predicted, judged.predicted[some]])
+    pooled = Predictions(truth, predicted, judged.classes, probabilities)
+    is_new = np.arange(len(truth)) >= len(old.truth)
+    shuffled = np.random.default_rng(SEED).permuted(np.tile(is_new, (PERMUTATIONS, 1)), axis=1)
+    weights = np.vstack([is_new, shuffled]).astype(float)
+    before, now = (resampled(holdout.problem, pooled, part) for part in (1 - weights, weights))
+    chances = {}
+    for name in before:
+        # The area under the curve is left out where a permutation lacks a class.
+        if len(before[name]) == len(now[name]) == len(weights) and np.isfinite(before[name][0] - now[name][0]):
+            loss = (now[name] - before[name]) * (1 if name in LOWER_IS_BETTER else -1)
+            chances[name] = float(np.mean(~(loss < loss[0] - 1e-12)))
+    return chances
+
+
+def _height(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect(engine="streaming").item())

@@ -34,6 +34,12 @@ class Findings(NamedTuple):
 
 def render(findings: Findings, folder: Path) -> str:
     """Return the page, including the plots in the folder."""
+    plots = {plot.stem: base64.b64encode(plot.read_bytes()).decode() for plot in folder.glob("*.svg")}
+    return environment().get_template("page.html.jinja").render(**findings._asdict(), plots=plots)
+
+
+def environment() -> Environment:
+    """Return what renders the pages: names and values from tables are escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -43,8 +49,7 @@ def render(findings: Findings, folder: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    plots = {plot.stem: base64.b64encode(plot.read_bytes()).decode() for plot in folder.glob("*.svg")}
-    return environment.get_template("page.html.jinja").render(**findings._asdict(), plots=plots)
+    return environment
 
 
 def number(value: float) -> str:

@@ -14,13 +14,13 @@ from ..ops.settings import PACKAGE, Settings, read_settings
 from .access import Access
 from .batches import Batches, BusyError
 from .follower import Follower
+from .locations import location
 from .metrics import Measured
 from .openapi import describe
 from .prediction_log import PredictionLog
 from .request_id import RequestId
 from .routes import NotReadyError, Service, router
 from .schema import RefusedError
-from .served import Served
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LAST_SECONDS = 1.5  # to write the prediction log: a SIGTERM ends the service within 10 s, and 8 are for requests
@@ -29,7 +29,7 @@ LAST_SECONDS = 1.5  # to write the prediction log: a SIGTERM ends the service wi
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the service from .env; it loads its model once it runs."""
     settings = settings or read_settings()
-    follower = Follower(settings.serve_poll_seconds, lambda number: Served.load(number, settings.serve_max_rows))
+    follower = Follower(location(settings), settings.serve_poll_seconds)
 
     log = PredictionLog(settings.prediction_log) if settings.prediction_log else None
 

@@ -1,25 +1,30 @@
-"""Follows the alias `champion`: loads the version that it names beside the one that is served, then swaps the two."""
+"""Follows the champion: loads the model to serve beside the one that is served, tries it, then swaps the two."""
 
 import logging
+import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Hashable
 
-from ..errors import ProjectError, printable
-from ..ops.tracking import registry
-from .served import Served
+from .locations import Location
+from .metrics import FAILURES, LOADED, TRAINED, VERSION
+from .served import Served, reason
 
 LOGGER = logging.getLogger(__name__)
-FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds between attempts that fail
+# The longest pauses in seconds: after the location could not be read, and after a model could not be loaded.
+LOOK_PAUSE, LOAD_PAUSE = 30.0, 300.0
 
 
 class Follower:
     """The served model, and why there is none or not the newest."""
 
-    def __init__(self, poll: float, load: Callable[[int], Served]) -> None:
-        """Prepare; `start` begins to follow. `poll` are the seconds between two looks at the alias."""
+    def __init__(self, location: Location, poll: float) -> None:
+        """Prepare; `start` begins to follow. `poll` are the seconds between two looks at the location."""
         self.served: Served | None = None
         self.problem = "no model has been loaded yet"
-        self._load, self._poll = load, poll
+        self._location, self._poll = location, poll
+        self._broken: Hashable = None  # the model that could not be loaded: how often, and when it is tried again
+        self._attempts, self._next = 0, 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
@@ -32,26 +37,51 @@ class Follower:
         self._stop.set()
 
     def _follow(self) -> None:
-        retry = FIRST_RETRY
+        looks = 0  # that failed since the last that did not
         while not self._stop.is_set():
             try:
-                self._look()
-                wait, retry = self._poll, FIRST_RETRY
+                self._move_to(self._location.current())
+                looks = 0
             except Exception as error:  # noqa: BLE001 - whatever fails, the served model goes on serving
-                kind = "" if isinstance(error, ProjectError) else f"{type(error).__name__}: "
-                problem = printable(f"{kind}{error}")
-                if problem != self.problem:
-                    LOGGER.warning("%s", problem)
-                self.problem = problem
-                wait, retry = max(retry, self._poll), min(2 * retry, LAST_RETRY)
-            self._stop.wait(wait)
+                looks += 1
+                self._report(error)
+            self._stop.wait(_pause(self._poll, looks, LOOK_PAUSE))
 
-    def _look(self) -> None:
-        number = registry.champion().champion
-        if number is None:
-            raise ProjectError("There is no champion yet; `make train` trains one.")
-        if self.served is None or self.served.version != number:
-            before = "nothing" if self.served is None else f"version {self.served.version}"
-            self.served = self._load(number)
-            LOGGER.info("Serving version %d instead of %s", number, before)
-        self.problem = ""
+    def _move_to(self, model: Hashable) -> None:
+        """Serve this model; if loading it fails, try again later, and longer after each time."""
+        if self.served is not None and self.served.identity == model:
+            if self.problem:
+                LOGGER.info("Solved: %s", self.problem)
+            self.problem = ""
+            return
+        if model != self._broken:
+            self._attempts, self._next = 0, 0.0
+        if time.monotonic() < self._next:
+            return
+        try:
+            served = self._location.load(model)
+            served.try_example()
+        except Exception as error:  # noqa: BLE001 - its code may be of any age
+            self._attempts += 1
+            self._broken, self._next = model, time.monotonic() + _pause(self._poll, self._attempts, LOAD_PAUSE)
+            self._report(error)
+            return
+        LOGGER.info("Serving %s instead of %s", served.name, self.served.name if self.served else "no model")
+        self.served, self.problem, self._broken = served, "", None
+        VERSION.set(served.version or math.nan)
+        TRAINED.set(served.trained or math.nan)
+        LOADED.set_to_current_time()
+
+    def _report(self, error: Exception) -> None:
+        """Keep the problem for /health/ready and /metrics, and log it once."""
+        FAILURES.inc()
+        problem = reason(error)
+        if problem != self.problem:
+            going_on = f"; {self.served.name} goes on serving" if self.served else ""
+            LOGGER.warning("%s%s", problem.rstrip("."), going_on)
+        self.problem = problem
+
+
+def _pause(poll: float, failures: int, longest: float) -> float:
+    """Return the seconds until the next attempt: the polling time, doubled after each failure in a row."""
+    return max(poll, min(poll * 2.0 ** min(failures - 1, 60), longest))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 from starlette.background import BackgroundTask
 
@@ -15,7 +16,7 @@ from ..ops.tracking.registry import CHAMPION
 from .backlog import Answered
 from .batches import Batches
 from .follower import Follower
-from .metrics import VERSION, exposition
+from .metrics import exposition
 from .prediction_log import PredictionLog
 from .served import Served
 
@@ -51,7 +52,7 @@ def service_of(request: Request) -> Service:
 Shared = Annotated[Service, Depends(service_of)]
 
 
-@router.post("/predict")
+@router.post("/predict", tags=["model"])
 async def predict(request: Request, service: Shared) -> Response:
     """Predict one row (an object) or several (a list of objects)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -80,28 +81,26 @@ async def keep(service: Service, answered: Answered) -> None:
         service.log.put(answered)
 
 
-@router.get("/model")
+@router.get("/model", tags=["model"])
 def model(service: Shared) -> dict[str, Any]:
     """Say which version answers, its metrics, and where it comes from."""
     return dict(service.served.about)
 
 
-@router.get("/health/live")
+@router.get("/health/live", tags=["operation"])
 def live() -> dict[str, str]:
     """Say that the process runs."""
     return {"status": "live"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", tags=["operation"])
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
     return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
 
 
-@router.get("/metrics")
-def metrics(service: Shared) -> Response:
+@router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+def metrics() -> Response:
     """Return the metrics for Prometheus."""
-    if service.follower.served and service.follower.served.version:
-        VERSION.set(service.follower.served.version)
     content, media_type = exposition()
     return Response(content, media_type=media_type)

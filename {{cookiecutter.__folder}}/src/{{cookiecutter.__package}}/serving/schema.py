@@ -118,7 +118,7 @@ class RequestSchema:
             name = None if field is None else str(field)
             column = self.columns.get(name or "")
             setting = None if column is None else getattr(column, key, None)
-            rule = f"{key}: {setting}" if setting is not None else key
+            rule = key if setting is None else f"{key}: {f'{setting:g}' if isinstance(setting, float) else setting}"
             value = None if key == "required" else found["input"]
             yield _fault(row, name, rule, value, found["msg"][0].lower() + found["msg"][1:])
 
@@ -155,7 +155,8 @@ def _type(column: Column) -> Any:
         case "integer":
             low = max(-INT64, column.min if column.min is not None else -INT64)
             high = min(INT64 - 1, column.max if column.max is not None else INT64 - 1)
-            kind = Annotated[int, BeforeValidator(_whole), Field(ge=low, le=high)]
+            # The bounds first: behind the validator, the JSON schema would not have them.
+            kind = Annotated[int, Field(ge=low, le=high), BeforeValidator(_whole)]
         case "float":
             kind = Annotated[float, Field(ge=column.min, le=column.max, allow_inf_nan=False)]
         case "boolean":

@@ -1,49 +1,45 @@
 """A model in memory, ready to answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import polars as pl
+from pydantic_core import to_json
 
 from ..config import Contract
-from ..ops import predictions
+from ..errors import ProjectError, printable
+from ..ops import faults, predictions
 from ..ops.paths import PROFILE
-from ..ops.tracking import registry
 from ..steps.profile import Profile
 from .example import example_row
 from .schema import Answer, RequestSchema, answers
 
+SHOWN = 500  # characters of a reason
+WARM_UP = 3  # predictions, until all is imported and compiled that the first one needs
+
 
 class Served(NamedTuple):
-    """A registered version, what it says of itself, and its request's schema."""
+    """A model, the schema of its requests with an example, and what it says of itself."""
 
-    version: int | None
+    identity: Hashable  # of the model at its location: another means another model
+    name: str
+    version: int | None  # None for a model from a folder, as the time of its training
+    trained: float | None  # in seconds since 1970
     predictor: Any
     schema: RequestSchema
     example: Mapping[str, Any]
     about: Mapping[str, Any]
 
     @classmethod
-    def load(cls, number: int, max_rows: int) -> Self:
-        """Load a version from the registry, by the code that it was packed with."""
-        with registry.load(number) as package, package.loaded() as predictor:
-            profile = read_profile(package.data)
-        version = registry.get(number)
-        about = {"version": number, "metrics": version.metrics, "lineage": dict(version.tags)}
-        return cls.of(number, predictor, profile, about, max_rows)
-
-    @classmethod
-    def of(
-        cls, number: int | None, predictor: Any, profile: Profile | None, about: Mapping[str, Any], max_rows: int
-    ) -> Self:
-        """Combine a predictor with the schema of its requests."""
+    def of(cls, predictor: Any, profile: Profile | None, max_rows: int, **described: Any) -> Self:
+        """Combine a predictor with the schema of its requests; `described` are the other fields."""
         recipe = predictor.recipe
         # A version may have been packed with an earlier form of the contract.
         inputs = Contract.model_validate(recipe.inputs.model_dump())
         ignored = [name for name in recipe.contract.columns if name not in inputs.columns]
         schema = RequestSchema(inputs, ignored, recipe.data.null_values, max_rows)
-        return cls(number, predictor, schema, example_row(inputs, profile), about)
+        return cls(predictor=predictor, schema=schema, example=example_row(inputs, profile), **described)
 
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
         """Answer rows that the schema has read."""
@@ -51,10 +47,30 @@ class Served(NamedTuple):
 
     def predictions(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the predictions for rows that the schema has read, as a table."""
-        return predictions.predict(self.predictor, rows)
+        try:
+            return predictions.predict(self.predictor, rows)
+        except Exception as error:
+            # A packed model raises its own class of this name.
+            if isinstance(error, ProjectError) or type(error).__name__ != ProjectError.__name__:
+                raise
+            raise ProjectError(str(error)) from None
+
+    def try_example(self) -> None:
+        """Answer the example, so that the first request is as fast as later ones; raise ProjectError if that fails."""
+        try:
+            for _ in range(WARM_UP):
+                to_json(self.predict(self.schema.read(to_json(self.example))))
+        except Exception as error:  # noqa: BLE001 - its code may be of any age
+            raise ProjectError(f"{self.name.capitalize()} cannot predict its example: {reason(error)}") from None
 
 
 def read_profile(folder: Path) -> Profile | None:
     """Read the profile that was saved with a model, None if there is none."""
     file = folder / PROFILE
     return Profile.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def reason(error: Exception) -> str:
+    """Return one line about an error."""
+    line = (str(error).splitlines() or [""])[0]
+    return printable(faults.sentence(error) or f"{type(error).__name__}: {line}")[:SHOWN]

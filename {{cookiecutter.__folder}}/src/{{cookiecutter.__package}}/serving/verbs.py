@@ -16,8 +16,9 @@ def serve() -> None:
     # One thread predicts a few rows faster than several that wait for each other. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     import uvicorn
+    from uvicorn.config import LOGGING_CONFIG
 
-    from ..ops.settings import read_settings
+    from ..ops.settings import PACKAGE, read_settings
     from .app import LOOPBACK
 
     settings = read_settings()
@@ -25,6 +26,8 @@ def serve() -> None:
         raise ProjectError(
             f"SERVE_HOST is {settings.serve_host}, which other machines reach, so .env needs SERVE_API_KEY: {KEY}."
         )
+    level = settings.prefect_logging_level
+    own = {PACKAGE: {"handlers": ["default"], "level": level, "propagate": False}}
     uvicorn.run(
         f"{__package__}.app:create_app",
         factory=True,
@@ -32,6 +35,7 @@ def serve() -> None:
         port=settings.serve_port,
         workers=settings.serve_workers,
         timeout_graceful_shutdown=8,
-        log_level=settings.prefect_logging_level.lower(),
-        access_log=settings.prefect_logging_level == "DEBUG",
+        log_config=LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own},
+        log_level=level.lower(),
+        access_log=level == "DEBUG",
     )

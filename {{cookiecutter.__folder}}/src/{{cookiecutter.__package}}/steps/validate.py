@@ -54,26 +54,35 @@ class Rule(NamedTuple):
 def check(table: pl.LazyFrame, contract: Contract) -> None:
     """Raise ContractError, with the rows, if the table breaks the contract.
 
-    One streaming query counts the rows that break each rule. A rule that compares rows takes a query of its own, and
-    the rows themselves are read only if some break a rule.
+    The rows themselves are read only if some break a rule.
     """
     schema = table.collect_schema()
     if missing := [name for name in contract.columns if name not in schema]:
         message = f"contract.yaml: the table lacks the column(s) {', '.join(missing)}; it has {', '.join(schema)}."
         raise ContractError([message], pl.LazyFrame())
-    checked = [rule for rule in rules(schema, contract) if rule.hash is None or _repeats(table, rule.hash)]
-    counted = table.select(pl.len(), *(rule.broken.sum().alias(str(i)) for i, rule in enumerate(checked)))
-    height, *counts = counted.collect(engine="streaming").row(0)
+    height, broken = violations(table, contract)
     limits = contract.rows
     wrong_size = {"min": height < limits.min, "max": limits.max is not None and height > limits.max}
     sizes = [key for key, wrong in wrong_size.items() if wrong]
     errors = [f"rows.{key} is {getattr(limits, key)}; the table has {height} rows." for key in sizes]
     rows = pl.LazyFrame()
-    if broken := [(rule, count) for rule, count in zip(checked, counts, strict=True) if count]:
+    if broken:
         rows = _offending(table, [rule for rule, _ in broken])
         errors += [f"{rule} in {count} row(s), for example {_examples(rows, rule)}." for rule, count in broken]
     if errors:
         raise ContractError([f"contract.yaml: {error}" for error in errors], rows)
+
+
+def violations(table: pl.LazyFrame, contract: Contract) -> tuple[int, list[tuple[Rule, int]]]:
+    """Return how many rows there are, and each rule that some break, with their number.
+
+    One streaming query counts them; a rule that compares rows takes a query of its own.
+    """
+    candidates = rules(table.collect_schema(), contract)
+    checked = [rule for rule in candidates if rule.hash is None or _repeats(table, rule.hash)]
+    counted = table.select(pl.len(), *(rule.broken.sum().alias(str(i)) for i, rule in enumerate(checked)))
+    height, *counts = counted.collect(engine="streaming").row(0)
+    return height, [(rule, count) for rule, count in zip(checked, counts, strict=True) if count]
 
 
 def rules(schema: pl.Schema, contract: Contract) -> Iterator[Rule]:

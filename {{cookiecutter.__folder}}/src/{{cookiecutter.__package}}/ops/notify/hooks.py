@@ -11,7 +11,7 @@ import httpx
 
 from ...errors import printable
 from ..addresses import shown
-from ..orchestration.results import TrainingResult
+from ..orchestration.results import MonitoringResult, TrainingResult
 from ..settings import PACKAGE, read_settings
 from ..tracking.history import Entry, version_label
 
@@ -99,7 +99,8 @@ def events_of(state: "State[Any]") -> set[Event]:
     result = state.result(raise_on_failure=False)
     if isinstance(result, TrainingResult) and result.alias == "champion":
         return {"success", "promotion"}
-    return {"success", "drift"} if isinstance(result, dict) and result else {"success"}
+    drifted = isinstance(result, MonitoringResult) and result.verdict == "drifted"
+    return {"success", "drift"} if drifted else {"success"}
 
 
 def message(name: str, run: "FlowRun", state: "State[Any]") -> Message:
@@ -119,11 +120,12 @@ def message(name: str, run: "FlowRun", state: "State[Any]") -> Message:
         title = f"{name}: version {result.version} is {result.alias}"
         facts |= dict(metric.split(" ", 1) for metric in evaluate.compared(result.metrics))
         fields |= {"version": result.version, "old_version": result.champion_before, "metrics": result.metrics}
-        return Message(event, title, shown(result.reason), facts, **fields)
-    if isinstance(result, dict) and result:
-        title = f"{name}: {len(result)} column(s) have drifted"
-        facts |= {f"drift of {printable(column)}": f"{value:.2f}" for column, value in result.items()}
-        return Message(event, title, facts=facts, metrics=result, **fields)
+        return Message(event, title, shown("; ".join(filter(None, [result.cause, result.reason]))), facts, **fields)
+    if isinstance(result, MonitoringResult):
+        title = f"{name}: {result.verdict}, compared with version {result.version}"
+        facts |= {f"PSI of {printable(column)}": f"{value:.2f}" for column, value in result.drifted.items()}
+        reason = shown(" ".join(filter(None, [*result.reasons, result.retraining])))
+        return Message(event, title, reason, facts, version=result.version, metrics=result.drifted, **fields)
     reason = "" if state.is_completed() else shown(state.message or "")
     return Message(event, f"{name}: {state.name}", reason, facts, **fields)
 

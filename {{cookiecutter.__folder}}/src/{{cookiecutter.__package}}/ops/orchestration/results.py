@@ -11,3 +11,14 @@ class TrainingResult(NamedTuple):
     alias: str
     reason: str
     champion_before: int | None = None
+    cause: str = ""  # what started it, if that was drift
+
+
+class MonitoringResult(NamedTuple):
+    """The result of a comparison: what has drifted, by its PSI, and what came of a retraining."""
+
+    version: int
+    verdict: str
+    reasons: list[str]
+    drifted: dict[str, float]
+    retraining: str = ""

@@ -148,6 +148,13 @@ def _session(url: str, process: subprocess.Popen[bytes] | None = None) -> Iterat
             EventsWorker.drain_all(timeout=10)
 
 
+def ends_with_run() -> bool:
+    """Tell whether the server ends with this run: only then `_session` stops the heartbeats."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY  # noqa: PLC0415
+
+    return PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value() is None
+
+
 def one_sentence(record: logging.LogRecord) -> bool:
     """Replace the traceback of an error of the project, the machine or the API by its sentence; show names safely."""
     from httpx import HTTPError  # noqa: PLC0415 - Prefect has it loaded; the verbs without Prefect do not

@@ -27,6 +27,7 @@ def describe(number: int | None) -> str:
         f"{PACKAGE} version {version.number}{alias}: {version.tags.get('reason', 'no reason given')}",
         _run(version),
         f"Prefect flow run {origin.flow_run_name}, {origin.flow_run_id}",
+        *([origin.cause] if origin.cause else []),
         f"git commit {_commit(origin)}",
         f"dvc.lock {_lock(origin)}",
         f"raw data {source}, MD5 {digest}",

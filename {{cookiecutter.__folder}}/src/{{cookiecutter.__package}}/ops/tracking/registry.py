@@ -58,6 +58,11 @@ def champion() -> ChampionState:
     return _state(open_store())
 
 
+def holder(alias: str) -> int | None:
+    """Return the version that has an alias, without the journal: cheap enough to ask every few seconds."""
+    return open_store().model()[1].get(alias)
+
+
 def newest() -> Version | None:
     """Return the version that was registered last, None if there is none."""
     return open_store().version(None)

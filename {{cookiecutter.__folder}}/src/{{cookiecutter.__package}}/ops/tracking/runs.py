@@ -56,7 +56,7 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
     """
     client = connect()
     with store_errors():
-        _enter_experiment(client)
+        enter_experiment(client, PACKAGE)
     try:
         with mlflow.start_run(tags=as_keys(tags)) as active:
             yield active.info.run_id
@@ -69,14 +69,14 @@ def run(tags: Mapping[str, str]) -> Iterator[str]:
         ) from None
 
 
-def _enter_experiment(client: MlflowClient) -> None:
-    """Make the project's experiment the active one; the first run creates it, which fixes where artifacts go."""
+def enter_experiment(client: MlflowClient, name: str) -> str:
+    """Make an experiment the active one and return its id; the first run creates it and fixes where artifacts go."""
     settings = read_settings()
     # A server chooses that place itself.
     if settings.mlflow_tracking_uri.startswith("sqlite:"):
-        root, experiment = settings.mlflow_artifact_root, client.get_experiment_by_name(PACKAGE)
+        root, experiment = settings.mlflow_artifact_root, client.get_experiment_by_name(name)
         if experiment is None:
-            client.create_experiment(PACKAGE, root)
+            client.create_experiment(name, root)
         elif "mlflow_artifact_root" in settings.model_fields_set and experiment.artifact_location != root:
             raise ProjectError(
                 f"MLFLOW_ARTIFACT_ROOT is {root}, but the artifacts of earlier runs are at "
@@ -84,7 +84,7 @@ def _enter_experiment(client: MlflowClient) -> None:
                 "another database with MLFLOW_TRACKING_URI=sqlite:///other.db."
             )
     # Creates the experiment on a server, even if others do so at the same moment.
-    mlflow.set_experiment(PACKAGE)
+    return str(mlflow.set_experiment(name).experiment_id)
 
 
 def end_killed(flow_run_id: str) -> bool:

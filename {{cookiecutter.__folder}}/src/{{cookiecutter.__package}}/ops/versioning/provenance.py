@@ -15,6 +15,7 @@ from ..settings import project_root
 from .git import Code
 
 FLOW_RUN = "prefect.flow_run_id"
+CAUSE = "cause"
 # The artifact of a run with the uncommitted changes of its code.
 PATCH = "code.patch"
 # Longer lists of changed files are cut: MLflow's database limits the length of a tag.
@@ -26,7 +27,7 @@ class Provenance(NamedTuple):
 
     `commit` is None where there was no git commit; `patched` is whether a patch holds uncommitted changes, `changed`
     the files that it changes, `patch` its SHA-256, and `left_out` the changed files that it does not hold. `inputs` and
-    `outputs` map paths to the MD5s in dvc.lock.
+    `outputs` map paths to the MD5s in dvc.lock. `cause` is what started the training, if that was drift.
     """
 
     commit: str | None
@@ -39,6 +40,7 @@ class Provenance(NamedTuple):
     split: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str] = {}
+    cause: str = ""
 
     @classmethod
     def of(cls, code: Code, flow_run: tuple[str, str], split: Split, used: list[File]) -> Self:
@@ -67,6 +69,7 @@ class Provenance(NamedTuple):
             "dvc.lock": json.dumps({"deps": self.inputs, "outs": self.outputs}),
             "split": self.split,
             **{f"input.{path}": md5 for path, md5 in self.inputs.items()},
+            **({CAUSE: self.cause} if self.cause else {}),
         }
 
     @classmethod
@@ -88,6 +91,7 @@ class Provenance(NamedTuple):
             split=tags.get("split", ""),
             inputs=lock.get("deps") or inputs,
             outputs=lock.get("outs", {}),
+            cause=tags.get(CAUSE, ""),
         )
 
 

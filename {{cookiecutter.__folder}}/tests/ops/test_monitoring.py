@@ -1,0 +1,158 @@
+"""Monitoring: the verdict, its page and record, and the retraining that repeated drift starts, but not in a loop."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from conftest import COPY
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+from penguin_model.errors import ProjectError
+from penguin_model.flows import retrain_on_drift
+from penguin_model.flows.monitoring import monitoring
+from penguin_model.flows.retrain_on_drift import (
+    ASKED,
+    FAILED,
+    NOTHING_NEW,
+    Policy,
+    obstacle,
+)
+from penguin_model.ops.orchestration.results import TrainingResult
+from penguin_model.ops.tracking import comparisons, registry, runs
+from penguin_model.ops.tracking.comparisons import PSI, Comparison
+
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def past(verdict: str = "drifted", retraining: str = "", days: float = 0) -> Comparison:
+    return Comparison("run", NOW - timedelta(days=days), 1, verdict, retraining, {})
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "attempts", "policy", "refusal"),
+    [
+        (["drifted", "drifted"], [], {}, ""),
+        (["drifted", "fine", "drifted"], [], {}, ""),
+        (["drifted"], [], {}, "1 of the last 1"),
+        (["drifted", "watch", "fine"], [], {}, "1 of the last 3"),
+        (["drifted"], [], {"drifted": 1, "last": 1}, ""),
+        (["drifted"] * 3, [("Started", 6.9)], {}, "No retraining before 2026-11-27 02:24 UTC"),
+        (["drifted"] * 3, [("Started", 7.1)], {}, ""),
+        (["drifted"] * 3, [("Started", 1)], {"cooldown_days": 0}, ""),
+        (["drifted"] * 3, [("Started", days) for days in (8, 12, 16, 20, 29)], {}, "5 on drift in 30 days"),
+        (["drifted"] * 3, [("Started", days) for days in (8, 12, 16, 20, 31)], {}, ""),
+        (["drifted"] * 3, [], {"most": 0}, "0 are allowed"),
+        # One that failed, or was killed, counts; where there was nothing to train on, there was no training.
+        (["drifted"] * 3, [(f"{FAILED}: OSError", 0), (ASKED, 0)], {}, ""),
+        (["drifted"] * 3, [(ASKED, 0)], {"most": 1}, "1 on drift in 30 days"),
+        (["drifted"] * 3, [(f"{NOTHING_NEW} to train on", 0)] * 9, {}, ""),
+    ],
+)
+def test_repeated_drift_is_due_unless_there_was_a_retraining(verdicts, attempts, policy, refusal):
+    asked = [past(retraining=retraining, days=days) for retraining, days in attempts]
+    said = obstacle([past(verdict) for verdict in verdicts], asked, Policy(**policy), NOW)
+    assert refusal in said
+    assert bool(said) == bool(refusal)
+
+
+@pytest.fixture
+def shifted(champion, tmp_path) -> str:
+    """Return a table that has drifted: a thousand copies of a row."""
+    raw = pl.read_parquet(COPY / "data/processed/table.parquet")
+    pl.concat([raw.head(1)] * 1000).write_parquet(tmp_path / "shifted.parquet")
+    return str(tmp_path / "shifted.parquet")
+
+
+@pytest.fixture
+def forgotten(champion):
+    """Delete what other tests have recorded."""
+    client = runs.connect()
+    if experiment := client.get_experiment_by_name(comparisons.EXPERIMENT):
+        for run in client.search_runs([experiment.experiment_id]):
+            client.delete_run(run.info.run_id)
+
+
+@pytest.fixture
+def retrained(forgotten, monkeypatch) -> list[str]:
+    """Replace the retraining; return the causes that it gets."""
+    causes = []
+
+    @flow(name="retraining")
+    def retraining(cause: str = "") -> TrainingResult | None:
+        causes.append(cause)
+        if len(causes) == 1:
+            return None
+        if len(causes) == 2:
+            raise ProjectError("The origin does not answer.")
+        return TrainingResult({}, 9, "challenger", "it is not better", cause)
+
+    monkeypatch.setattr(retrain_on_drift, "retraining", retraining)
+    return causes
+
+
+def test_training_data_has_not_drifted(forgotten):
+    result = monitoring(source=str(COPY / "data/processed/training.parquet"))
+    assert result.verdict in {"fine", "too few rows"}
+    assert (result.drifted, result.retraining) == ({}, "")
+
+
+def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
+    before = registry.champion(), registry.newest()
+    state = monitoring(source=shifted, return_state=True)
+    result = state.result()
+    assert (result.verdict, retrained) == ("drifted", [])
+    assert "the retraining starts at 2 of 3" in result.retraining
+    report = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
+    assert [column["column"] for column in report["columns"] if column["drifted"]] == list(result.drifted)
+    page = (COPY / "reports/drift.html").read_text(encoding="utf-8")
+    assert not re.search(r"(src|href)=|https?://|url\(|@import", page)
+    [recorded] = comparisons.recent(5)
+    assert (recorded.verdict, recorded.version) == ("drifted", result.version)
+    assert recorded.of(PSI, result.drifted) == pytest.approx(result.drifted)
+    of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=of_run)}
+    assert artifacts.keys() == {"drift", "verdict", "drift-page"}
+    assert "**drifted**" in artifacts["verdict"]
+    # Models know nothing of it.
+    assert (registry.champion(), registry.newest()) == before
+
+
+def test_repeated_drift_retrains_once(retrained, shifted):
+    said = [monitoring(source=shifted).retraining for _ in range(2)]
+    assert said[1].startswith("Nothing new to train on: ")
+    # That was no training, and one that fails is not the last.
+    with pytest.raises(ProjectError, match="The origin does not answer"):
+        monitoring(source=shifted)
+    said += [monitoring(source=shifted).retraining for _ in range(2)]
+    assert said[2] == "The retraining made version 9 challenger: it is not better."
+    assert said[3].startswith("No retraining before ")
+    assert len(retrained) == 3
+    assert re.fullmatch(r"drift: .* PSI [\d.]+ > [\d.]+.* in 3 of the last 3 comparisons", retrained[2])
+
+
+def test_comparison_whose_process_was_killed_does_not_count(forgotten):
+    tags = {comparisons.VERSION: "1", comparisons.VERDICT: "drifted"}
+    names = ["a", "\x1b]0;owned\x07", "größe", "x" * 300, "../up"]
+    values = {f"{PSI}{name}": float(number) for number, name in enumerate(names)}
+    whole = comparisons.record(tags, values, [])
+    client = runs.connect()
+    experiment = client.get_experiment_by_name(comparisons.EXPERIMENT).experiment_id
+    killed = client.create_run(experiment, tags=tags, start_time=1).info.run_id
+    assert comparisons.recent(5) == [whole]
+    assert whole.of(PSI, names) == {name: float(number) for number, name in enumerate(names)}
+    comparisons.record(tags, {}, [])
+    assert client.get_run(killed).info.status == "KILLED"
+
+
+def test_comparisons_are_counted_by_version_and_only_with_a_verdict(forgotten):
+    for version, verdict in [("1", "drifted"), ("1", "too few rows"), ("2", "drifted"), ("1", "fine")]:
+        comparisons.record({comparisons.VERSION: version, comparisons.VERDICT: verdict}, {}, [])
+    assert [each.verdict for each in comparisons.recent(9, 1, without="too few rows")] == ["fine", "drifted"]
+    assert [each.version for each in comparisons.recent(3)] == [1, 2, 1]
+    comparisons.note(comparisons.recent(1)[0].run_id, ASKED)
+    assert [each.retraining for each in comparisons.asked(1)] == [ASKED]
