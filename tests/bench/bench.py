@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bench_compute
+import bench_history
 import bench_scale
 import bench_serving
 import bench_width
@@ -129,6 +130,7 @@ def main() -> None:
         verbs(project)
         bench_serving.main(project)
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
+        bench_history.main(project)
         bench_compute.main(folder)
         bench_scale.main(project)
         bench_width.main(project)

@@ -69,6 +69,20 @@ def test_services_have_few_privileges(bake: Bake) -> None:
     assert not stack["services"]["postgres"].get("ports")
 
 
+def test_service_is_in_the_stack_if_it_is_chosen(bake: Bake) -> None:
+    keyless = {name: value for name, value in ENV.items() if name != "SERVE_API_KEY"}
+    services = read(bake(deployment="docker", serving="none").path, keyless)["services"]
+    assert set(services) == {"postgres", "prefect", "mlflow", "worker"}
+    project = bake(deployment="docker")
+    serving = read(project.path, ENV)["services"]["serving"]
+    assert serving["command"] == ["penguin-model", "serve"]
+    [port] = serving["ports"]
+    assert port == "127.0.0.1:8000:8000"
+    # Every setting can be set in .env, but not where it listens or a folder, which an image lacks.
+    settings = set(re.findall(r"^#(SERVE_\w+)=", project.texts()[".env.example"], re.MULTILINE))
+    assert settings - serving["environment"].keys() == {"SERVE_PORT", "SERVE_MODEL"}
+
+
 def test_variables_are_filled_in_as_compose_does() -> None:
     assert interpolate("${A:-b}:${C:?missing}", {"C": "d"}) == "b:d"
     with pytest.raises(KeyError, match="missing"):

@@ -1,5 +1,8 @@
 """Manifests and jobs are valid against Kubernetes' own schemas, which come with a package."""
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 import yaml
 from kubernetes_validate import ValidationError
 from running import Running
-from template import Bake
+from template import CHOICES, Bake
 
 # The jobs that prefect-kubernetes creates from the deployments and the work pool, without a cluster.
 RENDER = """if True:
@@ -46,14 +49,92 @@ def manifests(folder: Path) -> list[dict[str, Any]]:
     return [manifest for name in names for manifest in yaml.safe_load_all((folder / name).read_text())]
 
 
-def test_every_manifest_is_valid(bake: Bake) -> None:
-    found = manifests(bake(deployment="kubernetes").path / "kubernetes")
+@pytest.mark.parametrize("serving", CHOICES["serving"])
+def test_every_manifest_is_valid(bake: Bake, serving: str) -> None:
+    found = manifests(bake(deployment="kubernetes", serving=serving).path / "kubernetes")
     kinds = {manifest["kind"] for manifest in found}
-    assert kinds == {"Deployment", "Namespace", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"}
+    expected = {"Deployment", "Namespace", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"}
+    assert kinds == expected | ({"Service"} if serving == "fastapi" else set())
     for manifest in found:
         validate(manifest)
     with pytest.raises(ValidationError):
         validate(found[0] | {"speck": {}})
+
+
+@pytest.mark.parametrize("serving", CHOICES["serving"])
+@pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl, which runs kustomize, is not installed here"
+)
+def test_kustomize_finds_every_file_and_sets_namespace_and_image(bake: Bake, serving: str) -> None:
+    folder = bake(deployment="kubernetes", serving=serving).path / "kubernetes"
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = list(yaml.safe_load_all(done.stdout))
+    assert len(found) == len(manifests(folder))
+    for manifest in found:
+        assert manifest["metadata"].get("namespace", "penguin-model") == "penguin-model"
+        validate(manifest)
+    assert done.stdout.count("image: penguin-model:latest") == done.stdout.count("image:")
+
+
+def test_workloads_have_few_privileges(bake: Bake) -> None:
+    found = manifests(bake(deployment="kubernetes").path / "kubernetes")
+    pods = {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]
+        for each in found
+        if each["kind"] == "Deployment"
+    }
+    accounts = {each["metadata"]["name"]: each for each in found if each["kind"] == "ServiceAccount"}
+    assert set(pods) == {"worker", "serving"}
+    for name, pod in pods.items():
+        assert pod["serviceAccountName"] == name
+        assert pod["securityContext"] == pods["worker"]["securityContext"]
+        [container] = pod["containers"]
+        assert container["securityContext"] == pods["worker"]["containers"][0]["securityContext"]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert set(container["resources"]) == {"requests", "limits"}
+    assert accounts["serving"]["automountServiceAccountToken"] is False
+
+
+def test_requests_reach_the_service_and_it_has_time_to_answer_them(bake: Bake) -> None:
+    project = bake(deployment="kubernetes")
+    found = {
+        (each["kind"], each["metadata"]["name"]): each for each in manifests(project.path / "kubernetes")
+    }
+    service, deployment = found["Service", "serving"]["spec"], found["Deployment", "serving"]["spec"]
+    pod = deployment["template"]["spec"]
+    [container] = pod["containers"]
+    env = {each["name"]: each["value"] for each in container["env"]}
+    labels = deployment["template"]["metadata"]["labels"]
+    # From the address that flows ask, through Service and policies, to the port of the process.
+    address = re.search(r"SERVICE_URL: http://(\w+):(\d+)", project.texts()["prefect.yaml"])
+    assert address
+    assert address.groups() == ("serving", str(service["ports"][0]["port"]))
+    assert (
+        service["selector"]
+        == labels
+        == found["NetworkPolicy", "serving"]["spec"]["podSelector"]["matchLabels"]
+    )
+    assert service["ports"][0]["targetPort"] == container["ports"][0]["name"]
+    port = container["ports"][0]["containerPort"]
+    assert (env["SERVE_HOST"], env["SERVE_PORT"]) == ("0.0.0.0", str(port))  # noqa: S104 - in a container
+    [into] = found["NetworkPolicy", "serving"]["spec"]["ingress"]
+    [out] = found["NetworkPolicy", "to-serving"]["spec"]["egress"]
+    assert into["ports"] == out["ports"] == [{"protocol": "TCP", "port": port}]
+    assert out["to"] == [{"podSelector": {"matchLabels": labels}}]
+    # Its variables do not collide with those that Kubernetes derives from the names of Services.
+    assert pod["enableServiceLinks"] is False
+    # Probes need no key; a service without a champion lives, but gets no requests.
+    routes = {
+        kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")
+    }
+    assert routes == {"startup": "/health/live", "liveness": "/health/live", "readiness": "/health/ready"}
+    code = project.path / "src/penguin_model/serving/access.py"
+    assert all(f'"{route}"' in code.read_text(encoding="utf-8") for route in routes.values())
+    # An update takes no pod away before another is ready, and none is killed while it answers.
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] >= pause + 10
 
 
 @pytest.mark.slow

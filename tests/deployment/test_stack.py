@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -176,7 +177,7 @@ class TestStack:
         postgres.start()
         try:
             before = files(image.root)
-            services.start("prefect", "mlflow")
+            services.start("prefect", "mlflow", "serving")
             now = files(image.root)
             # read_only: they write only to /tmp and to the volume; the config is mounted.
             assert {name for name in now if now[name] != before.get(name)} - {"etc/mlflow-auth.ini"} == {
@@ -198,7 +199,7 @@ class TestStack:
             services.start("worker")
             yield services, postgres
         finally:
-            services.stop("worker", "prefect", "mlflow")
+            services.stop("worker", "serving", "prefect", "mlflow")
             postgres.control("-m", "fast", "stop")
             shutil.rmtree(data)
 
@@ -328,6 +329,21 @@ class TestStack:
         written, kept = json.loads(services.client(appends, address, ENV["POSTGRES_PASSWORD"]))
         assert written == [1] * 20
         assert kept == [True] * 20
+
+    def test_service_serves_the_champion_of_the_stack(self, stack: tuple[Stack, Postgres]) -> None:
+        """It has run since before there was one."""
+        services, _ = stack
+        known = {"Authorization": f"Bearer {ENV['SERVE_API_KEY']}"}
+        address = f"http://127.0.0.1:{services.ports['8000']}"
+        assert patiently(
+            lambda: [urllib3.request("GET", f"{address}/health/ready", timeout=60).status], [200].__eq__
+        ) == [200]
+        assert urllib3.request("GET", f"{address}/model", timeout=60).status == 401
+        assert urllib3.request("GET", f"{address}/model", headers=known, timeout=60).json()["version"] == 1
+        process = services.running["serving"]
+        services.stop("serving")
+        assert process.returncode in {0, -signal.SIGTERM}, services.log("serving")
+        assert ENV["SERVE_API_KEY"] not in services.log("serving")
 
     def test_backup_is_restored(
         self, stack: tuple[Stack, Postgres], project: Project, tmp_path: Path

@@ -22,9 +22,10 @@ ENV = {
     "MLFLOW_TRACKING_USERNAME": "team",
     "MLFLOW_TRACKING_PASSWORD": "twelve-letters-long",
     "MLFLOW_FLASK_SERVER_SECRET_KEY": "no-secret-here",
+    "SERVE_API_KEY": "of-the-programs-that-ask",
     "DOCKER_GID": "999",
 }
-PORTS = ("5432", "4200", "5000", "8080")
+PORTS = ("5432", "4200", "5000", "8080", "8000")
 
 
 def interpolate(text: str, env: dict[str, str]) -> str:
@@ -72,9 +73,9 @@ class Stack:
     def native(self, text: str) -> str:
         """Replace hosts and ports of the containers by those of this machine."""
         text = re.sub(
-            r"\b(?:postgres|prefect|mlflow):(?=\d{4}\b)|\b0\.0\.0\.0\b(?::(?=\d))?", self._host, text
+            r"\b(?:postgres|prefect|mlflow|serving):(?=\d{4}\b)|\b0\.0\.0\.0\b(?::(?=\d))?", self._host, text
         )
-        return re.sub(r"\b(?:5432|4200|5000|8080)\b", lambda port: self.ports[port[0]], text)
+        return re.sub(rf"\b(?:{'|'.join(PORTS)})\b", lambda port: self.ports[port[0]], text)
 
     @staticmethod
     def _host(found: re.Match[str]) -> str:
@@ -83,7 +84,8 @@ class Stack:
     def environment(self, service: str) -> dict[str, str]:
         """Return the environment of a service's process."""
         env = {name: self.native(str(value)) for name, value in self.services[service]["environment"].items()}
-        return self.image.environment(**env, PREFECT_WORKER_WEBSERVER_PORT=self.ports["8080"])
+        own = {"PREFECT_WORKER_WEBSERVER_PORT": self.ports["8080"], "SERVE_PORT": self.ports["8000"]}
+        return self.image.environment(**env, **own)
 
     def start(self, *services: str) -> None:
         """Start services by their commands, and wait until their health checks pass."""

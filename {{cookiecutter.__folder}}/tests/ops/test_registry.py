@@ -248,6 +248,7 @@ def test_sql_writes_and_reads_as_mlflow_does(client, three_versions, tmp_path, m
             opened.set_alias(alias, version)
         with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
             rows = sorted(line for line in database.iterdump() if line.startswith("INSERT"))
+        assert (opened.alias("champion"), opened.alias("challenger")) == (2, None)
         seen.append((rows, opened.model(), [str(opened.version(number)) for number in (2, 4, 5, None)]))
     assert seen[0] == seen[1]
     assert seen[0][1] == ({"journal.000001": "second", "journal.000002": "new"}, {"champion": 2})

@@ -138,3 +138,18 @@ def test_key_is_needed_everywhere_but_for_probes(authorization, status):
     if status == 401:
         for path in ("/predict", "/metrics", "/docs", "/openapi.json"):
             assert client.get(path, headers=headers).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("MLflow's database /srv/models/mlflow.db is damaged", "MLflow's database mlflow.db is damaged"),
+        ("no files at file:///srv/models/7.", "no files at 7."),
+        ("the server at http://10.0.0.1:5000/api/x is away", "the server at http://10.0.0.1:5000/api/x is away"),
+        ("1/2 of the rows", "1/2 of the rows"),
+    ],
+)
+def test_clients_see_no_folders(text, shown):
+    from penguin_model.serving.routes import public
+
+    assert public(text) == shown

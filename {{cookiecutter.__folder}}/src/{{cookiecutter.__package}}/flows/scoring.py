@@ -73,13 +73,13 @@ def rows_to_predict(source: str | None) -> File:
 
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_rows(source: str, null_values: list[str], contract: Contract, path: Path = ROWS) -> File:
-    """Store the rows as Parquet, with the types of the contract."""
+    """Store the rows as Parquet, with the types of the contract or, if a value does not fit, as text."""
     address = sources.address(source)
     with scratch(project_root(), "scoring") as folder:
         snapshot = folder / f"rows{sources.suffix(address)}"
         sources.take(address, None, snapshot)
         with ingest.readable(redacted(address)):
-            write_parquet({path: ingest.read_table(snapshot, null_values, contract.types)})
+            ingest.read(snapshot, null_values, contract.types, lambda rows: write_parquet({path: rows}))
             notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / path))
     for line in (f"Read {redacted(address)}", *notes):
         get_run_logger().info(line)

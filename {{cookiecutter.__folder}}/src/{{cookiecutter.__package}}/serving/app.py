@@ -19,7 +19,7 @@ from .metrics import Measured
 from .openapi import describe
 from .prediction_log import PredictionLog
 from .request_id import RequestId
-from .routes import NotReadyError, Service, router
+from .routes import NotReadyError, Service, public, router
 from .schema import RefusedError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -74,7 +74,9 @@ def _explain_errors(app: FastAPI, timeout: float) -> None:
 
     @app.exception_handler(ProjectError)
     def unpredictable(_: Request, error: ProjectError) -> JSONResponse:
-        return _detail(422, [{"row": None, "field": None, "rule": "model", "value": None, "message": str(error)}])
+        return _detail(
+            422, [{"row": None, "field": None, "rule": "model", "value": None, "message": public(str(error))}]
+        )
 
     @app.exception_handler(TimeoutError)
     def late(_: Request, __: TimeoutError) -> JSONResponse:

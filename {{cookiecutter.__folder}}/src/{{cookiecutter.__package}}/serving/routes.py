@@ -1,6 +1,7 @@
 """The routes: /predict, /model, /health and /metrics."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -11,7 +12,7 @@ from pydantic_core import to_json
 from starlette.background import BackgroundTask
 
 from ..errors import ProjectError
-from ..ops.settings import Settings
+from ..ops.settings import PACKAGE, Settings
 from ..ops.tracking.registry import CHAMPION
 from .backlog import Answered
 from .batches import Batches
@@ -21,6 +22,10 @@ from .prediction_log import PredictionLog
 from .served import Served
 
 router = APIRouter()
+
+
+# Folders of a path, which say more about this machine than a client needs to know.
+FOLDERS = re.compile(r"(?<![\w:/.])(?:file://)?/(?:[^/\s'\"]+/)+")
 
 
 class NotReadyError(ProjectError):
@@ -39,8 +44,13 @@ class Service(NamedTuple):
     def served(self) -> Served:
         """The model that answers; raise NotReadyError if there is none yet."""
         if self.follower.served is None:
-            raise NotReadyError(f"Not ready: {self.follower.problem}")
+            raise NotReadyError(f"Not ready: {public(self.follower.problem)}")
         return self.follower.served
+
+
+def public(text: str) -> str:
+    """Return a sentence for clients: of the paths in it, only the names of the files."""
+    return FOLDERS.sub("", text)
 
 
 def service_of(request: Request) -> Service:
@@ -96,7 +106,8 @@ def live() -> dict[str, str]:
 @router.get("/health/ready", tags=["operation"])
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
-    return {"status": "ready", "model_version": service.served.version, "problem": service.follower.problem}
+    described = {"model": PACKAGE, "model_version": service.served.version}
+    return {"status": "ready", **described, "problem": public(service.follower.problem)}
 
 
 @router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)

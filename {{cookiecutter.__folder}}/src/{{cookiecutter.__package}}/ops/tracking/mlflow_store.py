@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -23,6 +24,11 @@ class MlflowStore:
         """Return the tags and aliases of the registered model."""
         model = _unless_missing(self.client.get_registered_model, PACKAGE)
         return (model.tags, {alias: int(version) for alias, version in model.aliases.items()}) if model else ({}, {})
+
+    def alias(self, alias: str) -> int | None:
+        """Return the version that has the alias, None if there is none."""
+        version = _unless_missing(partial(self.client.get_model_version_by_alias, PACKAGE), alias)
+        return int(version.version) if version else None
 
     def version(self, number: int | None) -> Version | None:
         """Return the version of this number, by default the newest, if there is one."""

@@ -60,7 +60,7 @@ def champion() -> ChampionState:
 
 def holder(alias: str) -> int | None:
     """Return the version that has an alias, without the journal: cheap enough to ask every few seconds."""
-    return open_store().model()[1].get(alias)
+    return open_store().alias(alias)
 
 
 def newest() -> Version | None:

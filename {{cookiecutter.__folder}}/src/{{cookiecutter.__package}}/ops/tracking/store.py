@@ -95,6 +95,13 @@ class SqlStore:
         aliases = "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND name = :name"
         return dict(self._rows(tags)), dict(self._rows(aliases))
 
+    def alias(self, alias: str) -> int | None:
+        """Return the version that has the alias, None if there is none."""
+        query = """
+            SELECT version FROM registered_model_aliases WHERE workspace = 'default' AND name = :name AND alias = :alias
+        """
+        return next((int(version) for (version,) in self._rows(query, alias=alias)), None)
+
     def version(self, number: int | None) -> Version | None:
         """Return the version of this number, by default the newest, if there is one."""
         query = """
