@@ -82,7 +82,7 @@ class Projects:
         assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
         recorded = project.recorded()
         assert recorded["flows"] == ["Completed"]
-        steps = ["evaluate", "features", "ingest", "promote", "register", "train", "validate"]
+        steps = ["deploy", "evaluate", "features", "ingest", "promote", "register", "train", "validate"]
         assert recorded["tasks"] == [[step, "Completed"] for step in steps]
         assert (recorded["champion"], recorded["status"]) == (1, "FINISHED")
         assert recorded["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())

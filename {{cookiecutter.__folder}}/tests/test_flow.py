@@ -23,12 +23,12 @@ from penguin_model.ops.settings import (
 from penguin_model.ops.tracking import registry, runs
 from penguin_model.ops.versioning import content
 
-STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register"}
+STEPS = {"ingest", "validate", "features", "train", "evaluate", "promote", "register", "deploy"}
 
 
 def test_every_step_completes(trained):
     assert trained.is_completed()
-    assert task_states(trained, 7) == {step: ["Completed"] for step in STEPS}
+    assert task_states(trained, 8) == {step: ["Completed"] for step in STEPS}
 
 
 def test_first_model_is_champion_and_its_provenance_is_recorded(trained):

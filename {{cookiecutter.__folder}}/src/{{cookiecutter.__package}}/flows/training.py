@@ -1,4 +1,4 @@
-"""The training flow: source → ingest → validate → features → search → train → evaluate → promote → register."""
+"""The training flow: ingest → validate → features → search → train → evaluate → promote → register → deploy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +31,7 @@ from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
 from ..steps import evaluate, ingest, split, train, validate
 from ..steps.search import outcome
+from .deployment import deploy
 from .evaluation import evaluate_model, link_report
 from .promotion import choose_alias, register_model
 from .search import search_parameters
@@ -79,6 +80,8 @@ def train_and_register(cause: str = "") -> TrainingResult:
     result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1], cause)
     # The model is registered: a Prefect server that is gone by now does not fail the run.
     with suppress(TransportError):
+        if result.alias == registry.CHAMPION:
+            result = result._replace(deployment=deploy(version))
         link_report(run_id)
         create_markdown_artifact(summary(result, run_id), key="training", description="The result of this training")
     return result
@@ -181,4 +184,5 @@ def summary(result: TrainingResult, run_id: str) -> str:
     """Return the result of a training as Markdown."""
     rows = "\n".join(f"| {line.replace(' ', ' | ', 1)} |" for line in evaluate.compared(result.metrics))
     sentence = f"Version {result.version} of {PACKAGE} is **{result.alias}**: {escape(result.reason)}."
-    return f"{sentence}\n\n| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"
+    deployment = f"{escape(result.deployment)}.\n\n" if result.deployment else ""
+    return f"{sentence}\n\n{deployment}| holdout | |\n| --- | --- |\n{rows}\n\nMLflow run `{run_id}`\n"

@@ -71,6 +71,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_tracking_password: str | None = None
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
+    predictions_url: str | None = None
     notify_webhook_url: SecretStr | None = None
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
@@ -81,6 +82,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     serve_max_rows: PositiveInt = 1000
     serve_max_bytes: PositiveInt = 1_000_000
     serve_timeout: PositiveFloat = 10
+    service_url: AnyHttpUrl | None = None
+    service_timeout: PositiveFloat = 60
     notify_on: frozenset[Literal["failure", "success", "promotion", "rollback", "drift"]] = frozenset(
         {"failure", "promotion", "rollback", "drift"}
     )
@@ -102,7 +105,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         """Accept words separated by commas."""
         return {word.strip() for word in value.split(",") if word.strip()} if isinstance(value, str) else value
 
-    @field_validator("prefect_api_url", "mlflow_tracking_uri", "mlflow_artifact_root", "repository")
+    @field_validator("prefect_api_url", "mlflow_tracking_uri", "mlflow_artifact_root", "repository", "service_url")
     @classmethod
     def has_no_secret(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse a password or key in an address that Prefect and MLflow print and store."""
@@ -113,7 +116,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         if is_secret(address if web else re.sub(r"(?<=://)[\w.-]+@", "", address)):
             raise ValueError(
                 "Prefect and MLflow would print and store the password or key in it; use PREFECT_API_AUTH_STRING, "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the keys of the storage"
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, SERVE_API_KEY, or the keys of the storage"
             )
         return value
 

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from ..errors import ProjectError
-from ..ops.settings import Settings
+from ..ops.settings import PACKAGE, Settings
 from .batches import Batches
 from .follower import Follower
 from .metrics import exposition
@@ -92,7 +92,8 @@ def live() -> dict[str, str]:
 @router.get("/health/ready", tags=["operation"])
 def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
-    return {"status": "ready", "model_version": service.served.version, "problem": public(service.follower.problem)}
+    described = {"model": PACKAGE, "model_version": service.served.version}
+    return {"status": "ready", **described, "problem": public(service.follower.problem)}
 
 
 @router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)

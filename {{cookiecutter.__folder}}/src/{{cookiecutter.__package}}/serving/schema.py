@@ -153,8 +153,8 @@ def _type(column: Column) -> Any:
     kind: Any
     match column.type:
         case "integer":
-            low = max(-INT64, column.min if column.min is not None else -INT64)
-            high = min(INT64 - 1, column.max if column.max is not None else INT64 - 1)
+            low = max(-INT64, math.ceil(column.min) if column.min is not None else -INT64)
+            high = min(INT64 - 1, math.floor(column.max) if column.max is not None else INT64 - 1)
             # The bounds first: behind the validator, the JSON schema would not have them.
             kind = Annotated[int, Field(ge=low, le=high), BeforeValidator(_whole)]
         case "float":

@@ -29,30 +29,38 @@ TYPED = {
 
 
 def read(
-    source: Path, null_values: Sequence[str], types: Mapping[str, str], use: Callable[[pl.LazyFrame], Result]
+    source: Path,
+    null_values: Sequence[str],
+    types: Mapping[str, str],
+    use: Callable[[pl.LazyFrame], Result],
+    number: str | None = None,
 ) -> Result:
     """Return what `use` makes of the table: with the given types or, if a value does not fit its type, as text.
 
     A CSV that is read as text is complete, so validation can name the values that are wrong.
     """
     try:
-        return use(read_table(source, null_values, types))
+        return use(read_table(source, null_values, types, number))
     except pl.exceptions.ComputeError:
-        return use(read_table(source, null_values))
+        return use(read_table(source, null_values, number=number))
 
 
-def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
+def read_table(
+    source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None, number: str | None = None
+) -> pl.LazyFrame:
     """Scan a file of any form, whatever its name; the lines of a CSV are checked now, its values are read later.
 
     Text is missing if it is one of `null_values` or, in a CSV, empty. Rows in which everything is missing are left out.
     The columns of a CSV have the given types, or are text; collecting the frame raises ComputeError if a value does not
-    fit its type.
+    fit its type. With `number`, a last column of this name counts the rows of the file from 0.
     """
     found = _dialect(source)
     if found:
         dialect.check_lines(source, found)
     rows = _all_rows(source, found, null_values, types)
     schema = rows.collect_schema()
+    if number:
+        rows = rows.with_row_index(number).select(*schema, pl.col(number).cast(pl.Int64))
     # A filter by all columns would be pushed into the scan, where its time grows with the square of their number.
     empty = "_" * (1 + max(map(len, schema), default=0))
     return rows.with_columns(_is_empty(schema).alias(empty)).filter(~pl.col(empty)).drop(empty)

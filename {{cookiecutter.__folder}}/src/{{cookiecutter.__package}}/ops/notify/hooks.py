@@ -120,7 +120,8 @@ def message(name: str, run: "FlowRun", state: "State[Any]") -> Message:
         title = f"{name}: version {result.version} is {result.alias}"
         facts |= dict(metric.split(" ", 1) for metric in evaluate.compared(result.metrics))
         fields |= {"version": result.version, "old_version": result.champion_before, "metrics": result.metrics}
-        return Message(event, title, shown("; ".join(filter(None, [result.cause, result.reason]))), facts, **fields)
+        reason = shown("; ".join(filter(None, [result.cause, result.reason, result.deployment])))
+        return Message(event, title, reason, facts, **fields)
     if isinstance(result, MonitoringResult):
         title = f"{name}: {result.verdict}, compared with version {result.version}"
         facts |= {f"PSI of {printable(column)}": f"{value:.2f}" for column, value in result.drifted.items()}

@@ -12,6 +12,7 @@ class TrainingResult(NamedTuple):
     reason: str
     champion_before: int | None = None
     cause: str = ""  # what started it, if that was drift
+    deployment: str = ""  # whether a new champion is in use
 
 
 class MonitoringResult(NamedTuple):

@@ -59,6 +59,7 @@ def promote(version: Version, reason: Annotated[str, typer.Option(help="Reason t
     registry.promote(move)
     typer.echo(f"Version {version} is the champion now; before, it was {version_label(before)}.")
     _notify(move)
+    _wait_until_served(move)
 
 
 @app.command()
@@ -70,6 +71,7 @@ def rollback(reason: Annotated[str, typer.Option(help="Reason to keep in the jou
     move = registry.rollback(_user(), reason)
     typer.echo(f"Version {move.new} is the champion again, instead of {version_label(move.old)}.")
     _notify(move)
+    _wait_until_served(move)
 
 
 @app.command()
@@ -111,6 +113,13 @@ def _notify(move: "Entry") -> None:
 
     if reason := channel.moved(move):
         typer.echo(f"A notification was not delivered: {reason}", err=True)
+
+
+def _wait_until_served(move: "Entry") -> None:
+    from .. import service
+
+    deployment = service.deployed(move.new or 0, typer.echo)
+    typer.echo(deployment.text, err=not deployment.followed)
 
 
 def _user() -> str:
