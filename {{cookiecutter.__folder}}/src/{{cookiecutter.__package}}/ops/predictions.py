@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..steps import evaluate
@@ -37,11 +38,20 @@ def predict(predictor: Any, rows: pl.DataFrame) -> pl.DataFrame:
 
     The predictor offers what `packaging` documents. A row's values are those of the holdout's evaluation and of MLflow.
     """
-    outputs = evaluate.outputs(predictor.pipeline, predictor.columns(rows))
-    columns = {PREDICTION: outputs.predicted}
+    columns = predictor.columns(rows)
+    outputs = evaluate.outputs(predictor.pipeline, columns) if rows.height else _example(predictor.pipeline)
+    values = {PREDICTION: outputs.predicted}
     if outputs.probabilities is not None and outputs.classes is not None:
-        columns |= dict(zip(map(probability, outputs.classes.tolist()), outputs.probabilities.T, strict=True))
-    return pl.DataFrame({name: pl.Series(values) for name, values in columns.items()})
+        values |= dict(zip(map(probability, outputs.classes.tolist()), outputs.probabilities.T, strict=True))
+    return pl.DataFrame({name: pl.Series(value) for name, value in values.items()}).head(rows.height)
+
+
+def _example(pipeline: Any) -> evaluate.Outputs:
+    """Return outputs of the right types, as scikit-learn refuses to predict no rows."""
+    classes = getattr(pipeline, "classes_", None)
+    if classes is None:
+        return evaluate.Outputs(np.zeros(1), None, None)
+    return evaluate.Outputs(classes, classes, np.eye(len(classes)) if hasattr(pipeline, "predict_proba") else None)
 
 
 def probability(class_: object) -> str:

@@ -71,6 +71,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_tracking_password: str | None = None
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
+    predictions_url: str | None = None
     notify_webhook_url: SecretStr | None = None
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
