@@ -27,6 +27,7 @@ CREATED_LATER = {
     "dvc.lock",
     "models/",
     "reports/metrics.json",
+    "reports/rejects.parquet",
     "reports/report.html",
     "reports/violations.parquet",
     "requirements.txt",

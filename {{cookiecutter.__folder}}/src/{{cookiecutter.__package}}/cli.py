@@ -99,9 +99,22 @@ def fetch() -> None:
 
 
 @app.command()
-def score(source: Source = None) -> None:
-    """Predict rows with the champion; write to data/predictions."""
-    _run("scoring", source=stored(source))
+def score(  # noqa: PLR0913, PLR0917 - options
+    source: Source = None,
+    query: Annotated[str | None, typer.Option(help="SQL, if the source is a database.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="A folder, by default data/predictions, or a database: postgresql://… or sqlite:///…"),
+    ] = None,
+    table: Annotated[str, typer.Option(help="The table, if --to is a database.")] = "predictions",
+    version: Annotated[int | None, typer.Option(min=1, help="Predict with this version instead.")] = None,
+    strict: Annotated[bool, typer.Option(help="Stop if rows break the contract, instead of leaving them out.")] = False,  # noqa: FBT002
+) -> None:
+    """Predict rows with the champion, into a folder or a table of a database."""
+    from .ops.addresses import SECRET_TO, is_address
+
+    to = str(Path(to).absolute()) if to and to != SECRET_TO and not is_address(to) else stored(to, SECRET_TO)
+    _run("scoring", source=stored(source), query=query, to=to, table=table, version=version, strict=strict)
 
 
 @app.command()
@@ -151,13 +164,13 @@ def pages() -> None:
     ui.serve()
 
 
-def stored(source: str | None) -> str | None:
-    """Return the source as a parameter of a flow, which Prefect stores."""
-    from .ops.addresses import SECRET, is_secret
+def stored(source: str | None, key: str = "SOURCE_URL") -> str | None:
+    """Return an address as a parameter of a flow, which Prefect stores; a key of .env stands for one with a secret."""
+    from .ops.addresses import is_secret
 
     if source and is_secret(source):
-        os.environ[SECRET] = source
-        return SECRET
+        os.environ[key] = source
+        return key
     return absolute(source)
 
 

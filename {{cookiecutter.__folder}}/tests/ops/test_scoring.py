@@ -5,7 +5,8 @@ import pytest
 from conftest import COPY, task_states
 
 from penguin_model.errors import ProjectError
-from penguin_model.flows.scoring import PREDICTIONS, scoring
+from penguin_model.flows.scoring import scoring
+from penguin_model.ops.paths import PREDICTIONS
 from penguin_model.ops.settings import read_params
 from penguin_model.ops.tracking import registry
 
@@ -24,7 +25,7 @@ def test_champion_predicts_every_row_part_by_part(champion, raw):
     assert predictions["model_version"].unique().to_list() == [registry.champion().champion]
     expected = pl.Series(champion.predict(raw.to_pandas()))
     assert (predictions["prediction"] == expected).all()
-    assert task_states(state, 3) == {"predict": ["Completed"] * 2, "read": ["Completed"]}
+    assert task_states(state, 4) == {"predict": ["Completed"] * 2, "read": ["Completed"], "write": ["Completed"]}
 
 
 def test_predictions_of_other_rows_replace_the_earlier(champion, raw, tmp_path):

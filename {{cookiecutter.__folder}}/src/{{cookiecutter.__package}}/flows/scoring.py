@@ -1,60 +1,82 @@
-"""The scoring flow: the champion predicts rows, part by part, into data/predictions."""
+"""The scoring flow: a model predicts the rows of a table, part by part, into a folder or a table of a database."""
 
-import shutil
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from prefect import flow, get_run_logger, task, unmapped
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 from pydantic import PositiveInt
 
 from ..config import Contract
 from ..errors import ProjectError
-from ..ops import sources
+from ..ops import destinations, predictions, sources
 from ..ops.addresses import redacted
 from ..ops.files import File, scratch, write_parquet
+from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
-from ..ops.paths import PREDICTIONS, ROWS
+from ..ops.paths import REJECTS, ROWS, SCORING
+from ..ops.predictions import Origin
 from ..ops.settings import project_root, read_contract, read_params
 from ..ops.tracking import registry
-from ..steps import ingest
+from ..steps import ingest, validate
 
 LOADING = Lock()
+# So many values of the raw table are predicted at a time: memory does not grow with the table.
+VALUES = 500_000
+# What counts the rows of the source; a name that no column has.
+NUMBER = "number of the row in the source"
+
+
+class Batch(NamedTuple):
+    """The rows to predict: their file, how many they are, how many are rejected and why, and the id of both."""
+
+    file: Path
+    height: int
+    rejected: int
+    sentences: list[str]
+    request_id: str
 
 
 @flow(name="scoring", task_runner=task_runner(), **NOTIFIED)
-def scoring(source: str | None = None, partition: PositiveInt = 1_000_000) -> int:
-    """Predict the rows of a table with the champion, replacing all earlier predictions; return how many rows.
+def scoring(  # noqa: PLR0913, PLR0917 - parameters of a deployment
+    source: str | None = None,
+    to: str | None = None,
+    query: str | None = None,
+    table: str = "predictions",
+    version: PositiveInt | None = None,
+    strict: bool = False,  # noqa: FBT001, FBT002
+    partition: PositiveInt | None = None,
+) -> int:
+    """Predict the rows of a table with the champion or a version; return how many.
 
-    A row in which everything is missing, such as a blank line, gets no prediction; the log says how many there are.
-    `source` is a file, a folder or an address, by default the project's own table. Each task predicts `partition` rows.
+    `source` is a file, a folder or an address, with `query` that of a database; by default the project's own table. The
+    predictions replace those in the folder `to`, or are added to the `table` of the database `to`, where a second run
+    with the same rows and model replaces the first. Rows that break the contract go to reports/rejects.parquet; if
+    `strict`, they stop the flow. Each task predicts `partition` rows.
     """
-    version = champion_version()
-    rows = rows_to_predict(source)
-    height: int = rows.scan().select(pl.len()).collect().item()
-    unfinished = PREDICTIONS.with_suffix(".unfinished")
-    shutil.rmtree(project_root() / unfinished, ignore_errors=True)
-    (project_root() / unfinished).mkdir(parents=True)
-    counts = predict_rows.map(
-        list(range(0, max(height, 1), partition)),
-        count=unmapped(partition),
-        rows=unmapped(rows),
-        version=unmapped(version),
-        folder=unmapped(unfinished),
-    )
-    predicted: int = sum(counts.result())
-    shutil.rmtree(project_root() / PREDICTIONS, ignore_errors=True)
-    (project_root() / unfinished).replace(project_root() / PREDICTIONS)
-    summary = f"Version {version} predicted {predicted} rows into {PREDICTIONS}"
+    target = destinations.address(to)
+    number, role = (version, "version") if version else (champion_version(), "champion")
+    with scratch(project_root() / SCORING, "scoring") as folder:
+        batch = read_batch(source, query, number, (target, table), folder, strict=strict)
+        origin = Origin(number, role, batch.request_id, str(flow_run.id))
+        files = predict_batch(batch, origin, partition)
+        write_predictions(files, batch, (target, table))
+    rejected = f"; {batch.rejected} rows break the contract and are in {REJECTS}" if batch.rejected else ""
+    summary = f"Version {number} predicted {batch.height} rows into {redacted(target)}{rejected}"
     get_run_logger().info(summary)
-    create_markdown_artifact(summary, key="scoring", description="What this run predicted")
-    return predicted
+    report = "\n".join([escape(summary), *(f"- {escape(sentence)}" for sentence in batch.sentences)])
+    create_markdown_artifact(report, key="scoring", description="What this run predicted")
+    return batch.height
 
 
 def champion_version() -> int:
@@ -65,6 +87,88 @@ def champion_version() -> int:
     return champion
 
 
+@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def read_batch(  # noqa: PLR0913
+    source: str | None, query: str | None, version: int, target: tuple[str, str], folder: Path, *, strict: bool
+) -> Batch:
+    """Store the rows that the contract of the model admits, with its types, and those that it rejects."""
+    data, predictor = read_params().data, predictor_of(version)
+    address = sources.address(source or data.source)
+    snapshot = folder / f"source{sources.suffix(address, query)}"
+    sources.take(address, query, snapshot)
+    get_run_logger().info("Read %s", redacted(address))
+    # Its class is that of the code that was packed with the model.
+    contract = Contract.model_validate(predictor.recipe.contract.model_dump())
+
+    def store(rows: pl.LazyFrame) -> validate.Split:
+        split = validate.split(rows, contract, predictor.recipe.inputs.columns, NUMBER)
+        example = split.admitted.head(0).drop(NUMBER).collect()
+        columns = predictions.record(example, predictions.predict(predictor, example), Origin(None, "", ""))
+        destinations.check(*target, columns.schema)
+        write_parquet({folder / "rows.parquet": split.admitted, folder / "rejected.parquet": split.rejected})
+        return split
+
+    with ingest.readable(redacted(address)):
+        split = ingest.read(snapshot, data.null_values, contract.types, store, NUMBER)
+        admitted, rejected = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("rows", "rejected"))
+        height = admitted.select(pl.len()).collect().item()
+        numbers = pl.concat([admitted.select(NUMBER), rejected.select(pl.first().alias(NUMBER).cast(pl.Int64))])
+        notes = ingest.notes(snapshot, numbers)
+    for note in notes:
+        get_run_logger().info(note)
+    if split.height and (strict or not height) and split.sentences:
+        raise ProjectError(
+            f"{split.height - height} of the {split.height} rows of {redacted(address)} break the contract of version "
+            f"{version}; nothing is predicted.",
+            *split.sentences,
+        )
+    for sentence in split.sentences:
+        get_run_logger().warning("Rejected: %s", sentence)
+    content = f"{File.at(snapshot).md5} {version}"
+    request_id = hashlib.sha256(content.encode()).hexdigest()[:32]
+    return Batch(folder / "rows.parquet", height, split.height - height, split.sentences, request_id)
+
+
+def predict_batch(batch: Batch, origin: Origin, partition: int | None) -> list[Path]:
+    """Predict rows, part by part; show the progress in the terminal and in Prefect."""
+    width = len(pl.read_parquet_schema(batch.file))
+    count = partition or max(VALUES // width, 1)
+    starts = list(range(0, max(batch.height, 1), count))
+    progress: Any = create_progress_artifact(0, key="scoring-progress", description="Rows predicted, in percent")
+    now = datetime.now(UTC)
+    futures = predict_rows.map(starts, unmapped(count), unmapped(batch.file), origin=unmapped(origin), at=unmapped(now))
+    files = []
+    for start, future in zip(starts, futures, strict=True):
+        files.append(future.result())
+        done = min(start + count, batch.height)
+        get_run_logger().info("Predicted %d of %d rows", done, batch.height)
+        update_progress_artifact(progress, 100 * done / max(batch.height, 1))
+    return files
+
+
+@task(name="predict", cache_policy=NO_CACHE, **RETRY)
+def predict_rows(first: int, count: int, file: Path, origin: Origin, at: datetime) -> Path:
+    """Predict some of the rows of a file into another beside it; return that."""
+    rows = pl.scan_parquet(file, glob=False).slice(first, count).collect()
+    raw, numbers = rows.drop(NUMBER), rows[NUMBER]
+    predicted = predictions.predict(predictor_of(origin.model_version), raw)
+    table = predictions.record(raw, predicted, origin, at=at)
+    part = file.with_name(f"{first:012}.parquet")
+    table.with_columns(numbers.alias(predictions.unused("row", raw.columns))).write_parquet(part)
+    return part
+
+
+@task(name="write", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def write_predictions(files: Sequence[Path], batch: Batch, target: tuple[str, str]) -> None:
+    """Put the rejected rows and then the predictions in their place."""
+    rejects = project_root() / REJECTS
+    if batch.rejected:
+        write_parquet({REJECTS: pl.scan_parquet(batch.file.with_name("rejected.parquet"), glob=False)})
+    else:
+        rejects.unlink(missing_ok=True)
+    destinations.write(*target, files, batch.request_id)
+
+
 def rows_to_predict(source: str | None) -> File:
     """Read the rows of a source, or of the project's own table."""
     data = read_params().data
@@ -73,38 +177,20 @@ def rows_to_predict(source: str | None) -> File:
 
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def read_rows(source: str, null_values: list[str], contract: Contract, path: Path = ROWS) -> File:
-    """Store the rows as Parquet, with the types of the contract or, if a value does not fit, as text."""
+    """Store the rows as Parquet, with the types of the contract."""
     address = sources.address(source)
     with scratch(project_root(), "scoring") as folder:
         snapshot = folder / f"rows{sources.suffix(address)}"
         sources.take(address, None, snapshot)
         with ingest.readable(redacted(address)):
-            ingest.read(snapshot, null_values, contract.types, lambda rows: write_parquet({path: rows}))
+            write_parquet({path: ingest.read_table(snapshot, null_values, contract.types)})
             notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / path))
     for line in (f"Read {redacted(address)}", *notes):
         get_run_logger().info(line)
     return File.at(path)
 
 
-@task(name="predict", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def predict_rows(first: int, count: int, rows: File, version: int, folder: Path) -> int:
-    """Predict some of the rows into a file of the folder; return how many."""
-    part = rows.scan().slice(first, count).collect()
-    predictions = part.with_columns(
-        pl.Series(unused("prediction", part.columns), predictor_of(version).predict(part)),
-        pl.lit(version).alias(unused("model_version", part.columns)),
-    )
-    predictions.write_parquet(project_root() / folder / f"{first:012}.parquet")
-    get_run_logger().info("Predicted rows %d to %d", first + 1, first + part.height)
-    return part.height
-
-
-def unused(name: str, columns: list[str]) -> str:
-    """Return the name, with underscores in front if a column has it already."""
-    return name if name not in columns else unused(f"_{name}", columns)
-
-
-def predictor_of(version: int) -> Any:
+def predictor_of(version: int | None) -> Any:
     """Return a registered model, which each process loads once."""
     with LOADING:
         return _load(version)

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from ..errors import ProjectError, printable
 
-# The value of data.origin if the address holds a secret and is kept in .env.
-SECRET = "SOURCE_URL"  # noqa: S105 - the name of a setting
+# What stands for an address that holds a secret and is kept in .env: in data.origin, and in the `to` of scoring.
+SECRET, SECRET_TO = "SOURCE_URL", "PREDICTIONS_URL"
 # Not secret are `scheme` and `place`. An encoded character that separates (%3F is `?`) is not clear.
 CLEAR = re.compile(
     r"""
@@ -67,12 +67,12 @@ def malformed(origin: str) -> ProjectError:
     )
 
 
-def check_stored(origin: str, name: str) -> None:
+def check_stored(origin: str, name: str, key: str = SECRET) -> None:
     """Raise ProjectError if an address that others can read in git or in Prefect is secret."""
     if is_secret(origin):
         raise ProjectError(
             f"{name} is '{redacted(origin)}' with a password or key, which others could read in git or Prefect: set "
-            f"{SECRET} in .env to the address, and write {SECRET} instead."
+            f"{key} in .env to the address, and write {key} instead."
         )
 
 

@@ -3,10 +3,11 @@
 A row has the raw columns, then `prediction`, `probability_<class>` for each class, and where the prediction comes from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..steps import evaluate
@@ -37,11 +38,20 @@ def predict(predictor: Any, rows: pl.DataFrame) -> pl.DataFrame:
 
     The predictor offers what `packaging` documents. A row's values are those of the holdout's evaluation and of MLflow.
     """
-    outputs = evaluate.outputs(predictor.pipeline, predictor.columns(rows))
-    columns = {PREDICTION: outputs.predicted}
+    columns = predictor.columns(rows)
+    outputs = evaluate.outputs(predictor.pipeline, columns) if rows.height else _example(predictor.pipeline)
+    values = {PREDICTION: outputs.predicted}
     if outputs.probabilities is not None and outputs.classes is not None:
-        columns |= dict(zip(map(probability, outputs.classes.tolist()), outputs.probabilities.T, strict=True))
-    return pl.DataFrame({name: pl.Series(values) for name, values in columns.items()})
+        values |= dict(zip(map(probability, outputs.classes.tolist()), outputs.probabilities.T, strict=True))
+    return pl.DataFrame({name: pl.Series(value) for name, value in values.items()}).head(rows.height)
+
+
+def _example(pipeline: Any) -> evaluate.Outputs:
+    """Return outputs of the right types, as scikit-learn refuses to predict no rows."""
+    classes = getattr(pipeline, "classes_", None)
+    if classes is None:
+        return evaluate.Outputs(np.zeros(1), None, None)
+    return evaluate.Outputs(classes, classes, np.eye(len(classes)) if hasattr(pipeline, "predict_proba") else None)
 
 
 def probability(class_: object) -> str:
@@ -53,15 +63,13 @@ def record(
     rows: pl.DataFrame, predictions: pl.DataFrame, origin: Origin, first: int = 0, at: datetime | None = None
 ) -> pl.DataFrame:
     """Return raw rows with their predictions and the origin of these; `first` is the number of the first row."""
-    values = {
-        **origin._asdict(),
-        "row": pl.int_range(first, first + rows.height),
-        "predicted_at": at or datetime.now(UTC),
-    }
-    added = predictions.with_columns(
-        (value if isinstance(value := values[name], pl.Expr) else pl.lit(value)).cast(dtype).alias(name)
-        for name, dtype in ORIGIN.items()
-    )
+    numbers = pl.int_range(first, first + rows.height, eager=True)
+    return join(rows, predictions, {**origin._asdict(), "row": numbers, "predicted_at": at or datetime.now(UTC)})
+
+
+def join(rows: pl.DataFrame, predictions: pl.DataFrame, origin: Mapping[str, Any]) -> pl.DataFrame:
+    """Return raw rows with their predictions and a value, or a series, for each column of ORIGIN."""
+    added = predictions.with_columns(pl.lit(origin[name]).cast(dtype).alias(name) for name, dtype in ORIGIN.items())
     return rows.hstack(added.rename(lambda name: unused(name, rows.columns)))
 
 

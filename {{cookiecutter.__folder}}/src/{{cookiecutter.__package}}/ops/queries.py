@@ -29,7 +29,7 @@ READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, 
 def write_rows(origin: str, query: str, target: Path) -> None:
     """Write the rows of a query as Parquet; the database keeps the cursor, so that memory holds one batch."""
     check_reads(query)
-    engine = _engine(origin)
+    engine = engine_of(origin)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".query-") as folder, readable(redacted(origin)):
         parts: list[pl.LazyFrame] = []
         # Nothing is committed.
@@ -59,20 +59,21 @@ def check_reads(query: str) -> None:
         raise ProjectError(f"A query may only read: `{word[0]}` writes; quote the name of a column that is called so.")
 
 
-def _engine(origin: str) -> sqlalchemy.Engine:
-    """Return an engine whose connections read only, as far as the address can say so."""
+def engine_of(origin: str, *, write: bool = False) -> sqlalchemy.Engine:
+    """Return an engine whose connections read only, as far as the address can say so, unless they are to write."""
     try:
         url = sqlalchemy.make_url(origin)
         # The driver of PostgreSQL that is installed; SQLAlchemy's default is psycopg2.
         name = re.sub("^postgres(ql)?$", "postgresql+psycopg", url.drivername.lower())
-        arguments = {"read_only": True} if name.startswith("duckdb") else {}
+        arguments: dict[str, Any] = {"read_only": True} if name.startswith("duckdb") and not write else {}
         if name in {"sqlite", "sqlite+pysqlite"}:
-            url = _existing(url)
+            url = _created(url) if write else _existing(url)
+            arguments = {"timeout": 60} if write else {}
         return sqlalchemy.create_engine(
             url.set(drivername=name),
             poolclass=sqlalchemy.NullPool,
             connect_args=arguments,
-            execution_options={"stream_results": True, "postgresql_readonly": True},
+            execution_options={} if write else {"stream_results": True, "postgresql_readonly": True},
         )
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         reason = without_secrets(str(error), origin)
@@ -94,6 +95,14 @@ def _existing(url: sqlalchemy.URL) -> sqlalchemy.URL:
             raise FileNotFoundError
         file = (project_root() / file).as_uri()
     return url.set(database=file, query={**url.query, "mode": "ro", "uri": "true"})
+
+
+def _created(url: sqlalchemy.URL) -> sqlalchemy.URL:
+    """Return the address of an SQLite file for writing."""
+    file = url.database or ":memory:"
+    if ":memory:" in file:
+        raise ProjectError("A database in memory is lost: give the address of a file, such as sqlite:///table.db.")
+    return url if file.startswith("file:") else url.set(database=str(project_root() / file))
 
 
 def forbid_writing(connection: sqlalchemy.Connection) -> None:

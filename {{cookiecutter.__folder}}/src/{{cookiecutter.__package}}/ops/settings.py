@@ -71,6 +71,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     mlflow_tracking_password: str | None = None
     mlflow_artifact_root: str = "mlartifacts"
     source_url: str | None = None
+    predictions_url: str | None = None
     notify_webhook_url: SecretStr | None = None
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
@@ -117,6 +118,14 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
                 "Prefect and MLflow would print and store the password or key in it; use PREFECT_API_AUTH_STRING, "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, SERVE_API_KEY, or the keys of the storage"
             )
+        return value
+
+    @field_validator("prediction_log")
+    @classmethod
+    def is_folder(cls, value: Path | None) -> Path | None:
+        """Refuse an address."""
+        if value and ":/" in str(value):
+            raise ValueError("it must be a folder of this machine")
         return value
 
     @model_validator(mode="after")

@@ -1,10 +1,13 @@
 """Read tables from CSV, Parquet, Arrow and JSON files."""
 
+import codecs
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import polars.selectors as cs
@@ -16,43 +19,50 @@ from . import dialect
 Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-PARQUET = (".parquet",)
+PARQUET, ARROW, JSON = (".parquet",), (".arrow", ".feather"), (".json", ".jsonl", ".ndjson")
 # Files that hold types, by their first bytes; of JSON, records: one per line, or all in one list.
 TYPED = {
     ".parquet": rb"PAR1",
     ".arrow": rb"ARROW1",
-    ".feather": rb"ARROW1",
-    ".jsonl": rb'\s*\{\s*"',
-    ".ndjson": rb'\s*\{\s*"',
-    ".json": rb"\s*\[\s*\{",
+    ".arrows": rb"\xff\xff\xff\xff",
+    ".jsonl": rb'(\xef\xbb\xbf)?\s*\{\s*"',
+    ".json": rb"(\xef\xbb\xbf)?\s*\[\s*\{",
 }
 
 
 def read(
-    source: Path, null_values: Sequence[str], types: Mapping[str, str], use: Callable[[pl.LazyFrame], Result]
+    source: Path,
+    null_values: Sequence[str],
+    types: Mapping[str, str],
+    use: Callable[[pl.LazyFrame], Result],
+    number: str | None = None,
 ) -> Result:
     """Return what `use` makes of the table: with the given types or, if a value does not fit its type, as text.
 
     A CSV that is read as text is complete, so validation can name the values that are wrong.
     """
     try:
-        return use(read_table(source, null_values, types))
+        return use(read_table(source, null_values, types, number))
     except pl.exceptions.ComputeError:
-        return use(read_table(source, null_values))
+        return use(read_table(source, null_values, number=number))
 
 
-def read_table(source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None) -> pl.LazyFrame:
+def read_table(
+    source: Path, null_values: Sequence[str] = (), types: Mapping[str, str] | None = None, number: str | None = None
+) -> pl.LazyFrame:
     """Scan a file of any form, whatever its name; the lines of a CSV are checked now, its values are read later.
 
     Text is missing if it is one of `null_values` or, in a CSV, empty. Rows in which everything is missing are left out.
     The columns of a CSV have the given types, or are text; collecting the frame raises ComputeError if a value does not
-    fit its type.
+    fit its type. With `number`, a last column of this name counts the rows of the file from 0.
     """
     found = _dialect(source)
     if found:
         dialect.check_lines(source, found)
     rows = _all_rows(source, found, null_values, types)
     schema = rows.collect_schema()
+    if number:
+        rows = rows.with_row_index(number).select(*schema, pl.col(number).cast(pl.Int64))
     # A filter by all columns would be pushed into the scan, where its time grows with the square of their number.
     empty = "_" * (1 + max(map(len, schema), default=0))
     return rows.with_columns(_is_empty(schema).alias(empty)).filter(~pl.col(empty)).drop(empty)
@@ -71,7 +81,7 @@ def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     """Tell whether a file is already what `read_table` returns, so that it can be copied as it is."""
-    if not is_parquet(source) or null_values:
+    if form(source) not in PARQUET or null_values:
         return False
     rows = pl.scan_parquet(source, glob=False)
     schema = rows.collect_schema()
@@ -82,12 +92,6 @@ def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     if not all(column.collect(engine="streaming").item() for column in missing):
         return True
     return not rows.select(_is_empty(schema).any()).collect(engine="streaming").item()
-
-
-def is_parquet(source: Path) -> bool:
-    """Tell Parquet by its first bytes; everything else may be text."""
-    with source.open("rb") as file:
-        return file.read(4) == b"PAR1"
 
 
 def form(source: Path) -> str:
@@ -104,16 +108,38 @@ def _dialect(source: Path) -> dialect.Dialect | None:
 
 def _typed_rows(source: Path) -> pl.LazyFrame:
     ending = form(source)
-    if ending in {".parquet", ".arrow"}:
-        return (pl.scan_parquet if ending == ".parquet" else pl.scan_ipc)(source, glob=False)
+    if ending == ".parquet":
+        return pl.scan_parquet(source, glob=False)
     try:
-        reader = pl.read_json if ending == ".json" else pl.read_ndjson
-        table = reader(source.read_bytes(), infer_schema_length=None)
-    except pl.exceptions.PolarsError as error:
+        if ending not in {".arrow", ".arrows"}:
+            return _records(source.read_bytes().removeprefix(codecs.BOM_UTF8), ending)
+        rows = pl.scan_ipc(source, glob=False) if ending == ".arrow" else pl.read_ipc_stream(source).lazy()
+        rows.collect_schema()
+    except (pl.exceptions.PolarsError, OSError, ValueError, RecursionError) as error:
+        if "arrow" in ending:
+            raise dialect.NotATable("the Arrow file is damaged or incomplete; get it again") from None
         raise dialect.NotATable(f"its JSON is damaged, or no records: {str(error).splitlines()[0]}") from None
+    return rows
+
+
+def _records(content: bytes, ending: str) -> pl.LazyFrame:
+    """Read JSON records; raise NotATable if one is damaged, nested, or has a key twice, of which Polars reads one."""
+    for line, record in enumerate([content] if ending == ".json" else content.splitlines(), 1):
+        try:
+            json.loads(record.strip() or b"0", object_pairs_hook=_check_keys)
+        except json.JSONDecodeError as error:
+            where = line + error.lineno - 1
+            raise dialect.NotATable(f"line {where} is not a whole record of JSON: {error.msg}") from None
+    table = (pl.read_json if ending == ".json" else pl.read_ndjson)(content, infer_schema_length=None)
     if nested := [name for name, dtype in table.schema.items() if dtype.is_nested()]:
         raise dialect.NotATable(f"'{nested[0]}' is nested in its JSON; make its values columns of their own")
     return table.lazy()
+
+
+def _check_keys(pairs: Sequence[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise dialect.NotATable(f"a record of its JSON has the key {key!r} twice")
 
 
 def _all_rows(
@@ -132,7 +158,7 @@ def _all_rows(
     names = _all_named(found.heading.values)
     _check_names(names)
     return pl.scan_csv(
-        source,
+        dialect.as_utf8(source),
         skip_lines=found.heading.first - 1,
         with_column_names=lambda _: names,
         schema_overrides={name: DTYPES[kind] for name, kind in (types or {}).items() if name in names},

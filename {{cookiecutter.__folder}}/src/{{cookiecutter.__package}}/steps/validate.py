@@ -1,6 +1,6 @@
 """Check a table against the data contract."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -68,9 +68,42 @@ def check(table: pl.LazyFrame, contract: Contract) -> None:
     rows = pl.LazyFrame()
     if broken:
         rows = _offending(table, [rule for rule, _ in broken])
-        errors += [f"{rule} in {count} row(s), for example {_examples(rows, rule)}." for rule, count in broken]
+        errors += _sentences(rows, broken)
     if errors:
         raise ContractError([f"contract.yaml: {error}" for error in errors], rows)
+
+
+class Split(NamedTuple):
+    """The rows that a contract admits, in its types, and as they are those that it rejects, with the rules they break.
+
+    `sentences` say so for each broken rule.
+    """
+
+    height: int
+    admitted: pl.LazyFrame
+    rejected: pl.LazyFrame
+    sentences: list[str]
+
+
+def split(table: pl.LazyFrame, contract: Contract, inputs: Container[str], number: str) -> Split:
+    """Split rows to predict by the contract; the column `number` counts them.
+
+    The model's inputs obey all rules of their columns. Values of other columns, such as the target, only have the type.
+    """
+    schema = table.collect_schema()
+    off = {**dict.fromkeys(RULES), **OFF}
+    columns = {
+        name: column if name in inputs else column.model_copy(update=off)
+        for name, column in contract.columns.items()
+        if name in schema
+    }
+    height, broken = violations(table, Contract(columns=columns))
+    admitted, rejected = table, pl.LazyFrame(schema=schema)
+    if broken:
+        admitted = table.filter(~pl.any_horizontal(rule.broken.fill_null(value=False) for rule, _ in broken))
+        rejected = _offending(table, [rule for rule, _ in broken], number)
+    typed = admitted.with_columns(cast(name, schema[name], column).value for name, column in columns.items())
+    return Split(height, typed, rejected, _sentences(rejected, broken))
 
 
 def violations(table: pl.LazyFrame, contract: Contract) -> tuple[int, list[tuple[Rule, int]]]:
@@ -116,16 +149,23 @@ def _shown(setting: Any) -> str:
     return ", ".join(map(str, setting)) if isinstance(setting, list) else str(setting).lower()
 
 
-def _offending(table: pl.LazyFrame, broken: Sequence[Rule]) -> pl.LazyFrame:
-    """Return the rows that break a rule, after their number in the table and the rules that they break."""
-    names = table.collect_schema().names()
+def _sentences(rows: pl.LazyFrame, broken: Sequence[tuple[Rule, int]]) -> list[str]:
+    return [f"{rule} in {count} row(s), for example {_examples(rows, rule)}." for rule, count in broken]
+
+
+def _offending(table: pl.LazyFrame, broken: Sequence[Rule], number: str | None = None) -> pl.LazyFrame:
+    """Return the rows that break a rule, after their number and the rules that they break.
+
+    The column `number` has their number; without it they are counted from 1.
+    """
+    names = [name for name in table.collect_schema().names() if name != number]
     row, breaks = (name if name not in names else f"{name} of the contract" for name in (ROW, BREAKS))
     broken_rules = pl.concat_str(
         (pl.when(rule.broken).then(pl.lit(str(rule))) for rule in broken), separator="; ", ignore_nulls=True
     )
     return (
-        table.with_columns(broken_rules.alias(breaks))
-        .with_row_index(row, 1)
+        (table.rename({number: row}) if number else table.with_row_index(row, 1))
+        .with_columns(broken_rules.alias(breaks))
         .filter(pl.col(breaks) != "")
         .select(row, breaks, *names)
     )

@@ -12,7 +12,14 @@ from ..settings import cloud_options, read_settings, variables
 # How references to Secret blocks begin.
 REFERENCE = "prefect.blocks.secret."
 # What flows read from .env, but prefect.yaml must not name: the server stores that as plain text.
-NAMES = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "SOURCE_URL", "NOTIFY_WEBHOOK_URL", "NOTIFY_ON")
+NAMES = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "SOURCE_URL",
+    "PREDICTIONS_URL",
+    "NOTIFY_WEBHOOK_URL",
+    "NOTIFY_ON",
+)
 
 
 def add_to(template: dict[str, Any], pool: str) -> None:
