@@ -42,7 +42,7 @@ def given_away(columns: dict | pl.DataFrame, target: str = "y") -> dict[str, str
     """Return the columns that give the target away, as `adopt` finds them."""
     decision, rows = decide(columns, target)
     seen = [name for name in rows.collect_schema() if name not in {target, *decision.drop}]
-    return dict(leakage.giveaways(rows, seen, target, decision.problem))
+    return leakage.giveaways(rows, seen, target, decision.problem)
 
 
 def some(values, share: float = 0.9) -> list:
@@ -80,7 +80,44 @@ def test_column_that_gives_the_target_away_is_named(kind):
     values, target, how = LEAKS[kind]
     found = given_away({"noise": RANDOM.normal(size=ROWS), "leak": values, "y": target})
     assert list(found) == ["leak"]
+    assert found["leak"].startswith("'leak' alone determines 'y' (")
     assert how in found["leak"]
+
+
+FUNCTIONS = {
+    "logarithm": np.log(SKEWED),
+    "square, falling": -(SKEWED**2),
+    "with gaps": some(SKEWED * 3),
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_function_of_the_target_is_a_leak_even_in_the_order_of_the_rows(kind):
+    table = pl.DataFrame({"leak": FUNCTIONS[kind], "x": X, "y": SKEWED}, strict=False)
+    for rows in (table, table.sort("y"), table.sort("y", descending=True)):
+        found = given_away(rows)
+        assert list(found) == ["leak"]
+        assert "'leak' alone determines 'y' (rank correlation " in found["leak"]
+
+
+RISING, FALLING = np.cumsum(RANDOM.random(ROWS)), -np.cumsum(RANDOM.random(ROWS))
+TRENDS = {
+    "two that rise": ({"a": RISING}, "the order of the rows"),
+    "one that falls": ({"a": FALLING}, "the order of the rows"),
+    "years": ({"a": FALLING, "year": 1780 + COUNT}, "'year'"),
+    "days, some of them": ({"a": some(RISING), "on": DAYS}, "'on'"),
+    "parts of it": ({"a": [f"part {row // 30}" for row in COUNT]}, "the order of the rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRENDS)
+@pytest.mark.parametrize("growing", [np.cumsum(RANDOM.random(ROWS)), -np.exp(np.cumsum(RANDOM.random(ROWS)) / 50)])
+def test_series_with_a_common_order_is_not_called_a_leak(kind, growing):
+    columns, order = TRENDS[kind]
+    table = pl.DataFrame(columns | {"x": X, "y": growing}, strict=False)
+    found = given_away(table if order == "the order of the rows" else table.sample(fraction=1, shuffle=True, seed=1))
+    assert list(found) == ["a"]
+    assert found["a"].startswith(f"'a' follows {order}, as 'y' does, and may determine 'y' only for that reason (")
 
 
 def classes(load) -> pl.DataFrame:

@@ -34,7 +34,15 @@ def read(tmp_path, content: bytes) -> dict[str, list[str | None]]:
 @pytest.mark.parametrize("quoted", [False, True])
 def test_dialects_are_read_alike(separator, eol, above, quoted, tmp_path):
     content = written(separator, eol, above=above, quoted=quoted)
-    for variant in (content, b"\xef\xbb\xbf" + content, gzip.compress(content), content.rstrip(), content + b"\n\r\n"):
+    utf16 = [content.decode().encode("utf-16"), b"\xfe\xff" + content.decode().encode("utf-16-be")]
+    for variant in (
+        *utf16,
+        content,
+        b"\xef\xbb\xbf" + content,
+        gzip.compress(content),
+        content.rstrip(),
+        content + b"\n\r\n",
+    ):
         assert read(tmp_path, variant) == TABLE
 
 
@@ -75,8 +83,18 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         (b"PK\x03\x04rest", "it is an Excel workbook or a Zip"),
         (gzip.compress(b"PK\x03\x04rest"), "it is an Excel workbook or a Zip"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "it is an old Excel"),
-        (b"FEA1\x00\x00", "it is an Arrow or Feather"),
-        (b'{"a": 1}\n{"a": ', "its JSON is damaged, or no records"),
+        (b"FEA1\x00\x00", "it is an old or compressed Arrow, Feather"),
+        (gzip.compress(b"PAR1 and so on PAR1"), "it is an old or compressed .* Parquet"),
+        (b"ARROW1 cut", "the Arrow file is damaged or incomplete"),
+        (b"\xff\xff\xff\xff cut", "the Arrow file is damaged or incomplete"),
+        (b'{"a": 1}\n\n{"a": ', "line 3 is not a whole record of JSON"),
+        (b'[{"a": 1},\n{"a": ', "line 2 is not a whole record of JSON"),
+        (b'{"a": 1, "b": 2}\n{"a": 1, "b": 3, "a": 2}\n', "a record of its JSON has the key 'a' twice"),
+        (b'[{"a": 1, "a": 1}]', "a record of its JSON has the key 'a' twice"),
+        ('[{"a": 1}]'.encode("utf-16"), "it is JSON, but not records in UTF-8"),
+        (gzip.compress(b'[{"a": 1}]'), "it is JSON, but not records in UTF-8"),
+        (GOOD.decode().encode("utf-16")[:-1], "its UTF-16 is damaged or incomplete"),
+        (GOOD.decode().encode("utf-16")[:-2] + b"\x00\xd8", "its UTF-16 is damaged or incomplete"),
         (b'[{"a": 1}, 2]', "its JSON is damaged, or no records"),
         (b'{"a": 1, "b": {"c": 2}}\n', "'b' is nested in its JSON"),
         (b"%PDF-1.7\n", "it is a PDF"),
@@ -86,7 +104,7 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         (b"[[1, 2], [3, 4]]", "it is JSON"),
         (b"\n<!DOCTYPE html><html>", "it is an HTML page"),
         (b"<?xml version='1.0'?>\n<a/>", "it is XML"),
-        *((GOOD.decode().encode(code), "not text in UTF-8") for code in ("utf-16", "utf-16-le", "utf-16-be", "utf-32")),
+        *((GOOD.decode().encode(code), "not text in UTF-8") for code in ("utf-16-le", "utf-16-be", "utf-32")),
         (GOOD + "5,6,Köln\n".encode("cp1252"), "line 4 holds text that is not UTF-8; .*'5,6,Köln'"),
         (GOOD + b"5,\x00,z\n", "line 4 holds a NUL byte"),
         (GOOD + b"5,6\n", "line 4 has 2 instead of 3 values"),
@@ -136,7 +154,12 @@ def test_a_fault_far_down_is_found_with_its_line(fault, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["t.csv", "[t]*.json"])
 def test_arrow_and_json_are_read_as_parquet(name, tmp_path):
     table = pl.DataFrame({"a": [1.5, None, 3.0], "b": ["x", "?", None], "c": [True, False, None]})
-    write = {".arrow": table.write_ipc, ".jsonl": table.write_ndjson, ".json": table.write_json}
+    write = {
+        ".arrow": table.write_ipc,
+        ".arrows": table.write_ipc_stream,
+        ".jsonl": table.write_ndjson,
+        ".json": table.write_json,
+    }
     for ending, writer in write.items():
         writer(tmp_path / name)
         assert ingest.form(tmp_path / name) == ending
@@ -146,6 +169,11 @@ def test_arrow_and_json_are_read_as_parquet(name, tmp_path):
             (3.0, None, None),
         ]
         assert not ingest.is_as_kept(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1}\r\n\r\n{"a": 2}', b'\n [ {"a": 1},\n{"a": 2} ]\n'])
+def test_json_may_begin_with_a_byte_order_mark(content, tmp_path):
+    assert read(tmp_path, content) == read(tmp_path, b"\xef\xbb\xbf" + content) == {"a": [1, 2]}
 
 
 def test_content_counts_and_not_the_name(tmp_path):
@@ -169,6 +197,23 @@ def test_folder_of_text_is_refused(tmp_path):
     (tmp_path / "parts/1.csv").write_bytes(written())
     with pytest.raises(ProjectError, match=r"parts' holds 1\.csv; adopt that file"):
         sources.take(str(tmp_path / "parts"), None, tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("ending", ["arrow", "feather", "json", "jsonl", "ndjson", "parquet"])
+def test_typed_file_of_a_storage_is_read_as_a_local_one(ending, tmp_path):
+    table = pl.DataFrame({"a": [1, 1, 1], "b": ["x", "x", None]})
+    write = {"json": table.write_json, "parquet": table.write_parquet, "arrow": table.write_ipc}
+    write.get({"feather": "arrow"}.get(ending, ending), table.write_ndjson)(tmp_path / f"t.{ending}")
+    sources._stream(str(tmp_path / f"t.{ending}"), tmp_path / "copy")  # noqa: SLF001 - a storage is not at hand
+    assert ingest.read_table(tmp_path / "copy").collect().equals(table)
+
+
+@pytest.mark.parametrize("name", ["t.arrow", "t.arrows", "t.parquet", "t.xlsx", "t.csv"])
+def test_file_of_a_storage_that_is_not_what_its_name_says_is_refused(name, tmp_path):
+    (tmp_path / name).write_bytes("a,b\n1,2\n".encode("utf-16") * 9)
+    with pytest.raises(ProjectError, match=rf"{name}' is damaged, .* only \.csv, .*\.arrow.* and Parquet are") as error:
+        sources._stream((tmp_path / name).as_uri(), tmp_path / "copy")  # noqa: SLF001 - a storage is not at hand
+    assert not isinstance(error.value, sources.UnreachableError)
 
 
 def test_texts_of_a_storage_are_copied_by_line(tmp_path):

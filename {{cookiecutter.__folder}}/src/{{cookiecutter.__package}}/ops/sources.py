@@ -1,6 +1,7 @@
 """Where tables come from: a file, a folder, an address, or a query to a database."""
 
 import logging
+import re
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import polars as pl
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import ProjectError
-from ..steps.ingest import PARQUET, TEXT, TYPED, readable
+from ..steps.ingest import ARROW, JSON, PARQUET, TEXT, readable
 from . import queries
 from .addresses import CLEAR, SECRET, check_stored, is_address, malformed, redacted, scheme_of, without_secrets
 from .settings import cloud_options, project_root, read_settings
@@ -66,7 +67,7 @@ def suffix(origin: str, query: str | None = None) -> str:
     if query is not None or (not remote and (project_root() / origin).is_dir()):
         return PARQUET[0]
     name = redacted(origin).lower()
-    known = max((end for end in (*TEXT, *TYPED) if name.endswith(end)), key=len, default="")
+    known = max((end for end in (*TEXT, *PARQUET, *ARROW, *JSON) if name.endswith(end)), key=len, default="")
     return known or (PARQUET[0] if scheme_of(origin) in CLOUD else "")
 
 
@@ -128,22 +129,28 @@ def _stream(origin: str, target: Path) -> None:
             "AZURE_…)."
         )
     try:
-        if end in TEXT:
+        if end in {*TEXT, *JSON}:
             compression: Literal["gzip", "uncompressed"] = "gzip" if end.endswith(".gz") else "uncompressed"
             # Lines are copied as they are; of several files, only the first keeps its heading.
             lines = pl.scan_lines(origin, row_index_name="row", storage_options=options)
             heading = lines.select("line").head(1).collect().to_series()
             wanted = lines.filter((pl.col("row") == 0) | ~pl.col("line").is_in(heading.implode())).select("line")
-            (wanted if "*" in origin else lines.select("line")).sink_csv(
+            (wanted if "*" in origin and end in TEXT else lines.select("line")).sink_csv(
                 target, include_header=False, quote_style="never", compression=compression, check_extension=False
             )
+        elif end in ARROW:
+            pl.scan_ipc(origin, storage_options=options).sink_ipc(target)
         else:
-            if options is None and (
-                texts := [f.name for f in Path(origin).rglob("*") if f.name.lower().endswith(TEXT)]
-            ):
-                raise ProjectError(f"The folder '{origin}' holds {texts[0]}; adopt that file, or a folder of Parquet.")
+            files = [] if options is not None else [f.name for f in Path(origin).rglob("*")]
+            if found := [name for name in files if name.lower().endswith((*TEXT, *JSON, *ARROW))]:
+                raise ProjectError(f"The folder '{origin}' holds {found[0]}; adopt that file, or a folder of Parquet.")
             pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
+        if options is not None and re.match("parquet: File out of|out-of-spec|ipc file|invalid utf8", str(error)):
+            raise ProjectError(
+                f"'{redacted(origin)}' is damaged, not in UTF-8, or not what its name says; in a cloud's storage, only "
+                f"{', '.join((*TEXT, *JSON, *ARROW))} and Parquet are supported."
+            ) from None
         if options is not None:
             raise OSError(error) from None
         with readable(origin):

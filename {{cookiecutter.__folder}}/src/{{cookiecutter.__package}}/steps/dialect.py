@@ -23,13 +23,13 @@ QUOTE, RETURN = b'"\r'
 OTHER_FORMATS = {
     rb"PK\x03\x04": "an Excel workbook or a Zip archive; save the sheet as CSV, or unpack the archive",
     rb"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
-    rb"ARROW1|FEA1": "an Arrow or Feather file; save it as Parquet",
+    rb"PAR1|ARROW1|FEA1|\xff\xff\xff\xff": "an old or compressed Arrow, Feather or Parquet file; save it as Parquet",
     rb"SQLite format 3": "an SQLite database; adopt sqlite:///… with --query",
     rb"%PDF": "a PDF document; save the table as CSV",
     rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!": "compressed, but not with gzip; unpack it",
-    rb"(?s)\xff\xfe|\xfe\xff|.?\x00": "not text in UTF-8; save it as such",
+    rb"(?s)\xff\xfe|.?\x00": "not text in UTF-8; save it as such",
     rb"version https://git-lfs": "a pointer of Git LFS; run `git lfs pull`",
-    rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*["\[{\d\]-])': "JSON; save it as CSV or Parquet",
+    rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*["\[{\d\]-])': "JSON, but not records in UTF-8; save it as CSV or Parquet",
     rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype html|html|head|body)": "an HTML page; download the table itself",
     rb"(\xef\xbb\xbf)?\s*<[?!\w]+[\s>]": "XML; save it as CSV or Parquet",
 }
@@ -254,13 +254,26 @@ def _shown(row: bytes) -> str:
         return repr(row.strip().decode("cp1252", errors="replace")[:80])
 
 
+def as_utf8(source: Path) -> Path | io.BytesIO:
+    """Return the file, or its text if that is UTF-16, which begins with a byte order mark."""
+    with source.open("rb") as file:
+        head = file.read(4)
+        if not head.startswith((b"\xff\xfe", b"\xfe\xff")) or head.endswith(b"\0\0"):  # the end of UTF-32's mark
+            return source
+        try:
+            return io.BytesIO((head + file.read()).decode("utf-16").encode())
+        except UnicodeDecodeError:
+            raise NotATable("its UTF-16 is damaged or incomplete; get the file again") from None
+
+
 @contextmanager
 def _opened(source: Path) -> Iterator[IO[bytes]]:
-    """Open a file, and unpack it if it is compressed."""
+    """Open a file as UTF-8, and unpack it if it is compressed."""
     with source.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
+    text = gzip.GzipFile(source) if compressed else as_utf8(source)
     try:
-        with gzip.open(source) if compressed else source.open("rb") as opened:
+        with text.open("rb") if isinstance(text, Path) else text as opened:
             yield cast("IO[bytes]", opened)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise NotATable("its compression is damaged or incomplete; get the file again") from None

@@ -1,10 +1,13 @@
 """Read tables from CSV, Parquet, Arrow and JSON files."""
 
+import codecs
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import polars.selectors as cs
@@ -16,15 +19,14 @@ from . import dialect
 Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-PARQUET = (".parquet",)
+PARQUET, ARROW, JSON = (".parquet",), (".arrow", ".feather"), (".json", ".jsonl", ".ndjson")
 # Files that hold types, by their first bytes; of JSON, records: one per line, or all in one list.
 TYPED = {
     ".parquet": rb"PAR1",
     ".arrow": rb"ARROW1",
-    ".feather": rb"ARROW1",
-    ".jsonl": rb'\s*\{\s*"',
-    ".ndjson": rb'\s*\{\s*"',
-    ".json": rb"\s*\[\s*\{",
+    ".arrows": rb"\xff\xff\xff\xff",
+    ".jsonl": rb'(\xef\xbb\xbf)?\s*\{\s*"',
+    ".json": rb"(\xef\xbb\xbf)?\s*\[\s*\{",
 }
 
 
@@ -79,7 +81,7 @@ def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     """Tell whether a file is already what `read_table` returns, so that it can be copied as it is."""
-    if not is_parquet(source) or null_values:
+    if form(source) not in PARQUET or null_values:
         return False
     rows = pl.scan_parquet(source, glob=False)
     schema = rows.collect_schema()
@@ -90,12 +92,6 @@ def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     if not all(column.collect(engine="streaming").item() for column in missing):
         return True
     return not rows.select(_is_empty(schema).any()).collect(engine="streaming").item()
-
-
-def is_parquet(source: Path) -> bool:
-    """Tell Parquet by its first bytes; everything else may be text."""
-    with source.open("rb") as file:
-        return file.read(4) == b"PAR1"
 
 
 def form(source: Path) -> str:
@@ -112,16 +108,38 @@ def _dialect(source: Path) -> dialect.Dialect | None:
 
 def _typed_rows(source: Path) -> pl.LazyFrame:
     ending = form(source)
-    if ending in {".parquet", ".arrow"}:
-        return (pl.scan_parquet if ending == ".parquet" else pl.scan_ipc)(source, glob=False)
+    if ending == ".parquet":
+        return pl.scan_parquet(source, glob=False)
     try:
-        reader = pl.read_json if ending == ".json" else pl.read_ndjson
-        table = reader(source.read_bytes(), infer_schema_length=None)
-    except pl.exceptions.PolarsError as error:
+        if ending not in {".arrow", ".arrows"}:
+            return _records(source.read_bytes().removeprefix(codecs.BOM_UTF8), ending)
+        rows = pl.scan_ipc(source, glob=False) if ending == ".arrow" else pl.read_ipc_stream(source).lazy()
+        rows.collect_schema()
+    except (pl.exceptions.PolarsError, OSError, ValueError, RecursionError) as error:
+        if "arrow" in ending:
+            raise dialect.NotATable("the Arrow file is damaged or incomplete; get it again") from None
         raise dialect.NotATable(f"its JSON is damaged, or no records: {str(error).splitlines()[0]}") from None
+    return rows
+
+
+def _records(content: bytes, ending: str) -> pl.LazyFrame:
+    """Read JSON records; raise NotATable if one is damaged, nested, or has a key twice, of which Polars reads one."""
+    for line, record in enumerate([content] if ending == ".json" else content.splitlines(), 1):
+        try:
+            json.loads(record.strip() or b"0", object_pairs_hook=_check_keys)
+        except json.JSONDecodeError as error:
+            where = line + error.lineno - 1
+            raise dialect.NotATable(f"line {where} is not a whole record of JSON: {error.msg}") from None
+    table = (pl.read_json if ending == ".json" else pl.read_ndjson)(content, infer_schema_length=None)
     if nested := [name for name, dtype in table.schema.items() if dtype.is_nested()]:
         raise dialect.NotATable(f"'{nested[0]}' is nested in its JSON; make its values columns of their own")
     return table.lazy()
+
+
+def _check_keys(pairs: Sequence[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise dialect.NotATable(f"a record of its JSON has the key {key!r} twice")
 
 
 def _all_rows(
@@ -140,7 +158,7 @@ def _all_rows(
     names = _all_named(found.heading.values)
     _check_names(names)
     return pl.scan_csv(
-        source,
+        dialect.as_utf8(source),
         skip_lines=found.heading.first - 1,
         with_column_names=lambda _: names,
         schema_overrides={name: DTYPES[kind] for name, kind in (types or {}).items() if name in names},

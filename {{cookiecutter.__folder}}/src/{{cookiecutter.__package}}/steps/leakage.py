@@ -20,22 +20,35 @@ CHANCE = 11
 ERRORS, VARIANCE = 0.005, 0.001
 # The fewest rows that show a rank correlation, and the most categories that may be ranges of a number.
 FEWEST, CATEGORIES = 20, 50
+# The correlation of the steps of two numbers of which one is a function of the other.
+ALIKE = 0.9
 TIME = re.compile(r"(.*[\W_])?(year|month|week|day|date|hour|time|datetime|timestamp|epoch)", re.IGNORECASE)
 
 
 def notes(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> list[str]:
     """Return a sentence for each column that alone determines the target."""
     return [
-        f"'{name}' alone determines '{target}' ({how}): if it is not known at prediction time, add it to data.drop in "
-        "params.yaml."
-        for name, how in giveaways(rows, columns, target, problem)
+        f"{finding}: if it is not known at prediction time, add it to data.drop in params.yaml."
+        for finding in giveaways(rows, columns, target, problem).values()
     ]
 
 
-def giveaways(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> Iterator[tuple[str, str]]:
-    """Yield the columns that alone determine the target, each with how."""
-    sample = _sample(rows.select(*columns, target).drop_nulls(target))
-    labels, different = encode(sample[target]), sample.n_unique()
+def giveaways(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> dict[str, str]:
+    """Return the columns that alone determine the target, each with how, or with the order that both follow."""
+    times = [name for name, dtype in rows.collect_schema().items() if name != target and _is_time(name, dtype)]
+    sample = _sample(rows.select(*dict.fromkeys([*columns, target, *times])).drop_nulls(target))
+    order = None if problem == "classification" else _followed(sample, target, times)
+    findings = {}
+    for name, how in _determining(sample.select(*columns, target), target, problem):
+        findings[name] = f"'{name}' alone determines '{target}' ({how})"
+        if order and not _moves_alike(sample.select(name, target).drop_nulls()):
+            claim = f"'{name}' follows {order}, as '{target}' does, and may determine '{target}' only for that reason"
+            findings[name] = f"{claim} ({how})"
+    return findings
+
+
+def _determining(sample: pl.DataFrame, target: str, problem: Problem) -> Iterator[tuple[str, str]]:
+    labels, different, columns = encode(sample[target]), sample.n_unique(), sample.columns[:-1]
     determines = _determines_class if problem == "classification" else _determines_number
     for name in columns:
         missing, dtype = sample[name].is_null(), sample.schema[name]
@@ -49,7 +62,7 @@ def giveaways(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: 
         evidence = len(values) if 2 * (values.max() + 1) <= different else min(different, len(values))
         # Many numbers grow with time.
         ordered = dtype.is_numeric() or dtype.is_temporal()
-        ordered &= problem == "classification" or not (dtype.is_temporal() or TIME.fullmatch(name))
+        ordered &= problem == "classification" or not _is_time(name, dtype)
         if how := determines(values, seen, evidence, ordered=ordered):
             yield name, f"{how}, where it is present" if missing.any() else how
 
@@ -72,7 +85,7 @@ def _determines_number(values: np.ndarray, labels: np.ndarray, evidence: int, *,
     rows, distinct, rank = len(values), values.max() + 1, _ranks(labels)
     spread = ((rank - rank.mean()) ** 2).sum()
     if ordered and min(evidence, distinct) >= FEWEST:
-        correlation = float(np.corrcoef(_ranks(values), rank)[0, 1])
+        correlation = _correlation(values, rank)
         if correlation**2 >= 1 - VARIANCE:
             return f"rank correlation {correlation:.4g}"
     if 2 * distinct <= rows and evidence - distinct >= FEWEST:
@@ -88,6 +101,37 @@ def _determines_number(values: np.ndarray, labels: np.ndarray, evidence: int, *,
         if ranges <= distinct and _explains(values, within, cost, evidence):
             return "each value is a range of it"
     return None
+
+
+def _is_time(name: str, dtype: pl.DataType) -> bool:
+    return dtype.is_temporal() or (dtype.is_numeric() and TIME.fullmatch(name) is not None)
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def _followed(sample: pl.DataFrame, target: str, times: Sequence[str]) -> str | None:
+    """Return what the target rises or falls with: the order of the rows, or a column of times."""
+    orders = {"the order of the rows": np.arange(sample.height)} | {f"'{name}'": encode(sample[name]) for name in times}
+    rank = _ranks(encode(sample[target]))
+    return next((name for name, order in orders.items() if _correlation(order, rank) ** 2 >= 1 - VARIANCE), None)
+
+
+@np.errstate(divide="ignore", invalid="ignore")
+def _moves_alike(pair: pl.DataFrame) -> bool:
+    """Tell whether two numbers take larger steps in the same places: functions do, trends of their own do not.
+
+    A step is the place of a value between its neighbours, from 0 to 1, in the order of the target.
+    """
+    if not all(dtype.is_numeric() for dtype in pair.dtypes):
+        return False
+    values = pair.cast(pl.Float64).to_numpy().T
+    values = values[:, np.lexsort(values)]
+    within, between = values[:, 1:-1] - values[:, :-2], values[:, 2:] - values[:, :-2]
+    places = (within / between)[:, between.all(axis=0)]
+    return bool(places.shape[1] > FEWEST // 2 and np.corrcoef(places)[0, 1] > ALIKE)
+
+
+def _correlation(codes: np.ndarray, rank: np.ndarray) -> float:
+    return float(np.corrcoef(_ranks(codes), rank)[0, 1])
 
 
 def _explains(labels: np.ndarray, correct: float, cost: float, evidence: int) -> bool:
