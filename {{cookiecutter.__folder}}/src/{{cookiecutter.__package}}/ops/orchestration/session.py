@@ -33,6 +33,8 @@ DEFAULTS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Idle threads of scikit-learn sleep. By default they spin, and next to other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
+    # Row groups of a Parquet file that wait in memory; by default all, of ten million rows half a gigabyte.
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": "2",
 }
 
 
