@@ -1,6 +1,7 @@
 """The verb of the service."""
 
 import os
+from typing import Any
 
 import typer
 
@@ -19,7 +20,8 @@ def serve() -> None:
     from uvicorn.config import LOGGING_CONFIG
 
     from ..ops.settings import PACKAGE, read_settings
-    from .app import LOOPBACK
+    from .access import LOOPBACK
+    from .workers import Workers
 
     settings = read_settings()
     if settings.serve_host not in LOOPBACK and not settings.serve_key:
@@ -28,14 +30,18 @@ def serve() -> None:
         )
     level = settings.prefect_logging_level
     own = {PACKAGE: {"handlers": ["default"], "level": level, "propagate": False}}
-    uvicorn.run(
-        f"{__package__}.app:create_app",
-        factory=True,
-        host=settings.serve_host,
-        port=settings.serve_port,
-        workers=settings.serve_workers,
-        timeout_graceful_shutdown=8,
-        log_config=LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own},
-        log_level=level.lower(),
-        access_log=level == "DEBUG",
-    )
+    options: dict[str, Any] = {
+        "app": f"{__package__}.app:create_app",
+        "factory": True,
+        "host": settings.serve_host,
+        "port": settings.serve_port,
+        "workers": settings.serve_workers,
+        "timeout_graceful_shutdown": 7,
+        "log_config": LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own},
+        "log_level": level.lower(),
+        "access_log": level == "DEBUG",
+    }
+    if settings.serve_workers > 1:
+        Workers(uvicorn.Config(**options)).run()
+    else:
+        uvicorn.run(**options)
