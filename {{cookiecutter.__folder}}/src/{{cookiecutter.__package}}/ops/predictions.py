@@ -3,7 +3,7 @@
 A row has the raw columns, then `prediction`, `probability_<class>` for each class, and where the prediction comes from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -63,15 +63,13 @@ def record(
     rows: pl.DataFrame, predictions: pl.DataFrame, origin: Origin, first: int = 0, at: datetime | None = None
 ) -> pl.DataFrame:
     """Return raw rows with their predictions and the origin of these; `first` is the number of the first row."""
-    values = {
-        **origin._asdict(),
-        "row": pl.int_range(first, first + rows.height),
-        "predicted_at": at or datetime.now(UTC),
-    }
-    added = predictions.with_columns(
-        (value if isinstance(value := values[name], pl.Expr) else pl.lit(value)).cast(dtype).alias(name)
-        for name, dtype in ORIGIN.items()
-    )
+    numbers = pl.int_range(first, first + rows.height, eager=True)
+    return join(rows, predictions, {**origin._asdict(), "row": numbers, "predicted_at": at or datetime.now(UTC)})
+
+
+def join(rows: pl.DataFrame, predictions: pl.DataFrame, origin: Mapping[str, Any]) -> pl.DataFrame:
+    """Return raw rows with their predictions and a value, or a series, for each column of ORIGIN."""
+    added = predictions.with_columns(pl.lit(origin[name]).cast(dtype).alias(name) for name, dtype in ORIGIN.items())
     return rows.hstack(added.rename(lambda name: unused(name, rows.columns)))
 
 

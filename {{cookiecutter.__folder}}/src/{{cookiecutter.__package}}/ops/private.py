@@ -8,7 +8,9 @@ from .settings import read_settings, state_dir
 def protect(*, create: bool = False) -> None:
     """Keep other users out of the settings and state in the project's own folder; `create` what does not exist yet."""
     settings, own = read_settings(), state_dir()
-    folders = [settings.prefect_home, *([settings.artifact_folder] if settings.artifact_folder else [])]
+    folders = [
+        folder for folder in (settings.prefect_home, settings.artifact_folder, settings.prediction_log) if folder
+    ]
     databases = [settings.prefect_home / "prefect.db", *([settings.mlflow_file] if settings.mlflow_file else [])]
     # In a folder that is read-only or belongs to somebody else, this is not for the project to decide.
     with suppress(OSError):

@@ -120,6 +120,14 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
             )
         return value
 
+    @field_validator("prediction_log")
+    @classmethod
+    def is_folder(cls, value: Path | None) -> Path | None:
+        """Refuse an address."""
+        if value and ":/" in str(value):
+            raise ValueError("it must be a folder of this machine")
+        return value
+
     @model_validator(mode="after")
     def absolute_paths(self) -> Self:
         """Make paths absolute, so that they mean the same in every working folder."""

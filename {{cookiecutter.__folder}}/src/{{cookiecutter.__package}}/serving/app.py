@@ -18,8 +18,12 @@ from .follower import Follower
 from .locations import location
 from .metrics import Measured
 from .openapi import describe
+from .prediction_log import PredictionLog
+from .request_id import RequestId
 from .routes import NotReadyError, Service, public, router
 from .schema import RefusedError
+
+LAST_SECONDS = 1.5  # to write the prediction log: a SIGTERM ends the service within 10 s, and 7 are for requests
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -27,17 +31,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or read_settings()
     follower = Follower(location(settings), settings.serve_poll_seconds)
 
+    log = PredictionLog(settings.prediction_log) if settings.prediction_log else None
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         follower.start()
+        if log:
+            log.start()
         yield
         follower.stop()
+        if log:
+            log.stop(LAST_SECONDS)
         gc.freeze()  # otherwise Python looks through all objects before it exits, for two seconds of computing
 
     app = FastAPIOffline(
         title=PACKAGE, lifespan=lifespan, redoc_url=None, swagger_ui_parameters={"tryItOutEnabled": True}
     )
-    app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows))
+    app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows), log)
     app.include_router(router)
     # Made anew each time, as the model may have changed.
     app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
@@ -46,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     app.add_middleware(Measured)
+    app.add_middleware(RequestId)
     _explain_errors(app, settings.serve_timeout)
     return app
 

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import NamedTuple
 
 import polars as pl
 
 from ..errors import ProjectError
 from .metrics import BATCH, PREDICTED
-from .schema import Answer
+from .schema import Answer, answers
 from .served import Served
 
 BATCH_ROWS = 64
@@ -19,12 +20,19 @@ class BusyError(ProjectError):
     """More requests are waiting than can be answered in time."""
 
 
+class Predicted(NamedTuple):
+    """The answers for the rows of a request, and the same as a table."""
+
+    answers: Sequence[Answer]
+    table: pl.DataFrame
+
+
 class Request(NamedTuple):
     """Rows that wait for an answer from the model that their schema belongs to."""
 
     served: Served
     rows: pl.DataFrame
-    answer: asyncio.Future[Sequence[Answer]]
+    answer: asyncio.Future[Predicted]
 
 
 class Batches:
@@ -38,8 +46,8 @@ class Batches:
         self._thread = ThreadPoolExecutor(1, "predict")
         self._working: asyncio.Task[None] | None = None
 
-    async def predict(self, served: Served, rows: pl.DataFrame) -> Sequence[Answer]:
-        """Return the answers for some rows; raise BusyError if too many rows wait already."""
+    async def predict(self, served: Served, rows: pl.DataFrame) -> Predicted:
+        """Return the predictions for some rows; raise BusyError if too many rows wait already."""
         if self._rows + rows.height > self._max_waiting and self._waiting:
             raise BusyError("Too many requests are waiting; try again in a moment.")
         request = Request(served, rows, asyncio.get_running_loop().create_future())
@@ -53,13 +61,16 @@ class Batches:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch = self._next()
-            results = await loop.run_in_executor(self._thread, predict, batch)
+            frames = [request.rows for request in batch]
+            results = await loop.run_in_executor(self._thread, predict, batch[0].served, frames)
+            BATCH.observe(sum(frame.height for frame in frames))
             for request, result in zip(batch, results, strict=True):
                 if request.answer.done():  # the client has gone
                     continue
                 if isinstance(result, Exception):
                     request.answer.set_exception(result)
                 else:
+                    PREDICTED.inc(request.rows.height)
                     request.answer.set_result(result)
 
     def _next(self) -> list[Request]:
@@ -75,20 +86,17 @@ class Batches:
         return batch
 
 
-def predict(batch: Sequence[Request]) -> list[Sequence[Answer] | Exception]:
-    """Predict the rows of all requests at once; if that fails, each request by itself."""
-    served = batch[0].served
-    BATCH.observe(sum(request.rows.height for request in batch))
+def predict(served: Served, frames: Sequence[pl.DataFrame]) -> list[Predicted | Exception]:
+    """Predict the rows of all frames at once; if that fails, each frame by itself."""
     try:
-        found = served.predict(pl.concat(request.rows for request in batch))
+        table = served.predictions(pl.concat(frames))
+        found = answers(table)
     except Exception as error:  # noqa: BLE001 - belongs to the request that causes it
-        if len(batch) == 1:
+        if len(frames) == 1:
             return [error]
-        return [result for request in batch for result in predict([request])]
-    results: list[Sequence[Answer] | Exception] = []
-    start = 0
-    PREDICTED.inc(len(found))
-    for request in batch:
-        results.append(found[start : start + request.rows.height])
-        start += request.rows.height
-    return results
+        return [result for frame in frames for result in predict(served, [frame])]
+    ends = list(accumulate(frame.height for frame in frames))
+    return [
+        Predicted(found[end - frame.height : end], table.slice(end - frame.height, frame.height))
+        for frame, end in zip(frames, ends, strict=True)
+    ]

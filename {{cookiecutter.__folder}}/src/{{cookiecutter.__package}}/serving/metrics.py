@@ -28,6 +28,12 @@ TRAINED = Gauge(
     "serving_model_trained_timestamp_seconds", "When this model was trained", multiprocess_mode="mostrecent"
 )
 FAILURES = Counter("serving_follow_failures", "Failed attempts to look at the champion or to load it")
+LOGGED = Counter("serving_log_rows", "Rows that were written to the prediction log")
+LOG_DROPPED = Counter("serving_log_dropped_rows", "Rows that are missing in the prediction log")
+LOG_FAILURES = Counter("serving_log_failures", "Failed attempts to write the prediction log")
+SHADOWED = Counter("serving_shadow_rows", "Rows that the challenger predicted, too")
+SHADOW_DROPPED = Counter("serving_shadow_dropped_rows", "Rows that the challenger had no time for")
+SHADOW_FAILED = Counter("serving_shadow_failed_rows", "Rows that the challenger could not predict")
 
 
 class Measured:

@@ -2,19 +2,23 @@
 
 import asyncio
 import re
-import uuid
+from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import HTTPException
 from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
+from starlette.background import BackgroundTask
 
 from ..errors import ProjectError
 from ..ops.settings import PACKAGE, Settings
+from ..ops.tracking.registry import CHAMPION
+from .backlog import Answered
 from .batches import Batches
 from .follower import Follower
 from .metrics import exposition
+from .prediction_log import PredictionLog
 from .served import Served
 
 router = APIRouter()
@@ -34,6 +38,7 @@ class Service(NamedTuple):
     settings: Settings
     follower: Follower
     batches: Batches
+    log: PredictionLog | None = None
 
     @property
     def served(self) -> Served:
@@ -64,17 +69,26 @@ async def predict(request: Request, service: Shared) -> Response:
         raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
     async with asyncio.timeout(service.settings.serve_timeout):
         served = service.served
-        rows = served.schema.read(await request.body())
-        answers = await service.batches.predict(served, rows)
+        body = await request.body()
+        rows = served.schema.read(body)
+        answers, table = await service.batches.predict(served, rows)
     predictions = [
         {"prediction": answer.prediction}
         if answer.probabilities is None
         else {"prediction": answer.prediction, "probabilities": answer.probabilities}
         for answer in answers
     ]
-    request_id = str(uuid.uuid4())
+    request_id: str = request.state.id
     content = {"model_version": served.version, "request_id": request_id, "predictions": predictions}
-    return Response(to_json(content), media_type="application/json")
+    answered = Answered(served, CHAMPION, request_id, datetime.now(UTC), body, rows, table)
+    after = BackgroundTask(keep, service, answered) if service.log else None
+    return Response(to_json(content), media_type="application/json", background=after)
+
+
+async def keep(service: Service, answered: Answered) -> None:
+    """Pass a request on to the log, after its answer has gone."""
+    if service.log:
+        service.log.put(answered)
 
 
 @router.get("/model", tags=["model"])

@@ -43,8 +43,12 @@ class Served(NamedTuple):
 
     def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
         """Answer rows that the schema has read."""
+        return answers(self.predictions(rows))
+
+    def predictions(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the predictions for rows that the schema has read, as a table."""
         try:
-            return answers(predictions.predict(self.predictor, rows))
+            return predictions.predict(self.predictor, rows)
         except Exception as error:
             # A packed model raises its own class of this name.
             if isinstance(error, ProjectError) or type(error).__name__ != ProjectError.__name__:
