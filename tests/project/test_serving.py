@@ -75,6 +75,9 @@ class TestServing:
     def test_sigterm_answers_what_was_accepted_and_nothing_else(self, project: Running) -> None:
         """Requests are half sent when it comes; one of them is never finished."""
         with started(project, SERVE_WORKERS="2") as (address, process):
+            # Of both processes: each loads the model for itself.
+            while not all(ask(f"{address}/health/ready")[0] == 200 for _ in range(10)):
+                time.sleep(0.5)
             host, _, port = address.removeprefix("http://").partition(":")
             row = json.loads(ask(f"{address}/openapi.json")[1])["paths"]["/predict"]["post"]["requestBody"]
             body = json.dumps(row["content"]["application/json"]["examples"]["several rows"]["value"])
