@@ -26,6 +26,8 @@ def serve() -> None:
         raise ProjectError(
             f"SERVE_HOST is {settings.serve_host}, which other machines reach, so .env needs SERVE_API_KEY: {KEY}."
         )
+    if settings.shadow and not settings.prediction_log:
+        raise ProjectError("SHADOW=challenger writes to the prediction log, so .env needs PREDICTION_LOG, a folder.")
     level = settings.prefect_logging_level
     own = {PACKAGE: {"handlers": ["default"], "level": level, "propagate": False}}
     uvicorn.run(
