@@ -252,6 +252,18 @@ class TestProcessDeployments:
         # Sooner than the server would mark a run whose heartbeats have stopped.
         assert self.wait(deployed, held, "CRASHED", seconds=30)
 
+    def test_drift_starts_the_deployed_retraining(self, deployed: Running) -> None:
+        """The champion is that of the test before; without a worker the run stays scheduled."""
+        code = f"from {deployed.package}.ops.orchestration.session import use_server; use_server()\n"
+        code += f"from {deployed.package}.flows.monitoring import monitoring\n"
+        code += "at_once = {'drifted': 1, 'last': 1, 'cooldown_days': 0}\n"
+        code += "print(monitoring('data/new/penguins-shifted.csv', policy=at_once).retraining)"
+        said = deployed.run(str(deployed.environment / "bin/python"), "-c", code)
+        name = re.search(r"^Started the retraining as flow run (.+)\.$", said, re.MULTILINE)
+        assert name, said
+        [run] = [run for run in deployed.flow_runs("SCHEDULED") if run["name"] == name[1]]
+        assert re.match(r"drift: bill_length_mm PSI \d", run["parameters"]["cause"])
+
     @staticmethod
     def runs_with_heartbeats(deployed: Running) -> set[str]:
         """Return the ids of all runs whose heartbeats have reached the server."""

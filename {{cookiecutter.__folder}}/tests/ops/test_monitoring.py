@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from penguin_model.errors import ProjectError
 from penguin_model.flows import retrain_on_drift
-from penguin_model.flows.monitoring import monitoring
+from penguin_model.flows.monitoring import monitoring, write_page
 from penguin_model.flows.retrain_on_drift import (
     ASKED,
     FAILED,
@@ -24,6 +25,8 @@ from penguin_model.flows.retrain_on_drift import (
 from penguin_model.ops.orchestration.results import TrainingResult
 from penguin_model.ops.tracking import comparisons, registry, runs
 from penguin_model.ops.tracking.comparisons import PSI, Comparison
+from penguin_model.report import drift
+from penguin_model.steps.profile import Profile
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -156,3 +159,29 @@ def test_comparisons_are_counted_by_version_and_only_with_a_verdict(forgotten):
     assert [each.version for each in comparisons.recent(3)] == [1, 2, 1]
     comparisons.note(comparisons.recent(1)[0].run_id, ASKED)
     assert [each.retraining for each in comparisons.asked(1)] == [ASKED]
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_files_are_whole_if_the_process_ends_while_it_writes_them(renamed, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
+    rows = pl.LazyFrame({"kind": ["a", "b"] * 100})
+    old, new = (drift.compare(rows, Profile.of(rows), version=version) for version in (1, 2))
+    write_page(old, [], {})
+    page, numbers = tmp_path / "reports/drift.html", tmp_path / "reports/drift.json"
+    replace, done = Path.replace, []
+
+    def replace_or_die(source: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise SystemExit
+        done.append(target)
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace_or_die)
+    with pytest.raises(SystemExit):
+        write_page(new, [], {})
+    monkeypatch.setattr(Path, "replace", replace)
+    assert "version 1" in page.read_text(encoding="utf-8")
+    assert page.read_text(encoding="utf-8").endswith("</html>")
+    assert json.loads(numbers.read_text(encoding="utf-8"))["version"] == 1 + renamed
+    write_page(new, [], {})
+    assert {path.name for path in (tmp_path / "reports").iterdir()} == {"drift.html", "drift.json"}

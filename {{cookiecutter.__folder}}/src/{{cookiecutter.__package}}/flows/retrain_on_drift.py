@@ -91,7 +91,11 @@ def start(cause: str) -> str:
     if result:
         return f"The retraining made version {result.version} {result.alias}: {result.reason}."
     data = read_params().data
-    hint = "its origin has no other rows" if data.origin else "data.origin in params.yaml names no place to fetch more"
+    hint = (
+        "its origin has no other rows"
+        if data.origin
+        else "data.origin in params.yaml is not set, so none can be fetched"
+    )
     return f"{NOTHING_NEW} to train on: {data.source} is the table that the last training had, and {hint}."
 
 
