@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 import sqlalchemy
+from conftest import PROJECT
 from mlflow.exceptions import MlflowException
 
 from penguin_model import cli
@@ -90,7 +91,8 @@ def read_database() -> None:
         (".env", replace_by_folder, settings.read_settings, r"\.env cannot be read .*Is a directory"),
         (".env", link_to_itself, settings.read_settings, r"\.env cannot be read .*symbolic links"),
         ("dvc.yaml", write(b""), content.training_code, "dvc.yaml is empty"),
-        ("dvc.yaml", write(b"stages: {}\n"), content.training_code, "dvc.yaml lists no deps of a stage `training`"),
+        ("dvc.yaml", write(b"stages: {}\n"), content.training_code, "dvc.yaml has no stage `training`"),
+        ("dvc.yaml", write(b"plots: []\n"), dvc.changed, "dvc.yaml has no stage `training`"),
         ("dvc.yaml", replace_by_folder, content.training_code, "dvc.yaml cannot be read .*Is a directory"),
         (
             ".dvc/config",
@@ -113,6 +115,47 @@ def test_damaged_file_is_one_sentence(project, name, damage, read, message):
     with pytest.raises(ProjectError, match=message) as caught:
         read()
     assert "\n" not in str(caught.value).rstrip()
+
+
+def repro() -> None:
+    """Run `dvc repro` as `make train` does."""
+    with chdir(os.environ["PROJECT_ROOT"]):
+        dvc.command_line(["--wait-for-lock", "repro"])
+
+
+PIPELINE = (PROJECT / "dvc.yaml").read_text()
+
+
+def without(text: str) -> str:
+    """Return the lines of dvc.yaml without those that contain a text."""
+    return "".join(line for line in PIPELINE.splitlines(keepends=True) if text not in line)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("", "dvc.yaml is empty"),
+        ("stages:\n", "no stage `training`"),
+        ("stages: training\n", "no stage `training`"),
+        ("stages:\n  training: 1\n", "no stage `training`"),
+        ("plots: []\n", "no stage `training`"),
+        (PIPELINE.replace("training:", "train:"), "no stage `training`"),
+        (PIPELINE.partition("    deps:")[0], r"`training` does not list \$\{data.source\}, contract.yaml, .*src/"),
+        (PIPELINE.partition("    outs:")[0], "`training` does not list data/processed/table.parquet, data/processed/"),
+        (PIPELINE.partition("    metrics:")[0], "`training` does not list reports/metrics.json, reports/plots, which"),
+        (PIPELINE.replace("    deps:", "    dependencies:"), "`training` does not list .*contract.yaml"),
+        (without("${data.source}"), r"`training` does not list \$\{data.source\}, which"),
+        (without("- params.yaml:"), "`training` does not list params.yaml, which"),
+        (without("models/pipeline.skops"), "`training` does not list models/pipeline.skops, which"),
+    ],
+)
+@pytest.mark.parametrize("read", [repro, content.training_code])
+def test_stage_that_lost_what_it_lists_is_not_up_to_date(project, read, pipeline, message):
+    (project / "dvc.yaml").write_text(PIPELINE)
+    content.training_code()
+    (project / "dvc.yaml").write_text(pipeline)
+    with pytest.raises(ProjectError, match=message):
+        read()
 
 
 @pytest.mark.parametrize("read", [registry.champion, database.migrate, connection.connect])

@@ -16,6 +16,8 @@ def serve() -> None:
     """Serve the champion over HTTP until Ctrl-C: /predict, with a page that explains it at /docs."""
     # One thread predicts a few rows faster than several that wait for each other. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # The follower itself asks again, and meanwhile says what is wrong.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 
@@ -28,6 +30,8 @@ def serve() -> None:
         raise ProjectError(
             f"SERVE_HOST is {settings.serve_host}, which other machines reach, so .env needs SERVE_API_KEY: {KEY}."
         )
+    if settings.shadow and not settings.prediction_log:
+        raise ProjectError("SHADOW=challenger writes to the prediction log, so .env needs PREDICTION_LOG, a folder.")
     level = settings.prefect_logging_level
     own = {PACKAGE: {"handlers": ["default"], "level": level, "propagate": False}}
     options: dict[str, Any] = {
@@ -37,6 +41,7 @@ def serve() -> None:
         "port": settings.serve_port,
         "workers": settings.serve_workers,
         "timeout_graceful_shutdown": 7,
+        "timeout_worker_healthcheck": 60,  # a worker that loads a large model may not answer for a while
         "log_config": LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own},
         "log_level": level.lower(),
         "access_log": level == "DEBUG",

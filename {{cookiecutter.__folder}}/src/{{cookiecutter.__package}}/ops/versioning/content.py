@@ -3,9 +3,11 @@
 import hashlib
 import json
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from ...errors import ProjectError
+from ..paths import CONTRACT, MADE, PARAMS, RECORD
 from ..settings import PACKAGE, PACKAGE_DIR, load_yaml
 
 
@@ -20,15 +22,26 @@ def md5(path: Path) -> str:
 
 
 def training_code() -> list[Path]:
-    """Return the files of the package that dvc.yaml lists: an edit of one of these retrains, of another does not."""
+    """Return the files of the package that dvc.yaml lists: an edit of one of these retrains, of another does not.
+
+    Raises ProjectError if it does not list what a training reads and writes: to DVC, all would be up to date.
+    """
     file, source = PACKAGE_DIR.parents[1] / "dvc.yaml", f"src/{PACKAGE}/"
     pipeline = load_yaml(file if file.exists() else file.name)
     try:
-        deps = pipeline["stages"]["training"]["deps"]
-    except (KeyError, TypeError):
-        raise ProjectError("dvc.yaml lists no deps of a stage `training`; `git diff dvc.yaml` shows why.") from None
-    listed = [PACKAGE_DIR / dep.removeprefix(source) for dep in deps if dep.startswith(source)]
-    return sorted(file for path in listed for file in (path.rglob("*.py") if path.is_dir() else [path]))
+        stage = pipeline["stages"]["training"]
+        deps, *others = [stage.get(part) or [] for part in ("deps", "params", "outs", "metrics", "plots")]
+        listed = {path if isinstance(path, str) else next(iter(path)) for path in chain(deps, *others)}
+    except (AttributeError, KeyError, TypeError):
+        raise ProjectError("dvc.yaml has no stage `training`; `git diff dvc.yaml` shows why.") from None
+    code = [PACKAGE_DIR / path.removeprefix(source) for path in deps if path.startswith(source)]
+    needed = ["${data.source}", *map(str, (CONTRACT, PARAMS, *MADE, RECORD)), *([] if code else [source])]
+    if missing := [path for path in needed if path not in listed]:
+        raise ProjectError(
+            f"dvc.yaml: the stage `training` does not list {', '.join(missing)}, which a training reads or writes; "
+            "`git diff dvc.yaml` shows why."
+        )
+    return sorted(file for path in code for file in (path.rglob("*.py") if path.is_dir() else [path]))
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import ProjectError
 from ..addresses import redacted, without_secrets
 from ..settings import project_root, read_params, state_dir
-from .content import md5
+from .content import md5, training_code
 
 # Logs a traceback for each failure before it raises the error, which DVC reports in a line.
 GOOGLE = "gcsfs"
@@ -47,12 +47,17 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
 
 
 def command_line(arguments: list[str]) -> int:
-    """Run a DVC command; return its exit code."""
+    """Run a DVC command; return its exit code.
+
+    Raises ProjectError if it may train, and dvc.yaml has lost what it needs for that.
+    """
     from dvc.cli import main  # noqa: PLC0415
     from dvc.exceptions import DvcException  # noqa: PLC0415
 
     _keep_private()
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
+    if {"repro", "run"} & set(arguments):
+        training_code()
     try:
         return int(main(arguments))
     except DvcException as error:
@@ -164,7 +169,9 @@ def pull(path: Path) -> None:
 def changed() -> bool:
     """Return whether `dvc repro` would train."""
     with repository(wait=True) as repo:
-        return bool(repo.status())
+        differences = repo.status()
+    training_code()
+    return bool(differences)
 
 
 def record() -> None:
