@@ -1,6 +1,7 @@
 """The verb of the service."""
 
 import os
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
@@ -46,7 +47,10 @@ def serve() -> None:
         "log_level": level.lower(),
         "access_log": level == "DEBUG",
     }
-    if settings.serve_workers > 1:
-        Workers(uvicorn.Config(**options)).run()
-    else:
+    if settings.serve_workers == 1:
         uvicorn.run(**options)
+        return
+    with TemporaryDirectory(prefix="metrics-") as folder:
+        # Where the processes count together, whichever of them is asked.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        Workers(uvicorn.Config(**options)).run()
