@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 @contextmanager
-def served(project: Running, **settings: str) -> Iterator[str]:
-    """Start the service on a free port, yield its address once it is ready, and stop it after the block."""
+def started(project: Running, **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Start the service on a free port; yield its address once it is ready, and its process."""
     port = free_port()
     (project.path / ".env").write_text(
         "".join(f"{key}={value}\n" for key, value in {"SERVE_PORT": str(port), **settings}.items())
@@ -30,6 +31,13 @@ def served(project: Running, **settings: str) -> Iterator[str]:
                     break
             except OSError:
                 time.sleep(0.2)
+        yield address, process
+
+
+@contextmanager
+def served(project: Running, **settings: str) -> Iterator[str]:
+    """Start the service, yield its address, and stop it after the block."""
+    with started(project, **settings) as (address, process):
         yield address
         process.terminate()
         said = process.communicate(timeout=20)[0]
@@ -63,6 +71,40 @@ class TestServing:
         classes = described["components"]["schemas"]["Answer"]["properties"]["predictions"]
         allowed = classes["items"]["properties"]["prediction"]["enum"]
         assert [row["prediction"] in allowed for row in answer["predictions"]] == [True, True]
+
+    def test_sigterm_answers_what_was_accepted_and_nothing_else(self, project: Running) -> None:
+        """Requests are half sent when it comes; one of them is never finished."""
+        with started(project, SERVE_WORKERS="2") as (address, process):
+            # Of both processes: each loads the model for itself.
+            seen = [0]
+            while seen[-10:] != [200] * 10:
+                seen.append(ask(f"{address}/health/ready")[0])
+                time.sleep(0.05)
+            # Whichever is asked, it counts for both.
+            counted = f'serving_requests_total{{route="/health/ready",status="200"}} {seen.count(200) + 1}.0'
+            assert counted in ask(f"{address}/metrics")[1].splitlines()
+            host, _, port = address.removeprefix("http://").partition(":")
+            row = json.loads(ask(f"{address}/openapi.json")[1])["paths"]["/predict"]["post"]["requestBody"]
+            body = json.dumps(row["content"]["application/json"]["examples"]["several rows"]["value"])
+            head = f"Host: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            connections = [socket.create_connection((host, int(port)), timeout=20) for _ in range(17)]
+            for connection in connections:
+                connection.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n{body[:9]}".encode())
+            time.sleep(1)
+            process.terminate()
+            end = time.monotonic() + 10
+            time.sleep(1.5)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, int(port)))
+            for connection in connections[1:]:
+                connection.sendall(body[9:].encode())
+            answers = [connection.makefile("rb").readline() for connection in connections]
+            said = process.communicate(timeout=end - time.monotonic())[0]
+        assert answers == [b"HTTP/1.1 503 Service Unavailable\r\n", *[b"HTTP/1.1 200 OK\r\n"] * 16], said
+        assert process.returncode == 0, said
+        assert "Traceback" not in said
+        for connection in connections:
+            connection.close()
 
     def test_service_does_what_it_describes(self, address: str, tmp_path: Path) -> None:
         # In an environment without the settings of this run.

@@ -21,6 +21,7 @@ from penguin_model import cli
 from penguin_model.errors import ProjectError
 from penguin_model.ops import faults, settings
 from penguin_model.ops.orchestration import policies, prefect_server
+from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import connection, database, registry
 from penguin_model.ops.versioning import content, dvc, git
 from penguin_model.steps.ingest import readable
@@ -33,7 +34,7 @@ LATIN = "NOTIFY_ON=größe\n".encode("latin-1")
 def project(tmp_path, monkeypatch) -> Path:
     """Make a project of git and DVC with one tracked table, as the project's root."""
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
-    monkeypatch.setattr(content, "PACKAGE_DIR", tmp_path / "src/penguin_model")
+    monkeypatch.setattr(content, "PACKAGE_DIR", tmp_path / "src" / PACKAGE)
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
     (tmp_path / "data/raw").mkdir(parents=True)

@@ -117,11 +117,13 @@ def test_promotion_is_reported(quick, notify):
         result = training()
     assert len(receiver.received) == (result.alias == "champion")
     assert result.champion_before == before
-    state = Completed(data=result._replace(alias="champion", champion_before=3))
+    deployment = "http://127.0.0.1:8000 serves version 4"
+    state = Completed(data=result._replace(alias="champion", champion_before=3, deployment=deployment))
     assert "promotion" in hooks.events_of(state)
     message = hooks.message("training", FlowRun(flow_id=uuid4(), name="x"), state)
     assert (message.event, message.version, message.old_version) == ("promotion", result.version, 3)
     assert message.metrics == result.metrics
+    assert message.reason == f"{result.reason}; {deployment}"
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_strict_scoring_writes_nothing_if_a_row_breaks_the_contract(broken):
 
 
 def test_version_predicts_instead_of_the_champion(champion, monkeypatch):
-    monkeypatch.setattr("penguin_model.flows.scoring.registry.champion", lambda: SimpleNamespace(champion=None))
+    monkeypatch.setattr(registry, "champion", lambda: SimpleNamespace(champion=None))
     with pytest.raises(ProjectError, match="There is no champion yet"):
         scoring()
     scoring(version=1)

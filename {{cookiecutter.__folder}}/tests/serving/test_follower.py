@@ -10,13 +10,16 @@ import pytest
 from conftest import COPY
 from prometheus_client import REGISTRY
 
+from penguin_model.config import Contract
 from penguin_model.errors import ProjectError
 from penguin_model.ops.paths import LOCK
 from penguin_model.ops.tracking import registry
 from penguin_model.ops.versioning.content import md5
 from penguin_model.serving import locations
+from penguin_model.serving.example import TEXT
 from penguin_model.serving.follower import Follower, _pause
 from penguin_model.serving.locations import FILES, Alias, Folder
+from penguin_model.serving.schema import RequestSchema
 
 
 class Model(SimpleNamespace):
@@ -190,3 +193,19 @@ def test_model_that_cannot_predict_its_example_is_refused(champion):
     broken = served._replace(predictor=None)
     with pytest.raises(ProjectError, match="Version 1 cannot predict its example: AttributeError"):
         broken.try_example()
+
+
+def test_invented_text_does_not_keep_a_model_from_serving(champion, caplog):
+    location = Alias(registry.CHAMPION, max_rows=10)
+    served = location.load(location.current())
+
+    def refuse(rows):
+        raise ProjectError("'text' is not a number")
+
+    picky = SimpleNamespace(columns=refuse, pipeline=None)
+    with pytest.raises(ProjectError, match="cannot predict its example: 'text'"):
+        served._replace(predictor=picky).try_example()
+    free = Contract.model_validate({"columns": {"code": {"type": "string"}}})
+    schema = RequestSchema(free, [], [], max_rows=1)
+    served._replace(predictor=picky, schema=schema, example={"code": TEXT}).try_example()
+    assert "refuses its example, which may be due to its text: 'text' is not a number" in caplog.text

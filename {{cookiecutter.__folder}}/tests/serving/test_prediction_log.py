@@ -1,19 +1,31 @@
 """The prediction log holds exactly what was answered, and never hinders an answer."""
 
+import json
 import logging
 import os
+import socket
 import stat
+import subprocess
+import sys
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import polars as pl
 import pytest
+from conftest import COPY
+from fastapi.testclient import TestClient
 
 from penguin_model.ops import predictions
 from penguin_model.ops.predictions import ORIGIN, Origin
+from penguin_model.ops.settings import read_settings
 from penguin_model.serving import prediction_log
+from penguin_model.serving.app import create_app
 from penguin_model.serving.backlog import Answered, Backlog
 from penguin_model.serving.metrics import LOG_DROPPED, LOG_FAILURES, LOGGED
 from penguin_model.serving.prediction_log import PredictionLog
@@ -116,8 +128,8 @@ def fast(monkeypatch):
     )
 
 
-def until(condition):
-    end = time.monotonic() + 10
+def until(condition, seconds=10):
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -216,3 +228,80 @@ def test_processes_write_side_by_side(tmp_path):
 
 def test_origin_is_complete():
     assert set(ORIGIN) <= set(prediction_log.record([answered()]).columns)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("order-17/4", True),
+        ("Root=1-67891233-abcdef012345678912345678", True),
+        ("a" * 128, True),
+        ("a" * 129, False),
+        ("", False),
+        ("two words", False),
+        ("schl\xfcssel".encode("latin-1"), False),
+        ('"<script>', False),
+        (b"\x1b[31m", False),
+    ],
+)
+def test_request_id_of_the_client_is_kept_if_it_is_sane(given, kept):
+    client = TestClient(create_app(read_settings()), base_url="http://127.0.0.1")
+    for path in ("/health/live", "/predict"):
+        answer = client.get(path, headers={"X-Request-ID": given})
+        found = answer.headers["X-Request-ID"]
+        assert found == given if kept else uuid.UUID(found)
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[tuple[subprocess.Popen, httpx.Client]]:
+    """Start the service as a process; yield it and a client once it is ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {"SERVE_PORT": str(port), "PREDICTION_LOG": str(folder)}
+    command = [sys.executable, "-m", "penguin_model", "serve"]
+    with subprocess.Popen(command, env=environment) as process, httpx.Client() as client:
+        client.base_url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < end:
+            try:
+                if client.get("/health/ready").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        yield process, client
+        process.kill()
+
+
+def ask(client: httpx.Client, request_id: str, rows: list[dict]) -> dict:
+    answer = client.post("/predict", json=rows, headers={"X-Request-ID": request_id})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["request_id"] == answer.headers["X-Request-ID"] == request_id
+    return answer.json()
+
+
+def test_log_of_a_real_service_is_what_it_answered(trained, tmp_path):
+    table = pl.read_parquet(COPY / "data/processed/table.parquet")
+    rows = json.loads(table.head(40).write_json())
+    with service(tmp_path) as (process, client):
+        answers = [ask(client, f"r{number}", rows[: number + 1]) for number in range(3)]
+        assert client.post("/predict", json=[{"no": "such field"}]).status_code == 422
+        until(lambda: files(tmp_path), seconds=30)
+        process.kill()
+        process.wait()
+    before = pl.read_parquet(tmp_path / "**/*.parquet")
+    assert before["request_id"].n_unique() == 3
+    with service(tmp_path) as (process, client):
+        answers += [ask(client, f"r{number}", rows) for number in range(3, 6)]
+        process.terminate()
+        start = time.monotonic()
+        process.wait(20)
+        assert time.monotonic() - start < 10
+    log = pl.read_parquet(tmp_path / "**/*.parquet").sort("request_id", "row")
+    assert log["prediction"].to_list() == [row["prediction"] for one in answers for row in one["predictions"]]
+    shares = [list(row.get("probabilities", {}).values()) for one in answers for row in one["predictions"]]
+    assert [list(row) for row in log.select("^probability_.*$").rows()] == (shares if shares[0] else [])
+    raw = [name for name in table.columns if name in log.columns]
+    assert log.select(raw).schema == table.select(raw).schema
+    assert log.filter(request_id="r3").select(raw).equals(table.head(40).select(raw))

@@ -89,6 +89,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     )
     retention_days: PositiveInt = 90
     prediction_log: Path | None = None
+    shadow: Literal["challenger"] | None = None
     dask_scheduler_address: str | None = None
     ray_address: str | None = None
     image: ForDeployment = None

@@ -308,7 +308,7 @@ def _join(counts: np.ndarray, least: float) -> list[np.ndarray]:
         else:
             joined.append(bin_)
     # A single bin would never move: of the last two, a smaller one is enough.
-    if len(joined) > 1 and joined[-1].sum() < (least if len(joined) > 2 else least / 4):
+    if joined[1:] and joined[-1].sum() < (least if joined[2:] else least / 4):
         joined[-2:] = [joined[-2] + joined[-1]]
     return joined
 

@@ -1,5 +1,6 @@
 """Who may ask what: the API key, the hosts, the size of a request."""
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -9,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OPEN = ("/health/live", "/health/ready")  # probes have no key
 
 
@@ -62,6 +64,9 @@ class Access:
         except TooLargeError:
             detail = f"The body is larger than {self.max_bytes} bytes; send fewer rows."
             await JSONResponse({"detail": detail}, 413, {"Connection": "close"})(scope, receive, send)
+        except asyncio.CancelledError:  # the service stops, and the rest of the request has not come in time
+            headers = {"Connection": "close", "Retry-After": "1"}
+            await JSONResponse({"detail": "The service stops; ask again."}, 503, headers)(scope, receive, send)
 
 
 def _password(value: str) -> Iterable[bytes]:

@@ -1,5 +1,6 @@
 """The service: builds the application around its routes."""
 
+import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,42 +12,43 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ..errors import ProjectError
 from ..ops.settings import PACKAGE, Settings, read_settings
-from .access import Access
+from ..ops.tracking.registry import CHALLENGER
+from .access import LOOPBACK, Access
 from .batches import Batches, BusyError
 from .follower import Follower
-from .locations import location
+from .locations import Alias, location
 from .metrics import Measured
 from .openapi import describe
 from .prediction_log import PredictionLog
 from .request_id import RequestId
 from .routes import NotReadyError, Service, public, router
 from .schema import RefusedError
+from .shadow import Shadow
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LAST_SECONDS = 1.5  # to write the prediction log: a SIGTERM ends the service within 10 s, and 8 are for requests
+LAST_SECONDS = 0.8  # for shadow and log each: a SIGTERM ends the service within 10 s, and 7 are for requests
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the service from .env; it loads its model once it runs."""
     settings = settings or read_settings()
     follower = Follower(location(settings), settings.serve_poll_seconds)
-
-    log = PredictionLog(settings.prediction_log) if settings.prediction_log else None
+    listeners = after_answers(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         follower.start()
-        if log:
-            log.start()
+        for listener in listeners:
+            listener.start()
         yield
         follower.stop()
-        if log:
-            log.stop(LAST_SECONDS)
+        for listener in reversed(listeners):  # the shadow writes to the log
+            listener.stop(LAST_SECONDS)
+        gc.freeze()  # otherwise Python looks through all objects before it exits, for two seconds of computing
 
     app = FastAPIOffline(
         title=PACKAGE, lifespan=lifespan, redoc_url=None, swagger_ui_parameters={"tryItOutEnabled": True}
     )
-    app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows), log)
+    app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows), listeners)
     app.include_router(router)
     # Made anew each time, as the model may have changed.
     app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
@@ -58,6 +60,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestId)
     _explain_errors(app, settings.serve_timeout)
     return app
+
+
+def after_answers(settings: Settings) -> list[PredictionLog | Shadow]:
+    """Return what each answered request is passed on to."""
+    if not settings.prediction_log:
+        return []
+    log = PredictionLog(settings.prediction_log)
+    if not settings.shadow:
+        return [log]
+    challenger = Alias(CHALLENGER, settings.serve_max_rows)
+    return [log, Shadow(Follower(challenger, settings.serve_poll_seconds, answers=False), log)]
 
 
 def _explain_errors(app: FastAPI, timeout: float) -> None:

@@ -13,7 +13,7 @@ from ..steps.profile import Profile
 
 INT64 = 2**63
 DAY = datetime(2026, 1, 1, tzinfo=UTC)  # profiles know nothing of dates
-TEXT = "text"
+TEXT = "text"  # of a column without frequent values; a feature may expect text of another form
 
 
 def example_row(inputs: Contract, columns: Profile | None) -> dict[str, Any]:

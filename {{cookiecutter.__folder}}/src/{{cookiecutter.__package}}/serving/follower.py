@@ -18,11 +18,14 @@ LOOK_PAUSE, LOAD_PAUSE = 30.0, 300.0
 class Follower:
     """The served model, and why there is none or not the newest."""
 
-    def __init__(self, location: Location, poll: float) -> None:
-        """Prepare; `start` begins to follow. `poll` are the seconds between two looks at the location."""
+    def __init__(self, location: Location, poll: float, *, answers: bool = True) -> None:
+        """Prepare; `start` begins to follow. `poll` are the seconds between two looks at the location.
+
+        A model that does not answer requests, such as a challenger, is not the one of the metrics.
+        """
         self.served: Served | None = None
         self.problem = "no model has been loaded yet"
-        self._location, self._poll = location, poll
+        self._location, self._poll, self._answers = location, poll, answers
         self._broken: Hashable = None  # the model that could not be loaded: how often, and when it is tried again
         self._attempts, self._next = 0, 0.0
         self._stop = threading.Event()
@@ -66,18 +69,22 @@ class Follower:
             self._broken, self._next = model, time.monotonic() + _pause(self._poll, self._attempts, LOAD_PAUSE)
             self._report(error)
             return
-        LOGGER.info("Serving %s instead of %s", served.name, self.served.name if self.served else "no model")
+        action = "Serving" if self._answers else "Shadowing with"
+        LOGGER.info("%s %s instead of %s", action, served.name, self.served.name if self.served else "no model")
         self.served, self.problem, self._broken = served, "", None
+        if not self._answers:
+            return
         VERSION.set(served.version or math.nan)
         TRAINED.set(served.trained or math.nan)
         LOADED.set_to_current_time()
 
     def _report(self, error: Exception) -> None:
         """Keep the problem for /health/ready and /metrics, and log it once."""
-        FAILURES.inc()
+        if self._answers:
+            FAILURES.inc()
         problem = reason(error)
         if problem != self.problem:
-            going_on = f"; {self.served.name} goes on serving" if self.served else ""
+            going_on = f"; {self.served.name} goes on serving" if self.served and self._answers else ""
             LOGGER.warning("%s%s", problem.rstrip("."), going_on)
         self.problem = problem
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from .follower import Follower
 from .metrics import exposition
 from .prediction_log import PredictionLog
 from .served import Served
+from .shadow import Shadow
 
 router = APIRouter()
 
@@ -38,7 +40,7 @@ class Service(NamedTuple):
     settings: Settings
     follower: Follower
     batches: Batches
-    log: PredictionLog | None = None
+    listeners: Sequence[PredictionLog | Shadow]
 
     @property
     def served(self) -> Served:
@@ -81,14 +83,14 @@ async def predict(request: Request, service: Shared) -> Response:
     request_id: str = request.state.id
     content = {"model_version": served.version, "request_id": request_id, "predictions": predictions}
     answered = Answered(served, CHAMPION, request_id, datetime.now(UTC), body, rows, table)
-    after = BackgroundTask(keep, service, answered) if service.log else None
+    after = BackgroundTask(pass_on, service, answered)
     return Response(to_json(content), media_type="application/json", background=after)
 
 
-async def keep(service: Service, answered: Answered) -> None:
-    """Pass a request on to the log, after its answer has gone."""
-    if service.log:
-        service.log.put(answered)
+async def pass_on(service: Service, answered: Answered) -> None:
+    """Pass a request on to log and shadow, after its answer has gone."""
+    for listener in service.listeners:
+        listener.put(answered)
 
 
 @router.get("/model", tags=["model"])

@@ -1,5 +1,6 @@
 """A model in memory, ready to answer."""
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -12,9 +13,10 @@ from ..errors import ProjectError, printable
 from ..ops import faults, predictions
 from ..ops.paths import PROFILE
 from ..steps.profile import Profile
-from .example import example_row
+from .example import TEXT, example_row
 from .schema import Answer, RequestSchema, answers
 
+LOGGER = logging.getLogger(__name__)
 SHOWN = 500  # characters of a reason
 WARM_UP = 3  # predictions, until all is imported and compiled that the first one needs
 
@@ -61,6 +63,9 @@ class Served(NamedTuple):
             for _ in range(WARM_UP):
                 to_json(self.predict(self.schema.read(to_json(self.example))))
         except Exception as error:  # noqa: BLE001 - its code may be of any age
+            if isinstance(error, ProjectError) and TEXT in self.example.values():
+                LOGGER.warning("%s refuses its example, which may be due to its text: %s", self.name, reason(error))
+                return
             raise ProjectError(f"{self.name.capitalize()} cannot predict its example: {reason(error)}") from None
 
 

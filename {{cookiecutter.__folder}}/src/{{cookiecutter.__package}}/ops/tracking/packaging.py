@@ -21,6 +21,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import RLock
 from typing import Any, NamedTuple
 
 from mlflow.artifacts import download_artifacts
@@ -35,6 +36,8 @@ from .store import Version
 
 # The name that the packed package is imported by, as the running code may have the package's own.
 ALIAS = "package_as_packed"
+# The service loads champion and challenger in two threads, and both packages get this name.
+LOADING = RLock()
 
 
 class Package(NamedTuple):
@@ -63,11 +66,12 @@ class Package(NamedTuple):
     @contextmanager
     def loaded(self) -> Iterator[Any]:
         """Yield the model for the block; raise ProjectError if its own code cannot load it."""
-        try:
-            yield self._load()
-        finally:
-            for name in [name for name in sys.modules if name == ALIAS or name.startswith(f"{ALIAS}.")]:
-                del sys.modules[name]
+        with LOADING:
+            try:
+                yield self._load()
+            finally:
+                for name in [name for name in sys.modules if name == ALIAS or name.startswith(f"{ALIAS}.")]:
+                    del sys.modules[name]
 
     def _load(self) -> Any:
         if not self.checked:
