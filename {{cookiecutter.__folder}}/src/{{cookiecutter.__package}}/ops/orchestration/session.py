@@ -33,7 +33,7 @@ DEFAULTS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Idle threads of scikit-learn sleep. By default they spin, and next to other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
-    # Row groups of a Parquet file that wait in memory; by default all, of ten million rows half a gigabyte.
+    # Row groups of a Parquet file that are read ahead. With the default, ten million rows take 0.3 GB more.
     "POLARS_ROW_GROUP_PREFETCH_SIZE": "2",
 }
 
