@@ -435,7 +435,7 @@ def test_settings_and_state_are_private_whatever_the_umask(tmp_path, monkeypatch
             (tmp_path / name).touch()
         protect()
         assert not (tmp_path / "mlartifacts").exists()
-        protect(create=True)
+        protect(create=["prefect", "mlflow"])
     finally:
         os.umask(old)
     private = dict.fromkeys((".env", "mlflow.db", "mlflow.db-wal", ".dvc/config.local", ".prefect/prefect.db"), 0o600)

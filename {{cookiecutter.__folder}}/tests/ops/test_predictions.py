@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import COPY
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -96,3 +96,26 @@ def test_names_of_raw_columns_stay_and_ours_are_found(raw):
     found = [predictions.find(name, table.columns) for name in predicted.columns]
     assert table.select(found).row(0) == ("ours", 0.5, 0.25)
     assert predictions.find("absent", table.columns) is None
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("estimator", [HistGradientBoostingClassifier, RandomForestClassifier, ExtraTreesClassifier])
+def test_most_probable_class_is_what_the_estimator_predicts(estimator, classes, monkeypatch):
+    from penguin_model.steps import evaluate
+
+    draw = np.random.default_rng(1)
+    rows = draw.normal(size=(300, 3))
+    target = np.array([f"class {place}" for place in draw.integers(0, classes, 300)])
+    model = estimator(random_state=0, max_depth=3).fit(rows, target)
+    expected = model.predict(rows)
+    monkeypatch.setattr(model, "predict", lambda _: pytest.fail("asked twice"))
+    assert (evaluate.outputs(model, rows).predicted == expected).all()
+
+
+def test_estimator_decides_between_classes_of_equal_probability():
+    from penguin_model.steps import evaluate
+
+    rows, target = np.zeros((4, 1)), np.array(["b", "a", "b", "a"])
+    model = RandomForestClassifier(n_estimators=2, bootstrap=False).fit(rows, target)
+    assert (model.predict_proba(rows) == 0.5).all()
+    assert evaluate.outputs(model, rows).predicted.tolist() == model.predict(rows).tolist()

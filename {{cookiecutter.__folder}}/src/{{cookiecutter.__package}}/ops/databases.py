@@ -37,7 +37,7 @@ def prepare() -> None:
         from .tracking.connection import connect  # noqa: PLC0415 - it takes seconds
 
         connect()
-    protect(create=True)
+    protect(create=["prefect", "mlflow"])
     # In their own sessions: on Ctrl-C each would print a traceback.
     processes = [
         subprocess.Popen([sys.executable, "-m", __spec__.name, name], start_new_session=True) for name in local

@@ -14,6 +14,7 @@ from .schema import Answer, answers
 from .served import Served
 
 BATCH_ROWS = 64
+GATHER = 0.003  # seconds in which more requests are expected, after a batch of several
 
 
 class BusyError(ProjectError):
@@ -44,6 +45,7 @@ class Batches:
         self._rows = 0
         self._max_waiting = max_waiting
         self._thread = ThreadPoolExecutor(1, "predict")
+        self._size = 1  # requests of the last batch
         self._working: asyncio.Task[None] | None = None
 
     async def predict(self, served: Served, rows: pl.DataFrame) -> Predicted:
@@ -60,7 +62,11 @@ class Batches:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            if len(self._waiting) < self._size:
+                # Those that were answered together ask again together.
+                await asyncio.sleep(GATHER)
             batch = self._next()
+            self._size = len(batch)
             frames = [request.rows for request in batch]
             results = await loop.run_in_executor(self._thread, predict, batch[0].served, frames)
             BATCH.observe(sum(frame.height for frame in frames))

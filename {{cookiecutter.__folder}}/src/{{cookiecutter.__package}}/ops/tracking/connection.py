@@ -40,7 +40,7 @@ def connect() -> MlflowClient:
     # Logs a traceback of each error that it raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     check_not_lost()
-    protect(create=True)
+    protect(create=["mlflow"])
     mlflow.set_tracking_uri(read_settings().mlflow_tracking_uri)
     _relocate()
     with store_errors():
