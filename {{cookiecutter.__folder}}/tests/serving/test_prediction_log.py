@@ -260,18 +260,20 @@ def service(folder: Path) -> Iterator[tuple[subprocess.Popen, httpx.Client]]:
         port = probe.getsockname()[1]
     environment = os.environ | {"SERVE_PORT": str(port), "PREDICTION_LOG": str(folder)}
     command = [sys.executable, "-m", "penguin_model", "serve"]
-    with subprocess.Popen(command, env=environment) as process, httpx.Client() as client:
-        client.base_url = f"http://127.0.0.1:{port}"
-        end = time.monotonic() + 120
-        while process.poll() is None and time.monotonic() < end:
-            try:
-                if client.get("/health/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        yield process, client
-        process.kill()
+    with subprocess.Popen(command, env=environment) as process, httpx.Client(timeout=60) as client:
+        try:
+            client.base_url = f"http://127.0.0.1:{port}"
+            end = time.monotonic() + 120
+            while process.poll() is None and time.monotonic() < end:
+                try:
+                    if client.get("/health/ready").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
+            yield process, client
+        finally:
+            process.kill()
 
 
 def ask(client: httpx.Client, request_id: str, rows: list[dict]) -> dict:
@@ -287,7 +289,7 @@ def test_log_of_a_real_service_is_what_it_answered(trained, tmp_path):
     with service(tmp_path) as (process, client):
         answers = [ask(client, f"r{number}", rows[: number + 1]) for number in range(3)]
         assert client.post("/predict", json=[{"no": "such field"}]).status_code == 422
-        until(lambda: files(tmp_path), seconds=30)
+        until(lambda: files(tmp_path), seconds=60)
         process.kill()
         process.wait()
     before = pl.read_parquet(tmp_path / "**/*.parquet")
