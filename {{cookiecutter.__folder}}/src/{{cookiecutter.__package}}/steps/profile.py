@@ -58,8 +58,8 @@ class Holdout(BaseModel):
     intervals: dict[str, tuple[float, float]]
     truth: list[Any]
     predicted: list[Any]
-    classes: list[Any] | None
-    probabilities: list[list[float]] | None
+    classes: list[Any] | None = None
+    probabilities: list[list[float]] | None = None
 
     @classmethod
     def of(

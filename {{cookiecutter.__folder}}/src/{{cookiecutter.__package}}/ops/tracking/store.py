@@ -62,7 +62,9 @@ def check_not_lost() -> None:
     """Raise ProjectError if MLflow's database is empty although its artifacts are there."""
     file, artifacts = read_settings().mlflow_file, read_settings().artifact_folder
     lost = file and not (file.exists() and file.stat().st_size)
-    if lost and artifacts and artifacts.is_dir() and any(artifacts.iterdir()):
+    # Another database than the one beside the artifacts may be new.
+    beside = file and artifacts and file.parent == artifacts.parent
+    if lost and beside and artifacts and artifacts.is_dir() and any(artifacts.iterdir()):
         raise ProjectError(
             f"MLflow's database {file} is empty or missing, but {artifacts} has artifacts of its runs: bring a backup "
             "of the database back, or move that folder away to start anew."
