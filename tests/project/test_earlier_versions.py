@@ -9,6 +9,7 @@ No test here names a module of the package: they ask MLflow, and use the project
 """
 
 import re
+import shutil
 import sqlite3
 import subprocess
 import tarfile
