@@ -164,13 +164,14 @@ def pages() -> None:
     ui.serve()
 
 
-def stored(source: str | None, key: str = "SOURCE_URL") -> str | None:
+def stored(source: str | None, key: str | None = None) -> str | None:
     """Return an address as a parameter of a flow, which Prefect stores; a key of .env stands for one with a secret."""
-    from .ops.addresses import is_secret
+    from .ops.addresses import SECRET, is_secret
 
     if source and is_secret(source):
-        os.environ[key] = source
-        return key
+        name = key or SECRET
+        os.environ[name] = source
+        return name
     return absolute(source)
 
 

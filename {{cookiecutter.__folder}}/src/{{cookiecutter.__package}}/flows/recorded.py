@@ -9,12 +9,12 @@ import polars as pl
 from ..config import Problem
 from ..errors import ProjectError
 from ..ops.predictions import ORIGIN, PREDICTION, find, probability
+from ..ops.tracking.registry import CHALLENGER
 from ..steps import evaluate
 from ..steps.evaluate import Outputs, Predictions
 
 # What identifies a recorded prediction.
 KEYS = ["request_id", "row"]
-CHALLENGER = "challenger"
 # So many rows with labels are enough to compare metrics.
 JUDGED_ROWS = 100_000
 

@@ -15,6 +15,7 @@ from ..ops.orchestration import session
 from ..ops.settings import PACKAGE, read_params
 from ..ops.tracking import comparisons
 from ..ops.tracking.comparisons import Comparison
+from ..report.drift import Verdict
 from .retraining import retraining
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 # The days of the cap.
 PERIOD = 30
-DRIFTED, TOO_FEW = "drifted", "too few rows"
+DRIFTED: Verdict = "drifted"
+TOO_FEW: Verdict = "too few rows"
 # What a comparison records of a retraining that is about to start, that failed, and that had nothing to train on.
 ASKED, FAILED, NOTHING_NEW = "Asked for", "Failed", "Nothing new"
 

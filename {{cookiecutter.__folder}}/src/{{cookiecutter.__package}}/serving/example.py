@@ -10,8 +10,8 @@ import polars as pl
 from ..config import Column, Contract
 from ..steps import profile
 from ..steps.profile import Profile
+from .schema import integer_bounds
 
-INT64 = 2**63
 DAY = datetime(2026, 1, 1, tzinfo=UTC)  # profiles know nothing of dates
 TEXT = "text"  # of a column without frequent values; a feature may expect text of another form
 
@@ -47,5 +47,5 @@ def _median(column: Column, seen: profile.Column) -> float:
     low = -math.inf if column.min is None else column.min
     high = math.inf if column.max is None else column.max
     if column.type == "integer":
-        median, low, high = round(median), math.ceil(max(low, -INT64)), math.floor(min(high, INT64 - 1))
+        median, (low, high) = round(median), integer_bounds(column)
     return min(max(median, low), high)

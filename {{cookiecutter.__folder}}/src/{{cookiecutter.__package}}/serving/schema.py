@@ -134,6 +134,13 @@ def answers(predicted: pl.DataFrame) -> list[Answer]:
     return [Answer(label, dict(zip(classes, row, strict=True))) for label, row in zip(labels, shares, strict=True)]
 
 
+def integer_bounds(column: Column) -> tuple[int, int]:
+    """Return the least and the greatest whole number that the contract and 64 bits allow."""
+    low = -INT64 if column.min is None else max(-INT64, math.ceil(column.min))
+    high = INT64 - 1 if column.max is None else min(INT64 - 1, math.floor(column.max))
+    return low, high
+
+
 def _field(column: Column, null_values: Sequence[str]) -> Any:
     """Return the type of a field; it may be left out if the column may be missing."""
     kind = _type(column)
@@ -153,8 +160,7 @@ def _type(column: Column) -> Any:
     kind: Any
     match column.type:
         case "integer":
-            low = max(-INT64, math.ceil(column.min) if column.min is not None else -INT64)
-            high = min(INT64 - 1, math.floor(column.max) if column.max is not None else INT64 - 1)
+            low, high = integer_bounds(column)
             # The bounds first: behind the validator, the JSON schema would not have them.
             kind = Annotated[int, Field(ge=low, le=high), BeforeValidator(_whole)]
         case "float":
