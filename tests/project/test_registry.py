@@ -158,6 +158,7 @@ class TestRegistry:
         assert aliases(project) == {"champion": champion} | ({} if champion == 3 else {"challenger": 3})
 
     def test_account_that_may_only_read_sees_all_and_changes_nothing(self, project: Running) -> None:
+        say(project, "promote", str(4 - aliases(project)["champion"]), "--reason", "for the rollback")
         before, champion = footprint(project)["registry"], aliases(project)["champion"]
         with serve(project) as account:
 

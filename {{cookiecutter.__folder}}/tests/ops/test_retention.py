@@ -72,11 +72,10 @@ def test_servers_get_the_retention_of_env(edited, monkeypatch):
     assert vacuum.enabled_vacuum_types == {"events", "flow_runs", "orphans"}
 
 
-def delete_long_ago(*run_ids: str) -> None:
-    for run_id in run_ids:
-        mlflow.MlflowClient().delete_run(run_id)
+def delete_long_ago(run_id: str) -> None:
+    mlflow.MlflowClient().delete_run(run_id)
     with closing(sqlite3.connect(read_settings().mlflow_file, timeout=60)) as database, database:
-        database.execute("UPDATE runs SET deleted_time = 1 WHERE lifecycle_stage = 'deleted'")
+        database.execute("UPDATE runs SET deleted_time = 1 WHERE run_uuid = ?", [run_id])
 
 
 def test_runs_deleted_in_mlflow_are_removed_with_models_and_artifacts(champion):

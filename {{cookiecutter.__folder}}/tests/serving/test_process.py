@@ -6,11 +6,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,15 +78,21 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def database(trained, tmp_path_factory) -> Iterator[Path]:
-    """Copy the registry, and register its model as ten versions; the files of the last are not as registered."""
+    """Copy the registry, in which the model is ten versions; the files of the last are not as registered."""
     file = tmp_path_factory.mktemp("registry") / "mlflow.db"
     shutil.copy(COPY / "mlflow.db", file)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}")
         first, client = registry.get(1), runs.connect()
-        while (last := registry.newest().number) < TAMPERED:
-            tags = dict(first.tags) | ({digests.TAG: "{}"} if last == TAMPERED - 1 else {})
+        # Tests before may have registered more versions; these are counted from 1 again.
+        with closing(sqlite3.connect(file)) as opened, opened:
+            for table in ("model_version_tags", "model_versions"):
+                opened.execute(f"DELETE FROM {table} WHERE version > 1")  # noqa: S608
+            opened.execute("DELETE FROM registered_model_aliases")
+        for number in range(2, TAMPERED + 1):
+            tags = dict(first.tags) | ({digests.TAG: "{}"} if number == TAMPERED else {})
             client.create_model_version(PACKAGE, first.source, first.run_id, tags)
+        assert registry.newest().number == TAMPERED
         move(1)
         yield file
     runs.connect()
