@@ -90,6 +90,7 @@ def test_job_variables_are_those_of_the_work_pool(plan):
 def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeypatch):
     """The server of the tests has no scheduler, which is an error."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
 
     yaml = YAML(typ="safe")
     content = yaml.load(plan)
@@ -116,9 +117,46 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
     with get_client(sync_client=True) as client:
         scheduled = {deployment.name for deployment in client.read_deployments() if deployment.schedules}
     assert scheduled == {"monitoring"}
+    elsewhere = {"own": "other_model.flows.training.training", "staging": "penguin_model.flows.training.training"}
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="staging", type="process"))
+        for pool, entrypoint in elsewhere.items():
+            flow = client.create_flow_from_name("elsewhere")
+            client.create_deployment(flow, pool, work_pool_name=pool, entrypoint=entrypoint)
+    said = "".join(register.deploy("process", prune=True))
+    assert "monitoring/monitoring: deleted" in said
+    assert "elsewhere/staging: not in prefect.yaml, but on the server in staging" in said
+    assert "elsewhere/own" not in said
+    with get_client(sync_client=True) as client:
+        left = {deployment.name for deployment in client.read_deployments()}
+        assert left == {*FLOWS, *elsewhere} - {"monitoring"}
+        # Another project may call its deployment `training`, too; `prefect deploy` would replace it.
+        mine = client.read_deployment_by_name("training/training")
+        client.delete_deployment(mine.id)
+        others = "other_model.flows.training.training"
+        client.create_deployment(mine.flow_id, "training", work_pool_name="staging", entrypoint=others)
+        with pytest.raises(ProjectError, match=f"a deployment training/training of another project .{others}."):
+            list(register.deploy("process"))
+        assert client.read_deployment_by_name("training/training").entrypoint == others
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     with pytest.raises(ProjectError, match="of type process, not docker"):
         next(register.deploy("docker"))
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "own"),
+    [
+        ("penguin_model.flows.training.training", True),
+        ("src/penguin_model/flows/training.py:training", True),
+        ("penguin_model_2.flows.training.training", False),
+        ("team.penguin_model.flows.training", False),
+        ("flows/penguin_model.py:training", False),
+        ("/srv/penguin_model/flows.py:training", False),
+        (None, False),
+    ],
+)
+def test_deployments_of_this_project_are_told_by_their_package(entrypoint, own):
+    assert deployments.is_own(entrypoint) == own
 
 
 def test_runs_elsewhere_get_the_secrets_from_blocks(prefect_api, monkeypatch):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...errors import ProjectError
 from ..addresses import is_secret
-from ..settings import image, load_yaml, parse, unknown_key, variables
+from ..settings import PACKAGE, image, load_yaml, parse, unknown_key, variables
 
 NAME = "prefect.yaml"
 
@@ -112,6 +112,16 @@ def check(deployments: Iterable[Deployment], template: dict[str, Any]) -> None:
     Raises ProjectError with a sentence for each fault.
     """
     _refuse(fault for deployment in deployments for fault in _faults(deployment, template["variables"]))
+
+
+def full_name(deployment: Deployment) -> str:
+    """Return the name of a deployment on a server: flow/deployment."""
+    return f"{load_flow_from_entrypoint(deployment.entrypoint).name}/{deployment.name}"
+
+
+def is_own(entrypoint: str | None) -> bool:
+    """Tell whether an entrypoint, a module or a file, is in this project's package."""
+    return entrypoint is not None and (entrypoint.startswith(f"{PACKAGE}.") or f"src/{PACKAGE}/" in entrypoint)
 
 
 def _unset_variables(content: Any) -> Iterator[str]:
