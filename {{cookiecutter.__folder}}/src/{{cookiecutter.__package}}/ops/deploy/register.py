@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -24,10 +26,12 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.sorting import FlowRunSort
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import DeploymentSort, FlowRunSort
 from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type
 
@@ -42,19 +46,22 @@ from .deployments import Deployment
 SILENT_INTERVALS = 2.5
 # The scheduler of a server plans the runs of a new deployment within this many seconds.
 PLANNING_TIME = 30
+PAGE = 200  # deployments in an answer of the server
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 KILLED = "Its heartbeats stopped: it was killed."
 # The message of Prefect's worker about a killed run begins like this.
 EXITED = "Flow run infrastructure exited with non-zero status code"
+# Other projects on the server have runs, and an interval of heartbeats, of their own.
+OWN_RUNS = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{PACKAGE}"})
 # Flow runs in these work pools have the project's .env, or a Secret of the cluster.
 HAVE_SECRETS = ("process", "kubernetes")
 
 
-def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
+def deploy(kind: str, job: Path | None = None, *, prune: bool = False) -> Iterator[str]:
     """Check prefect.yaml, create the work pool if it is missing, register the flows; yield what to tell the user.
 
     In a work pool that exists only the secrets of .env change. `job` is a file that patches the Job of a new
-    Kubernetes work pool.
+    Kubernetes work pool. `prune` deletes the project's deployments that have left prefect.yaml.
     """
     plan = deployments.read()
     [name, *others] = {deployment.work_pool.name for deployment in plan}
@@ -75,6 +82,7 @@ def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
             )
         template = pool.base_job_template if pool else base_job_template(kind, job)
         deployments.check(plan, template)
+        _refuse_to_replace(client, plan)
         if kind not in HAVE_SECRETS:
             secret_blocks.add_to(template, name)
         if not pool:
@@ -84,7 +92,9 @@ def deploy(kind: str, job: Path | None = None) -> Iterator[str]:
         yield f"Work pool {name} ({kind}): {'unchanged' if pool else 'created'}."
         _register()
         _watch(client, plan)
-        yield from _due(client, plan)
+        own = registered(client)
+        yield from _due(client, plan, own)
+        yield from _left(client, plan, own, prune=prune)
     yield f"See {get_current_settings().ui_url}/deployments."
 
 
@@ -114,6 +124,31 @@ def _named(pool: str) -> WorkPoolFilter:
     return WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
 
 
+def _refuse_to_replace(client: SyncPrefectClient, plan: list[Deployment]) -> None:
+    """Raise ProjectError if another project has a deployment of the same name, which `prefect deploy` would replace."""
+    for name in map(deployments.full_name, plan):
+        with suppress(ObjectNotFound):
+            other = client.read_deployment_by_name(name).entrypoint
+            if not deployments.is_own(other):
+                raise ProjectError(
+                    f"The server has a deployment {name} of another project ({other}): give that of this project "
+                    f"another `name` in {deployments.NAME}."
+                )
+
+
+def registered(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+    """Return the project's deployments on the server by their full names."""
+    own: dict[str, DeploymentResponse] = {}
+    for offset in count(0, PAGE):
+        page = client.read_deployments(limit=PAGE, offset=offset, sort=DeploymentSort.NAME_ASC)
+        for deployment in page:
+            if deployments.is_own(deployment.entrypoint):
+                own[f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"] = deployment
+        if len(page) < PAGE:
+            return own
+    raise AssertionError
+
+
 def _register() -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=False)
@@ -133,6 +168,7 @@ def _watch(client: SyncPrefectClient, plan: list[Deployment]) -> None:
             after={beat},
             expect={beat, *(f"prefect.flow-run.{state}" for state in ENDED)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=OWN_RUNS,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -149,13 +185,12 @@ def _watch(client: SyncPrefectClient, plan: list[Deployment]) -> None:
 def _report(pool: str, call: CallWebhook) -> AutomationCore:
     """Return the automation that reports killed runs of this project, whether server or worker marked them."""
     crashed = {"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": [KILLED, f"{EXITED}*"]}
-    tagged = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{PACKAGE}"}
     return AutomationCore(
         name=f"{pool}: tell of killed runs",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed"},
             match=ResourceSpecification(crashed),
-            match_related=ResourceSpecification(tagged),
+            match_related=OWN_RUNS,
             posture=Posture.Reactive,
             threshold=1,
         ),
@@ -171,18 +206,16 @@ def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:
         client.create_automation(automation)
 
 
-def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
+def _due(
+    client: SyncPrefectClient, plan: list[Deployment], registered: Mapping[str, DeploymentResponse]
+) -> Iterator[str]:
     """Say when each deployment runs next; the server plans the runs of a new one within seconds.
 
-    The server keeps what has left prefect.yaml: schedules are removed here, deployments are reported.
+    The server keeps schedules that have left prefect.yaml: they are removed here.
     """
-    planned, end = {(each.name, each.entrypoint): each for each in plan}, time.monotonic() + PLANNING_TIME
-    registered = client.read_deployments(work_pool_filter=_named(plan[0].work_pool.name))
-    for deployment in sorted(registered, key=lambda deployment: deployment.name):
-        source = planned.get((deployment.name, str(deployment.entrypoint)))
-        if not source:
-            yield f"  {deployment.name}: not in {deployments.NAME}, but on the server; delete it there to stop it"
-            continue
+    end = time.monotonic() + PLANNING_TIME
+    for name, source in sorted({deployments.full_name(each): each for each in plan}.items()):
+        deployment = registered[name]
         if deployment.schedules and not source.schedules and "schedules" in source.model_fields_set:
             # `prefect deploy` replaces schedules, but an empty list changes nothing.
             client.update_deployment(deployment.id, DeploymentUpdate(schedules=[]))
@@ -194,11 +227,31 @@ def _due(client: SyncPrefectClient, plan: list[Deployment]) -> Iterator[str]:
             due = _next(client, deployment.id)
         if scheduled and not due:
             raise ProjectError(
-                f"{deployment.name} is deployed, but the server planned no run of it within {PLANNING_TIME} seconds: "
+                f"{name} is deployed, but the server planned no run of it within {PLANNING_TIME} seconds: "
                 "its scheduler seems to be dead; read its log."
             )
         when = f"next on {due.astimezone():%A, %Y-%m-%d at %H:%M %Z}" if due else "by hand"
-        yield f"  {deployment.name}: {when}"
+        yield f"  {name}: {when}"
+
+
+def _left(
+    client: SyncPrefectClient, plan: list[Deployment], registered: Mapping[str, DeploymentResponse], *, prune: bool
+) -> Iterator[str]:
+    """Name the project's deployments that are not in prefect.yaml; delete those in its work pool if told to."""
+    pool = plan[0].work_pool.name
+    for name in sorted(registered.keys() - set(map(deployments.full_name, plan))):
+        left = registered[name]
+        if left.work_pool_name != pool:
+            yield (
+                f"  {name}: not in {deployments.NAME}, but on the server in {left.work_pool_name or 'no work pool'}; "
+                f"if nobody else needs it, delete it with `prefect deployment delete {name}`"
+            )
+        elif prune:
+            client.delete_deployment(left.id)
+            yield f"  {name}: deleted, as it is not in {deployments.NAME}"
+        else:
+            runs = ", which starts its runs" if any(schedule.active for schedule in left.schedules) else ""
+            yield f"  {name}: not in {deployments.NAME}, but on the server{runs}; `make deploy PRUNE=1` deletes it"
 
 
 def _next(client: SyncPrefectClient, deployment: UUID) -> datetime | None:

@@ -14,6 +14,9 @@ app = typer.Typer()
 def deploy(
     kind: Annotated[str, typer.Option("--type", help="the type of a new work pool")] = "process",
     job: Annotated[Path | None, typer.Option(help="a patch for the Job of a new Kubernetes work pool")] = None,
+    prune: Annotated[  # noqa: FBT002
+        bool, typer.Option("--prune", help="delete the project's deployments that are not in prefect.yaml")
+    ] = False,
 ) -> None:
     """Check prefect.yaml, create the work pool, register the flows, and show the next runs."""
     from ..orchestration import session
@@ -21,7 +24,7 @@ def deploy(
     session.use_server()
     from . import register
 
-    for sentence in register.deploy(kind, job):
+    for sentence in register.deploy(kind, job, prune=prune):
         typer.echo(sentence)
 
 
