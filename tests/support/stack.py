@@ -33,13 +33,15 @@ def interpolate(text: str, env: dict[str, str]) -> str:
 
     def value(variable: re.Match[str]) -> str:
         name, how, rest = variable.groups()
+        if how == ":+":
+            return rest if env.get(name) else ""
         if env.get(name):
             return env[name]
         if how == ":?":
             raise KeyError(rest)
         return rest or ""
 
-    return re.sub(r"\$\{(\w+)(?:(:[-?])((?:[^{}])*))?\}", value, text)
+    return re.sub(r"\$\{(\w+)(?:(:[-?+])((?:[^{}])*))?\}", value, text)
 
 
 def read(project: Path, env: dict[str, str]) -> dict[str, Any]:
@@ -130,6 +132,11 @@ class Stack:
                     process.wait(timeout=20)
                 process.kill()
                 process.wait()
+
+    def once(self, service: str, *arguments: str) -> str:
+        """Run a service to its end, as `docker compose run` does; return its output."""
+        command = [self.native(word) for word in self.services[service]["entrypoint"]]
+        return self.image.run([*command, *arguments], **self.environment(service))
 
     def client(self, code: str, *arguments: str) -> str:
         """Run Python in the image as the worker does; return the last line of its output."""
