@@ -109,7 +109,7 @@ class TestProcessDeployments:
         plan.write_text(text + DEPLOYED.format(package=made.package))
         with made.ui(*cls.project(made), "ui") as (_, said):
             pages |= running.pages(said)
-            assert re.search(r"retraining: next on .*\n.*scoring: next on", made.make("deploy"))
+            assert re.search(r"retraining/\S+: next on .*\n.*scoring/\S+: next on", made.make("deploy"))
             yield made
 
     @staticmethod
@@ -118,7 +118,7 @@ class TestProcessDeployments:
 
     def run_by_hand(self, deployed: Running, name: str) -> str:
         """Start a run; return its id."""
-        said = deployed.run(*self.project(deployed), "prefect", "deployment", "run", f"{name}/{name}")
+        said = deployed.run(*self.project(deployed), "prefect", "deployment", "run", name)
         found = re.search(r"UUID: (\S+)", said)
         assert found, said
         return found[1]
@@ -229,7 +229,7 @@ class TestProcessDeployments:
     def test_runs_by_hand_and_by_cron_complete_and_a_stopped_worker_marks_its_run(
         self, deployed: Running
     ) -> None:
-        by_hand = self.run_by_hand(deployed, "training")
+        by_hand = self.run_by_hand(deployed, f"training/{deployed.path.name}")
         worker = deployed.start(*self.project(deployed), "worker", "--pool", deployed.path.name)
         try:
             fired = deployed.wait_for_scheduled_run(seconds=150)
@@ -243,7 +243,7 @@ class TestProcessDeployments:
             assert mlflow["tags"]["prefect.flow_run_id"]
             assert json.loads(deployed.uv("run", "dvc", "status", "--json")) == {}
             (deployed.path / "hold").touch()
-            held = self.run_by_hand(deployed, "waiting")
+            held = self.run_by_hand(deployed, "waiting/waiting")
             self.wait(deployed, held, "RUNNING")
         finally:
             worker.send_signal(signal.SIGTERM)

@@ -23,7 +23,9 @@ def test_plain_pip_installs_versions_that_run_a_flow_and_fire_a_schedule(bake: B
     with pip.ui(command, "ui") as (_, said):
         assert said[-1].startswith("Ctrl-C")
         pip.run(command, "prefect", "work-pool", "create", "penguin-model", "--type", "process")
-        pip.run(command, "prefect", "--no-prompt", "deploy", "--name", "training", "--cron", "* * * * * */15")
+        pip.run(command, "prefect", "--no-prompt", "deploy", "--all")
+        schedule = ("schedule", "create", "training/penguin-model", "--cron", "* * * * * */15")
+        pip.run(command, "prefect", "--no-prompt", "deployment", *schedule)
         worker = pip.start(command, "worker", "--pool", "penguin-model")
         try:
             fired = pip.wait_for_scheduled_run(seconds=150)

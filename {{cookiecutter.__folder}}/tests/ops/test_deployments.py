@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from penguin_model.errors import ProjectError
 from penguin_model.ops.deploy import deployments, register, secret_blocks
 
 FLOWS = ["monitoring", "retraining", "scoring", "training"]
+SLUG = metadata("penguin_model")["Name"]
 # The edit, and the sentence that refuses it.
 FAULTS = {
     ("description: Predict", "desciption: Predict"): r"scoring: `desciption` is not a key.*did you mean `description`",
@@ -24,7 +26,8 @@ FAULTS = {
     ("parameters: {record: true}", "parameters: {record: often}"): r"training: `parameters\.record` is wrong",
     ("tags: *tags", "tags: 7"): r"tags` is 7",
     ("description: Predict", "description: $NO\ndescription: {"): r"line \d+: not valid YAML",
-    ("- name: scoring", "- title: scoring"): r"deployment 2: `name` is missing",
+    ("- name: {slug}", "- title: {slug}"): r"deployment of training: `name` is missing",
+    ("- name: {slug}\n    description: Predict", "- description: Predict"): r"deployment of scoring: `name` is missing",
     ('- cron: "0 5', '- corn: "0 5'): r"corn` is not a key.*did you mean `cron`",
     ("deployments:", "deployment:"): r"deployment` is not a key",
 }
@@ -47,7 +50,14 @@ def read():
 
 
 def test_own_plan_is_valid(plan):
-    assert sorted(deployment.name for deployment in read()) == FLOWS
+    assert sorted(map(deployments.full_name, read())) == [f"{flow}/{SLUG}" for flow in FLOWS]
+
+
+def test_two_deployments_of_one_name_are_refused(plan):
+    text = plan.read_text(encoding="utf-8")
+    plan.write_text(text + text[text.rindex("\n  - name:") :], encoding="utf-8")
+    with pytest.raises(ProjectError, match=f"more than one deployment is monitoring/{SLUG}; give each a `name`"):
+        read()
 
 
 def test_schedules_are_of_three_kinds(plan):
@@ -60,8 +70,9 @@ def test_schedules_are_of_three_kinds(plan):
 @pytest.mark.parametrize("fault", FAULTS, ids=[new for _, new in FAULTS])
 def test_what_prefect_ignores_is_refused(plan, fault):
     own = plan.read_text(encoding="utf-8")
-    assert fault[0] in own
-    plan.write_text(own.replace(*fault), encoding="utf-8")
+    old, new = (text.replace("{slug}", SLUG) for text in fault)
+    assert old in own
+    plan.write_text(own.replace(old, new), encoding="utf-8")
     with pytest.raises(ProjectError, match=FAULTS[fault]):
         read()
 
@@ -78,7 +89,7 @@ def test_variable_that_is_not_set_is_refused(plan):
 
 def test_job_variables_are_those_of_the_work_pool(plan):
     template = register.base_job_template("process")
-    [scoring] = [deployment for deployment in deployments.read() if deployment.name == "scoring"]
+    [scoring] = [each for each in deployments.read() if each.entrypoint.endswith("scoring")]
     scoring.work_pool.job_variables = {"stream_ouput": True}
     with pytest.raises(ProjectError, match=r"stream_ouput` is not a key.*did you mean `stream_output`"):
         deployments.check([scoring], template)
@@ -105,39 +116,45 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
     with pytest.raises(ProjectError, match="the server planned no run of it"):
         list(sentences)
     with get_client(sync_client=True) as client:
-        assert sorted(deployment.name for deployment in client.read_deployments()) == FLOWS
-        assert [found.name for found in client.read_automations_by_name("own: mark killed runs")]
+        assert sorted(register.registered(client)) == [f"{flow}/{SLUG}" for flow in FLOWS]
+        [watch] = client.read_automations_by_name("own: mark killed runs")
+        # Runs of other projects, which may send heartbeats less often, are theirs to mark.
+        assert watch.trigger.match_related == register.OWN_RUNS
         assert client.read_work_pool("own").type == "process"
     # A server would go on running what is no longer in the file.
-    content["deployments"] = [one | {"schedules": []} for one in content["deployments"] if one["name"] != "monitoring"]
+    content["deployments"] = [
+        each | {"schedules": []} for each in content["deployments"] if not each["entrypoint"].endswith("monitoring")
+    ]
     yaml.dump(content, plan)
-    sentences = register.deploy("process")
-    assert next(sentences) == "Work pool own (process): unchanged."
-    assert "monitoring: not in prefect.yaml" in "".join(sentences)
+    said = "".join(register.deploy("process"))
+    assert said.startswith("Work pool own (process): unchanged.")
+    assert f"monitoring/{SLUG}: not in prefect.yaml, but on the server, which starts its runs; `make" in said
     with get_client(sync_client=True) as client:
-        scheduled = {deployment.name for deployment in client.read_deployments() if deployment.schedules}
-    assert scheduled == {"monitoring"}
-    elsewhere = {"own": "other_model.flows.training.training", "staging": "penguin_model.flows.training.training"}
+        scheduled = {name for name, deployment in register.registered(client).items() if deployment.schedules}
+    assert scheduled == {f"monitoring/{SLUG}"}
+    others = {"own": "other_model.flows.training.training"}
+    others["staging"] = "penguin_model.flows.training.training"
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="staging", type="process"))
-        for pool, entrypoint in elsewhere.items():
-            flow = client.create_flow_from_name("elsewhere")
-            client.create_deployment(flow, pool, work_pool_name=pool, entrypoint=entrypoint)
+        elsewhere, training = map(client.create_flow_from_name, ["elsewhere", "training"])
+        for pool, entrypoint in others.items():
+            client.create_deployment(elsewhere, pool, work_pool_name=pool, entrypoint=entrypoint)
+        # As projects called it whose deployments had the names of flows.
+        client.create_deployment(training, "training", work_pool_name="own", entrypoint=others["staging"])
     said = "".join(register.deploy("process", prune=True))
-    assert "monitoring/monitoring: deleted" in said
+    assert re.search(f"monitoring/{SLUG}: deleted.*training/training: deleted", said)
     assert "elsewhere/staging: not in prefect.yaml, but on the server in staging" in said
     assert "elsewhere/own" not in said
     with get_client(sync_client=True) as client:
-        left = {deployment.name for deployment in client.read_deployments()}
-        assert left == {*FLOWS, *elsewhere} - {"monitoring"}
-        # Another project may call its deployment `training`, too; `prefect deploy` would replace it.
-        mine = client.read_deployment_by_name("training/training")
+        assert register.registered(client).keys() == {f"{flow}/{SLUG}" for flow in FLOWS[1:]} | {"elsewhere/staging"}
+        assert client.read_deployment_by_name("elsewhere/own")
+        # If another project has a deployment of this name, `prefect deploy` would replace it.
+        mine = client.read_deployment_by_name(f"training/{SLUG}")
         client.delete_deployment(mine.id)
-        others = "other_model.flows.training.training"
-        client.create_deployment(mine.flow_id, "training", work_pool_name="staging", entrypoint=others)
-        with pytest.raises(ProjectError, match=f"a deployment training/training of another project .{others}."):
+        client.create_deployment(mine.flow_id, SLUG, work_pool_name="staging", entrypoint=others["own"])
+        with pytest.raises(ProjectError, match=f"a deployment training/{SLUG} of another project .{others['own']}."):
             list(register.deploy("process"))
-        assert client.read_deployment_by_name("training/training").entrypoint == others
+        assert client.read_deployment_by_name(f"training/{SLUG}").entrypoint == others["own"]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     with pytest.raises(ProjectError, match="of type process, not docker"):
         next(register.deploy("docker"))

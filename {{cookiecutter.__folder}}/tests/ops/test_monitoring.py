@@ -4,7 +4,9 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
+import mlflow
 import polars as pl
 import pytest
 from conftest import COPY
@@ -19,6 +21,7 @@ from penguin_model.flows.retrain_on_drift import (
     ASKED,
     FAILED,
     NOTHING_NEW,
+    REFUSED,
     Policy,
     obstacle,
 )
@@ -50,6 +53,7 @@ def past(verdict: str = "drifted", retraining: str = "", days: float = 0) -> Com
         (["drifted"] * 3, [("Started", days) for days in (8, 12, 16, 20, 31)], {}, ""),
         (["drifted"] * 3, [], {"most": 0}, "0 are allowed"),
         # One that failed, or was killed, counts; where there was nothing to train on, there was no training.
+        (["drifted"] * 3, [(f"{REFUSED}: 5 on drift", 0)] * 9, {}, ""),
         (["drifted"] * 3, [(f"{FAILED}: OSError", 0), (ASKED, 0)], {}, ""),
         (["drifted"] * 3, [(ASKED, 0)], {"most": 1}, "1 on drift in 30 days"),
         (["drifted"] * 3, [(f"{NOTHING_NEW} to train on", 0)] * 9, {}, ""),
@@ -79,6 +83,10 @@ def forgotten(champion):
             client.delete_run(run.info.run_id)
 
 
+def page() -> str:
+    return (COPY / "reports/drift.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def retrained(forgotten, monkeypatch) -> list[str]:
     """Replace the retraining; return the causes that it gets."""
@@ -87,6 +95,8 @@ def retrained(forgotten, monkeypatch) -> list[str]:
     @flow(name="retraining")
     def retraining(cause: str = "") -> TrainingResult | None:
         causes.append(cause)
+        # If it is killed, the page stays like this.
+        assert "<b>Retraining:</b> Asked for; it has not ended." in page()
         if len(causes) == 1:
             return None
         if len(causes) == 2:
@@ -108,11 +118,10 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     state = monitoring(source=shifted, return_state=True)
     result = state.result()
     assert (result.verdict, retrained) == ("drifted", [])
-    assert "the retraining starts at 2 of 3" in result.retraining
+    assert result.retraining.startswith("No retraining: 1 of the last 1 comparison(s)")
     report = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
     assert [column["column"] for column in report["columns"] if column["drifted"]] == list(result.drifted)
-    page = (COPY / "reports/drift.html").read_text(encoding="utf-8")
-    assert not re.search(r"(src|href)=|https?://|url\(|@import", page)
+    assert not re.search(r"(src|href)=|https?://|url\(|@import", page())
     [recorded] = comparisons.recent(5)
     assert (recorded.verdict, recorded.version) == ("drifted", result.version)
     assert recorded.of(PSI, result.drifted) == pytest.approx(result.drifted)
@@ -131,11 +140,36 @@ def test_repeated_drift_retrains_once(retrained, shifted):
     # That was no training, and one that fails is not the last.
     with pytest.raises(ProjectError, match="The origin does not answer"):
         monitoring(source=shifted)
+    assert "<b>Retraining:</b> Failed: The origin does not answer." in page()
     said += [monitoring(source=shifted).retraining for _ in range(2)]
     assert said[2] == "The retraining made version 9 challenger: it is not better."
     assert said[3].startswith("No retraining before ")
     assert len(retrained) == 3
+    # The page of a comparison shows what came of it, and of those before.
+    lines = ["No retraining before", "The retraining made version 9 challenger: it is not better."]
+    lines += ["Failed: The origin does not answer.", "Nothing new to train on: ", "No retraining: 1 of the last 1"]
+    assert f"<b>Retraining:</b> {lines[0]}" in page()
+    history = page().partition("Last comparisons</h2>")[2]
+    assert re.search(".*".join(map(re.escape, lines)), history, re.DOTALL)
+    [last] = comparisons.recent(1)
+    assert mlflow.artifacts.load_text(f"runs:/{last.run_id}/drift.html") == page()
     assert re.fullmatch(r"drift: .* PSI [\d.]+ > [\d.]+.* in 3 of the last 3 comparisons", retrained[2])
+
+
+def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, monkeypatch):
+    run_id = comparisons.record({comparisons.VERSION: "1", comparisons.VERDICT: "drifted"}, {}, []).run_id
+    trained = TrainingResult({}, 2, "champion", "it is better")
+    outcomes = {
+        "The retraining made version 2 champion: it is better.": Mock(return_value=trained),
+        "Nothing new to train on: ": Mock(return_value=None),
+        "Failed: The origin does not answer.": Mock(side_effect=ProjectError("The origin does not answer.")),
+        "Failed: ZeroDivisionError": Mock(side_effect=ZeroDivisionError("secret")),
+    }
+    module = "penguin_model.flows.retraining"
+    for outcome, retrain in outcomes.items():
+        monkeypatch.setattr(f"{module}.retrain", retrain)
+        retrain_on_drift.retraining("drift", run_id, return_state=True)
+        assert [each.retraining.startswith(outcome) for each in comparisons.recent(1)] == [True]
 
 
 def test_comparison_whose_process_was_killed_does_not_count(forgotten):
@@ -158,7 +192,7 @@ def test_comparisons_are_counted_by_version_and_only_with_a_verdict(forgotten):
     assert [each.verdict for each in comparisons.recent(9, 1, without="too few rows")] == ["fine", "drifted"]
     assert [each.version for each in comparisons.recent(3)] == [1, 2, 1]
     comparisons.note(comparisons.recent(1)[0].run_id, ASKED)
-    assert [each.retraining for each in comparisons.asked(1)] == [ASKED]
+    assert [each.retraining for each in comparisons.drifted(1)] == [ASKED]
 
 
 @pytest.mark.parametrize("renamed", [0, 1])

@@ -60,15 +60,21 @@ def monitoring(
         "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Prefect flow run": str(flow_run.name),
     }
-    write_page(result, comparisons.recent(drift_page.MAX_COMPARISONS - 1), origin)
+    write = partial(write_page, result, comparisons.recent(drift_page.MAX_COMPARISONS - 1), origin)
+    write()
     comparison = record(result, origin)
+
+    def publish(outcome: str) -> None:
+        write(outcome)
+        comparisons.note(comparison.run_id, outcome, [project_root() / DRIFT_PAGE])
+
     level = logging.WARNING if result.verdict == DRIFTED else logging.INFO
     get_run_logger().log(level, "%s: %s", result.verdict.capitalize(), " ".join(result.reasons) or NOTHING_MOVED)
     for note in result.notes:
         get_run_logger().info(note)
     retraining = ""
     if result.verdict == DRIFTED:
-        retraining = respond(comparison, cause(result), policy)
+        retraining = respond(comparison, cause(result), policy, publish)
         get_run_logger().info(retraining)
     show(result, retraining, runs.link(comparison.run_id, DRIFT_PAGE.name))
     return MonitoringResult(result.version, result.verdict, result.reasons, moved(result), retraining)
@@ -113,8 +119,8 @@ def compare_rows(
             return result.model_copy(update={"notes": notes})
 
 
-def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str]) -> None:
-    """Write the page and all numbers into the folder of reports."""
+def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str], retraining: str = "") -> None:
+    """Write the page and all numbers into the folder of reports; `retraining` is what came of it so far."""
     columns, metrics = [each.column for each in result.columns], [each.metric for each in result.metrics]
     predictions = [each.column for each in result.predictions]
     past = [
@@ -125,10 +131,12 @@ def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, s
             each.of(PSI, columns),
             each.of(PREDICTIONS, predictions),
             each.of(METRIC, metrics),
+            each.retraining,
         )
         for each in reversed(history)
     ]
-    findings = drift_page.Findings(PACKAGE, result, [*past, drift_page.comparison(result, datetime.now(UTC))], origin)
+    this = drift_page.comparison(result, datetime.now(UTC), retraining)
+    findings = drift_page.Findings(PACKAGE, result, [*past, this], origin)
     write_text(DRIFT, result.model_dump_json(indent=2) + "\n")
     write_text(DRIFT_PAGE, drift_page.render(findings))
 
@@ -157,7 +165,7 @@ def show(result: Drift, retraining: str, link: str) -> None:
             "column": escape(each.column),
             "PSI": round(each.psi, 4),
             "limit": round(each.limit, 4),
-            "drifted": each.drifted,
+            "verdict": each.verdict,
             "missing": f"{each.missing_before:.1%} → {each.missing_now:.1%}",
         }
         for each in [*result.predictions, *result.columns[:MAX_COLUMNS]]
@@ -178,6 +186,6 @@ def cause(result: Drift) -> str:
     """Say in a few words why the verdict is "drifted", for the lineage of the next model."""
     drifted = [each for each in [*result.columns, *result.predictions] if each.drifted][:3]
     words = [f"{each.column} PSI {each.psi:.2f} > {each.limit:.2f}" for each in drifted]
-    worse = [each for each in result.metrics if each.worse]
+    worse = [each for each in result.metrics if each.drifted]
     words += [f"{each.metric} {each.current:.4g} instead of {each.holdout:.4g}" for each in worse]
     return ", ".join(words)

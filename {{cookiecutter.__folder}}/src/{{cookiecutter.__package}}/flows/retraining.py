@@ -1,30 +1,50 @@
 """The retraining flow: pull → fetch → the training flow → push."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from ..ops import faults
+from ..ops.addresses import shown
 from ..ops.files import File
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.results import TrainingResult
 from ..ops.paths import CONTRACT, PARAMS
 from ..ops.settings import read_params
-from ..ops.tracking import registry
+from ..ops.tracking import comparisons, registry
 from ..ops.versioning import dvc, git
 from ..ops.versioning.provenance import Provenance, digests
 from .fetching import fetching
 from .training import training
 
+# How the outcome of a retraining begins that failed, and of one that had nothing to train on.
+FAILED, NOTHING_NEW = "Failed", "Nothing new"
+
 
 @flow(name="retraining", **NOTIFIED)
-def retraining(cause: str = "") -> TrainingResult | None:
+def retraining(cause: str = "", comparison: str = "") -> TrainingResult | None:
     """Train on the newest data if data, code or parameters have changed, and push the results.
 
     `cause` is what started it, for the model's lineage. After drift, too, a table that has not changed is not trained
-    on again: the result would be the same model.
+    on again: the result would be the same model. `comparison` is the MLflow run that gets the outcome.
     """
+
+    def note(outcome: str) -> None:
+        if comparison:
+            comparisons.note(comparison, outcome)
+
+    with failure_noted(note):
+        result = retrain(cause)
+    note(outcome(result))
+    return result
+
+
+def retrain(cause: str) -> TrainingResult | None:
+    """Run the steps in order."""
     data = read_params().data
     pull_data(Path(data.source))
     if data.origin:
@@ -38,6 +58,30 @@ def retraining(cause: str = "") -> TrainingResult | None:
         result = training(record=True, cause=cause)
     push_all()
     return result
+
+
+@contextmanager
+def failure_noted(note: Callable[[str], None]) -> Iterator[None]:
+    """Note why the block failed, if it fails; the error goes on."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(Exception):
+            note(f"{FAILED}: {shown(faults.sentence(error) or type(error).__name__)}")
+        raise
+
+
+def outcome(result: TrainingResult | None) -> str:
+    """Say in a sentence what came of the retraining."""
+    if result:
+        return f"The retraining made version {result.version} {result.alias}: {result.reason}."
+    data = read_params().data
+    hint = (
+        "its origin has no other rows"
+        if data.origin
+        else "data.origin in params.yaml is not set, so none can be fetched"
+    )
+    return f"{NOTHING_NEW} to train on: {data.source} is the table that the last training had, and {hint}."
 
 
 @task(name="pull", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)

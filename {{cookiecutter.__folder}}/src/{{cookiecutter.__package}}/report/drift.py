@@ -10,13 +10,13 @@ Of comparisons without drift at most 1 % say "drifted", and at most 5 % "watch" 
 are; a test holds that. Rows that break the contract are a fact, not a guess: these rates do not cover them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 from scipy.stats import chi2
 
 from ..config import Contract
@@ -65,7 +65,19 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ColumnDrift(Result):
+class Part(Result):
+    """A column or metric with its own verdict."""
+
+    verdict: Verdict = "fine"
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def drifted(self) -> bool:
+        """Whether it makes the verdict of the comparison "drifted"."""
+        return self.verdict == "drifted"
+
+
+class ColumnDrift(Part):
     """How far a column moved: its population stability index (PSI), and the limit that it exceeds if it drifted.
 
     `limit` is the larger of the threshold and of what chance explains; `p_value` is the probability of such an index by
@@ -79,7 +91,6 @@ class ColumnDrift(Result):
     psi: float
     limit: float
     p_value: float
-    drifted: bool
     missing_before: float
     missing_now: float
     mean_before: float | None
@@ -90,7 +101,7 @@ class ColumnDrift(Result):
     current: list[float]
 
 
-class MetricChange(Result):
+class MetricChange(Part):
     """A metric on the holdout and on the current rows, each with a 95 % confidence interval if there is one.
 
     `p_value` is the probability that chance makes it so much worse, None if the metric is undefined.
@@ -102,7 +113,6 @@ class MetricChange(Result):
     current: float
     current_interval: Interval | None
     p_value: float | None
-    worse: bool
 
 
 class Drift(Result):
@@ -216,33 +226,35 @@ def compare(  # noqa: PLR0913 - options
         chance = float(chi2.isf(cutoffs[level][0], move.freedom)) * move.scale
         return max(level.threshold * threshold, chance)
 
-    def moved(move: _Move, level: Level) -> bool:
-        return not few and not move.harmless and move.psi > limit(move, level)
+    def verdict(is_beyond: Callable[[Level], bool]) -> Verdict:
+        return "too few rows" if few else "drifted" if is_beyond(DRIFTED) else "watch" if is_beyond(WATCH) else "fine"
 
-    def worse(change: MetricChange, level: Level) -> bool:
-        return not few and change.p_value is not None and change.p_value <= cutoffs[level][1]
+    def judged_move(move: _Move) -> ColumnDrift:
+        far = verdict(lambda level: not move.harmless and move.psi > limit(move, level))
+        return _describe(move, limit(move, DRIFTED), far)
 
-    def described(moves: list[_Move]) -> list[ColumnDrift]:
-        drifts = [_describe(move, limit(move, DRIFTED), drifted=moved(move, DRIFTED)) for move in moves]
-        return sorted(drifts, key=lambda drift: -drift.psi / drift.limit)
+    def judged_change(change: MetricChange) -> MetricChange:
+        worse = verdict(lambda level: change.p_value is not None and change.p_value <= cutoffs[level][1])
+        return change.model_copy(update={"verdict": worse})
 
-    def reasons(level: Level) -> list[str]:
-        far = described([move for move in moves if moved(move, level)])
-        return [*map(_moved, far), *(_declined(change) for change in metrics if worse(change, level))]
-
-    alarms, signs = reasons(DRIFTED), reasons(WATCH)
-    signs += [
-        f"{printable(rule[0].upper() + rule[1:])} in {count} row(s)." for rule, count in (violations or {}).items()
+    column_drifts, output_drifts = (_sorted(map(judged_move, part)) for part in (columns, outputs))
+    metrics = [judged_change(change) for change in metrics]
+    sentences = [(drift.verdict, _moved(drift)) for drift in _sorted([*column_drifts, *output_drifts])]
+    sentences += [(change.verdict, _declined(change)) for change in metrics]
+    sentences += [
+        ("watch", f"{printable(rule[0].upper() + rule[1:])} in {count} row(s).")
+        for rule, count in (violations or {}).items()
     ]
+    alarms, signs = ([text for level, text in sentences if level == each] for each in ("drifted", "watch"))
     return Drift(
         version=version,
         rows=height,
-        columns=described(columns),
-        predictions=described(outputs),
+        columns=column_drifts,
+        predictions=output_drifts,
         violations=dict(violations or {}),
-        metrics=[change.model_copy(update={"worse": worse(change, DRIFTED)}) for change in metrics],
+        metrics=metrics,
         verdict="too few rows" if few else "drifted" if alarms else "watch" if signs else "fine",
-        reasons=[*few, *alarms, *(sign for sign in signs if sign not in alarms)],
+        reasons=[*few, *alarms, *signs],
         notes=notes,
     )
 
@@ -321,7 +333,11 @@ def _cutoff(p_values: Sequence[float], rate: float) -> float:
     return float(limits[significant[-1]] if significant.size else rate / max(len(ordered), 1))
 
 
-def _describe(move: _Move, limit: float, *, drifted: bool) -> ColumnDrift:
+def _sorted(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:
+    return sorted(drifts, key=lambda drift: -drift.psi / drift.limit)
+
+
+def _describe(move: _Move, limit: float, verdict: Verdict) -> ColumnDrift:
     reference, current = (
         [count / max(sum(column.counts), 1) for count in column.counts] for column in (move.before, move.now)
     )
@@ -331,7 +347,7 @@ def _describe(move: _Move, limit: float, *, drifted: bool) -> ColumnDrift:
         psi=move.psi,
         limit=limit,
         p_value=move.p_value,
-        drifted=drifted,
+        verdict=verdict,
         missing_before=reference[0],
         missing_now=current[0],
         mean_before=move.before.mean,
@@ -364,11 +380,13 @@ def _moved(drift: ColumnDrift) -> str:
         changes.append(f"missing {drift.missing_before:.1%}, now {drift.missing_now:.1%}")
     if drift.unseen:
         changes.append("unseen: " + ", ".join(f"{value!r} ({rows} rows)" for value, rows in drift.unseen.items()))
-    return printable(f"'{drift.column}' moved: {'; '.join(changes)}.")
+    verb = "drifted" if drift.drifted else "moved"
+    return printable(f"'{drift.column}' {verb}: {'; '.join(changes)}.")
 
 
 def _declined(change: MetricChange) -> str:
-    return f"{change.metric} is worse: {change.holdout:.4g} on the holdout, now {change.current:.4g}."
+    verb = "is" if change.drifted else "may be"
+    return f"{change.metric} {verb} worse: {change.holdout:.4g} on the holdout, now {change.current:.4g}."
 
 
 def _predict(
@@ -406,7 +424,6 @@ def _changes(holdout: Holdout, judged: Predictions) -> list[MetricChange]:
             current=metrics[name],
             current_interval=found.get(name),
             p_value=chances.get(name),
-            worse=False,
         )
         for name, value in holdout.metrics.items()
         if name in metrics

@@ -15,7 +15,10 @@ WIDTH, HEIGHT, MARGIN = 320, 90, 8
 
 
 class Comparison(NamedTuple):
-    """A comparison with a version: the PSI of columns and of predictions, and metrics, by name."""
+    """A comparison with a version: the PSI of columns and of predictions, and metrics, by name.
+
+    `retraining` says what came of the retraining, if the version had drifted.
+    """
 
     when: datetime
     version: int
@@ -23,6 +26,7 @@ class Comparison(NamedTuple):
     psi: Mapping[str, float]
     predictions: Mapping[str, float]
     metrics: Mapping[str, float]
+    retraining: str
 
 
 class Findings(NamedTuple):
@@ -70,7 +74,7 @@ def render(findings: Findings) -> str:
     metrics = [series(each.metric, by_metric, band=each.holdout_interval) for each in drift.metrics]
     template = environment().get_template("drift.html.jinja")
     return template.render(
-        **findings._asdict(),
+        **findings._replace(history=history)._asdict(),
         listed=[*drift.predictions, *drift.columns[:MAX_COLUMNS]],
         more=len(drift.columns) - MAX_COLUMNS,
         pictures=[(each, bins(each)) for each in [*drift.predictions, *columns]],
@@ -81,7 +85,7 @@ def render(findings: Findings) -> str:
     )
 
 
-def comparison(drift: Drift, when: datetime) -> Comparison:
+def comparison(drift: Drift, when: datetime, retraining: str = "") -> Comparison:
     """Return a comparison as a point of the series."""
     return Comparison(
         when,
@@ -90,6 +94,7 @@ def comparison(drift: Drift, when: datetime) -> Comparison:
         {each.column: each.psi for each in drift.columns},
         {each.column: each.psi for each in drift.predictions},
         {each.metric: each.current for each in drift.metrics},
+        retraining,
     )
 
 

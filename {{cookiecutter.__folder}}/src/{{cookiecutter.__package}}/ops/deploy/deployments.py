@@ -1,6 +1,8 @@
 """prefect.yaml as types. `prefect deploy` itself ignores misspelt keys, unset variables and unknown parameters."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
@@ -101,7 +103,7 @@ def read() -> list[Deployment]:
     _refuse(_secrets(filled))
     plan = parse(filled, NAME, Plan)
     return [
-        parse(section, f"{NAME}, deployment {section.get('name', place)}", Deployment)
+        parse(section, _where(section.get("entrypoint", place)), Deployment)
         for place, section in enumerate(plan.deployments)
     ]
 
@@ -111,7 +113,11 @@ def check(deployments: Iterable[Deployment], template: dict[str, Any]) -> None:
 
     Raises ProjectError with a sentence for each fault.
     """
+    deployments = list(deployments)
     _refuse(fault for deployment in deployments for fault in _faults(deployment, template["variables"]))
+    names = Counter(map(full_name, deployments))
+    repeated = [name for name, count in names.items() if count > 1]
+    _refuse(f"{NAME}: more than one deployment is {name}; give each a `name` of its own." for name in repeated)
 
 
 def full_name(deployment: Deployment) -> str:
@@ -141,8 +147,13 @@ def _secrets(content: Any, key: str = "") -> Iterator[str]:
         yield f"{NAME}: `{key}` contains a password or key, which the server would store as plain text; use a secret."
 
 
+def _where(entrypoint: object) -> str:
+    """Name a deployment by its flow: the deployments of a project have one name."""
+    return f"{NAME}, deployment of {re.split('[.:]', str(entrypoint))[-1]}"
+
+
 def _faults(deployment: Deployment, job_variables: dict[str, Any]) -> Iterator[str]:
-    where, pool = f"{NAME}, deployment {deployment.name}", deployment.work_pool
+    where, pool = _where(deployment.entrypoint), deployment.work_pool
     yield from _schema_faults(where, "work_pool.job_variables", pool.job_variables, job_variables)
     try:
         schema = parameter_schema(load_flow_from_entrypoint(deployment.entrypoint)).model_dump_for_openapi()

@@ -51,6 +51,8 @@ ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
 KILLED = "Its heartbeats stopped: it was killed."
 # The message of Prefect's worker about a killed run begins like this.
 EXITED = "Flow run infrastructure exited with non-zero status code"
+# Other projects on the server have runs, and an interval of heartbeats, of their own.
+OWN_RUNS = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{PACKAGE}"})
 # Flow runs in these work pools have the project's .env, or a Secret of the cluster.
 HAVE_SECRETS = ("process", "kubernetes")
 
@@ -90,7 +92,7 @@ def deploy(kind: str, job: Path | None = None, *, prune: bool = False) -> Iterat
         yield f"Work pool {name} ({kind}): {'unchanged' if pool else 'created'}."
         _register()
         _watch(client, plan)
-        own = _registered(client)
+        own = registered(client)
         yield from _due(client, plan, own)
         yield from _left(client, plan, own, prune=prune)
     yield f"See {get_current_settings().ui_url}/deployments."
@@ -134,7 +136,7 @@ def _refuse_to_replace(client: SyncPrefectClient, plan: list[Deployment]) -> Non
                 )
 
 
-def _registered(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
+def registered(client: SyncPrefectClient) -> dict[str, DeploymentResponse]:
     """Return the project's deployments on the server by their full names."""
     own: dict[str, DeploymentResponse] = {}
     for offset in count(0, PAGE):
@@ -166,6 +168,7 @@ def _watch(client: SyncPrefectClient, plan: list[Deployment]) -> None:
             after={beat},
             expect={beat, *(f"prefect.flow-run.{state}" for state in ENDED)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=OWN_RUNS,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -182,13 +185,12 @@ def _watch(client: SyncPrefectClient, plan: list[Deployment]) -> None:
 def _report(pool: str, call: CallWebhook) -> AutomationCore:
     """Return the automation that reports killed runs of this project, whether server or worker marked them."""
     crashed = {"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": [KILLED, f"{EXITED}*"]}
-    tagged = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{PACKAGE}"}
     return AutomationCore(
         name=f"{pool}: tell of killed runs",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed"},
             match=ResourceSpecification(crashed),
-            match_related=ResourceSpecification(tagged),
+            match_related=OWN_RUNS,
             posture=Posture.Reactive,
             threshold=1,
         ),
@@ -212,8 +214,8 @@ def _due(
     The server keeps schedules that have left prefect.yaml: they are removed here.
     """
     end = time.monotonic() + PLANNING_TIME
-    for source in sorted(plan, key=lambda source: source.name):
-        deployment = registered[deployments.full_name(source)]
+    for name, source in sorted({deployments.full_name(each): each for each in plan}.items()):
+        deployment = registered[name]
         if deployment.schedules and not source.schedules and "schedules" in source.model_fields_set:
             # `prefect deploy` replaces schedules, but an empty list changes nothing.
             client.update_deployment(deployment.id, DeploymentUpdate(schedules=[]))
@@ -225,11 +227,11 @@ def _due(
             due = _next(client, deployment.id)
         if scheduled and not due:
             raise ProjectError(
-                f"{deployment.name} is deployed, but the server planned no run of it within {PLANNING_TIME} seconds: "
+                f"{name} is deployed, but the server planned no run of it within {PLANNING_TIME} seconds: "
                 "its scheduler seems to be dead; read its log."
             )
         when = f"next on {due.astimezone():%A, %Y-%m-%d at %H:%M %Z}" if due else "by hand"
-        yield f"  {deployment.name}: {when}"
+        yield f"  {name}: {when}"
 
 
 def _left(
@@ -248,7 +250,8 @@ def _left(
             client.delete_deployment(left.id)
             yield f"  {name}: deleted, as it is not in {deployments.NAME}"
         else:
-            yield f"  {name}: not in {deployments.NAME}, but on the server; `make deploy PRUNE=1` deletes it"
+            runs = ", which starts its runs" if any(schedule.active for schedule in left.schedules) else ""
+            yield f"  {name}: not in {deployments.NAME}, but on the server{runs}; `make deploy PRUNE=1` deletes it"
 
 
 def _next(client: SyncPrefectClient, deployment: UUID) -> datetime | None:

@@ -15,7 +15,7 @@ from .keys import as_keys
 from .runs import enter_experiment
 
 EXPERIMENT = f"{PACKAGE}-monitoring"
-# Tags of a run; the last says what came of the retraining that the comparison asked for.
+# Tags of a run; the last says what came of the retraining, or why there was none.
 VERSION, VERDICT, REASONS = "monitoring.version", "monitoring.verdict", "monitoring.reasons"
 RETRAINING = "monitoring.retraining"
 # The prefixes of its metrics: PSI of columns, PSI of predictions, metrics with labels.
@@ -65,16 +65,19 @@ def recent(most: int, version: int | None = None, without: str = "") -> list[Com
     return _search("" if version is None else of_version, most)
 
 
-def asked(days: float) -> list[Comparison]:
-    """Return the comparisons of the last days that asked for a retraining, the latest first."""
+def drifted(days: float) -> list[Comparison]:
+    """Return the comparisons of the last days that led to a retraining or to a reason against it, the latest first."""
     since = int(time.time() * 1000 - days * DAY)
     return _search(f" AND attributes.start_time >= {since} AND tags.`{RETRAINING}` != ''", 1000)
 
 
-def note(run_id: str, outcome: str) -> None:
-    """Record what came of the retraining that a comparison asked for."""
+def note(run_id: str, outcome: str, files: Iterable[Path] = ()) -> None:
+    """Record what came of the retraining after a comparison, and replace files of its record."""
+    client = connect()
     with store_errors():
-        MlflowClient().log_batch(run_id, tags=[RunTag(RETRAINING, outcome[:MAX_TAG])])
+        client.log_batch(run_id, tags=[RunTag(RETRAINING, outcome[:MAX_TAG])])
+        for file in files:
+            client.log_artifact(run_id, str(file))
 
 
 def _search(condition: str, most: int) -> list[Comparison]:
