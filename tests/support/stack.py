@@ -135,18 +135,25 @@ class Stack:
 
     def once(self, service: str, *arguments: str) -> str:
         """Run a service to its end, as `docker compose run` does; return its output."""
-        command = [self.native(word) for word in self.services[service]["entrypoint"]]
-        return self.image.run([*command, *arguments], **self.environment(service))
+        command = [self.image.native(self.native(word)) for word in self.services[service]["entrypoint"]]
+        return self._run(command + list(arguments), service)
 
     def client(self, code: str, *arguments: str) -> str:
         """Run Python in the image as the worker does; return the last line of its output."""
         command = [str(self.image.root / "opt/venv/bin/python"), "-c", code, *arguments]
-        environment = self.environment("worker")
+        return self._run(command, "worker").strip().rpartition("\n")[2]
+
+    def _run(self, command: list[str], service: str) -> str:
         done = subprocess.run(
-            command, cwd=self.image.path("."), env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.image.path("."),
+            env=self.environment(service),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip().rpartition("\n")[2]
+        return done.stdout
 
 
 def _resume(process: psutil.Process) -> None:
