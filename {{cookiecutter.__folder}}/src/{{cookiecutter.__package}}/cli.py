@@ -140,8 +140,7 @@ def dvc(command: typer.Context) -> None:
     """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
-    code = dvc.command_line(command.args)
-    if code or {"pull", "checkout"} & set(command.args):  # with --allow-missing, DVC says nothing of a full disk
+    if code := dvc.command_line(command.args):
         check_space()
     raise typer.Exit(code)
 

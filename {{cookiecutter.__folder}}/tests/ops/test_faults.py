@@ -210,31 +210,6 @@ def test_full_disk_is_one_sentence_and_not_tried_again(error):
     assert not policies.is_transient(None, None, SimpleNamespace(result=lambda **_: error))
 
 
-def test_database_of_dvc_that_cannot_be_written_is_not_tried_forever(project):
-    def write() -> None:
-        with dvc.repository() as repo, sqlite3.connect(f"{repo.state.links.directory}/cache.db") as other:
-            other.execute("BEGIN IMMEDIATE")
-            repo.state.links._sql("PRAGMA busy_timeout = 1")  # noqa: SLF001
-            repo.state.links["table.csv"] = 1
-
-    handler = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("DVC tries again and again"))
-    signal.setitimer(signal.ITIMER_REAL, 20)
-    try:
-        with pytest.raises(ProjectError, match=r"DVC cannot write its notes on files.* the disk is full, or another"):
-            write()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-
-
-@pytest.mark.parametrize("arguments", [["pull", "--allow-missing"], ["checkout"]])
-def test_pull_that_misses_files_for_a_full_disk_says_so(project, monkeypatch, arguments):
-    monkeypatch.setattr(dvc, "command_line", lambda _: 0)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
-    with pytest.raises(ProjectError, match=r"The disk of .* is full"):
-        cli.dvc(SimpleNamespace(args=arguments))
-
-
 def test_run_on_a_full_disk_does_not_start(monkeypatch):
     faults.check_space()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
