@@ -133,7 +133,7 @@ def test_flows_are_registered_and_killed_runs_watched(plan, prefect_api, monkeyp
         scheduled = {name for name, deployment in register.registered(client).items() if deployment.schedules}
     assert scheduled == {f"monitoring/{SLUG}"}
     others = {"own": "other_model.flows.training.training"}
-    others["staging"] = others["own"].replace("other_model", "penguin_model")
+    others["staging"] = "penguin_model.flows.training.training"
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="staging", type="process"))
         elsewhere, training = map(client.create_flow_from_name, ["elsewhere", "training"])

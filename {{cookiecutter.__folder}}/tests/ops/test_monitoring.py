@@ -165,8 +165,9 @@ def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, 
         "Failed: The origin does not answer.": Mock(side_effect=ProjectError("The origin does not answer.")),
         "Failed: ZeroDivisionError": Mock(side_effect=ZeroDivisionError("secret")),
     }
+    module = "penguin_model.flows.retraining"
     for outcome, retrain in outcomes.items():
-        monkeypatch.setattr("penguin_model.flows.retraining.retrain", retrain)
+        monkeypatch.setattr(f"{module}.retrain", retrain)
         retrain_on_drift.retraining("drift", run_id, return_state=True)
         assert [each.retraining.startswith(outcome) for each in comparisons.recent(1)] == [True]
 
