@@ -149,11 +149,14 @@ def dvc(command: typer.Context) -> None:
 @app.command()
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,  # noqa: FBT002
+    database: Annotated[
+        str | None, typer.Option(help="The database of the MLflow server in .env: postgresql+psycopg://user@host/name.")
+    ] = None,
 ) -> None:
     """Delete old runs, events, logs and what was deleted in MLflow; never a registered version. See RETENTION_DAYS."""
     from .ops import retention
 
-    for line in retention.collect(dry_run=dry_run):
+    for line in retention.collect(dry_run=dry_run, database=database):
         typer.echo(line)
 
 

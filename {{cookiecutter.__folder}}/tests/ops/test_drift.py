@@ -1,5 +1,7 @@
 """Drift: the rate of false alarms over many tables, and an alarm on each kind of shift."""
 
+from functools import partial
+
 import numpy as np
 import polars as pl
 import pytest
@@ -49,12 +51,14 @@ def test_without_drift_at_most_one_in_a_hundred_alarms():
     verdicts = []
     for number in range(25):
         columns = (3, 10, 3, 30, 10, 3, 10, 60)[number % 8]
-        holdout = regression(random, int(random.choice([50, 100])))
-        reference = Profile.of(sample(random, int(random.choice(SIZES)), columns), of_holdout("regression", holdout))
+        problem = ("regression", "classification")[number % 2]
+        predict = {"regression": partial(regression, random), "classification": partial(classified, random=random)}
+        holdout = of_holdout(problem, predict[problem](int(random.choice([50, 100]))))
+        reference = Profile.of(sample(random, int(random.choice(SIZES)), columns), holdout)
         for _ in range(8):
-            judged = regression(random, int(random.choice([50, 100])))
+            judged = predict[problem](int(random.choice([50, 100])))
             rows = sample(random, int(random.choice(SIZES)), columns)
-            predictions = profile.outputs("regression", judged).lazy()
+            predictions = profile.outputs(problem, judged).lazy()
             result = drift.compare(rows, reference, version=1, predictions=predictions, judged=judged)
             verdicts.append(result.verdict)
     assert len(verdicts) == 200
@@ -76,9 +80,9 @@ def table(rows: int) -> pl.DataFrame:
     )
 
 
-def classified(rows: int, share: float = 0.5, confidence: float = 0.9) -> Predictions:
+def classified(rows: int, share: float = 0.5, confidence: float = 0.9, random=None) -> Predictions:
     """Return predictions of two classes, right as often as they are confident."""
-    random = np.random.default_rng(rows)
+    random = random or np.random.default_rng(rows)
     first = random.random(rows) < share
     sure = np.clip(random.normal(confidence, 0.03, rows), 0.5, 1)
     probabilities = np.where(first[:, None], np.stack([sure, 1 - sure], 1), np.stack([1 - sure, sure], 1))
@@ -102,6 +106,8 @@ SHIFTS = {
     "one category": (pl.lit("a").alias("kind"), "kind"),
     "cities of one letter": (pl.when(pl.col("city") > "city 15").then(pl.lit("city 151")).otherwise("city"), "city"),
     "new cities": ("new " + pl.col("city"), "city"),
+    "new words": ("new " + pl.col("word"), "word"),
+    "one word": (pl.when(pl.int_range(pl.len()) % 2 == 0).then("word").otherwise(pl.lit("5")).alias("word"), "word"),
 }
 
 
@@ -116,6 +122,55 @@ def moved(rows: pl.DataFrame, **given) -> dict[str, float]:
 def test_each_kind_of_shift_alarms(shift, column, rows):
     shifted = table(rows).with_columns(shift.alias(column) if isinstance(shift, pl.Expr) else shift)
     assert list(moved(shifted)) == [column]
+
+
+RATINGS = [1, 2, 3, 4, 5]
+ODD = {
+    # The values, what becomes of them, and the bin that gets many rows.
+    "constant, now lower": ([7.0], pl.lit(6.0), "below 7"),
+    "constant, now higher": ([7.0], pl.lit(8.0), "above 7"),
+    "constant, now missing": ([7.0], pl.lit(None, pl.Float64), "missing"),
+    "constant, now varies": ([7.0], pl.int_range(pl.len()) / 9, "above 7"),
+    "all missing, now a number": ([None], pl.lit(1.0), "present"),
+    "zeros as a sentinel": ([0, 0, 0, 1, 2, 3], pl.when(pl.col("x") == 0).then(-999).otherwise("x"), "below 0"),
+    "zeros as small numbers": ([0, 0, -1, 1], pl.when(pl.col("x") == 0).then(-0.1).otherwise("x"), "-1 to 0"),
+    "ratings on half the scale": (RATINGS, pl.col("x") / 2, "below 1"),
+    "ratings reversed": ([1, 1, 1, 2, 5], 6 - pl.col("x"), "2 to 5"),
+    "a rating that is new": (RATINGS, pl.when(pl.col("x") == 3).then(6).otherwise("x"), "above 5"),
+    "the lowest number": ([-1.7976931348623157e308, 0.0, 1.0], pl.lit(1.0), "1"),
+}
+
+
+@pytest.mark.parametrize("rows", [120, 1000])
+@pytest.mark.parametrize(("values", "change", "label"), ODD.values(), ids=ODD)
+def test_columns_of_few_values_alarm_when_they_change(values, change, label, rows):
+    before = pl.DataFrame({"x": pl.Series(values * 500, dtype=pl.Float64)})
+    reference = Profile.model_validate_json(Profile.of(before.lazy()).model_dump_json(exclude_none=True))
+    same = pl.DataFrame({"x": np.random.default_rng(rows).choice(before["x"], rows)}, schema={"x": pl.Float64})
+    assert drift.compare(same.lazy(), reference, version=1).verdict == "fine"
+    changed = drift.compare(same.with_columns(x=change).lazy(), reference, version=1)
+    [column] = changed.columns
+    assert changed.verdict == "drifted"
+    gain = np.subtract(column.current, column.reference)
+    assert gain[column.bins.index(label)] > 0.05
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(30, "too few rows"), (100, "drifted"), (1000, "drifted")])
+def test_one_of_fifty_columns_alarms(rows, verdict):
+    random = np.random.default_rng(rows)
+    before, now = (pl.DataFrame(random.normal(size=(size, 50))) for size in (2000, rows))
+    reference = Profile.of(before.lazy())
+    shifts = [pl.col("column_3") + 1, pl.col("column_3") * 3, pl.col("column_3") / 10]
+    for shift in shifts:
+        result = drift.compare(now.with_columns(shift).lazy(), reference, version=1)
+        assert (result.verdict, [*result.drifted]) == (verdict, ["column_3"] if verdict == "drifted" else [])
+
+
+def test_a_shift_that_does_not_matter_is_fine_in_many_rows():
+    random = np.random.default_rng(0)
+    before, now = (pl.DataFrame(random.normal(size=(100_000, 10))) for _ in range(2))
+    result = drift.compare(now.select(pl.all() + 0.01).lazy(), Profile.of(before.lazy()), version=1)
+    assert (result.verdict, max(column.p_value for column in result.columns) < 1) == ("fine", True)
 
 
 def test_swapped_columns_alarm():

@@ -255,6 +255,39 @@ def test_error_of_the_machine_exits_with_its_sentence(error):
         raise error
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlalchemy.exc.OperationalError("x", {}, sqlite3.OperationalError("attempt to write a readonly database")),
+        ProjectError("The MLflow store cannot be used: (sqlite3.OperationalError) unable to open database file"),
+    ],
+)
+def test_database_that_may_not_be_written_is_named(project, monkeypatch, error):
+    assert "Permission denied" not in (faults.sentence(error) or "")
+    (project / "mlflow.db").touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "mlflow.db")
+    assert faults.sentence(error) == f"Permission denied: {project}/mlflow.db."
+
+
+def test_folder_that_polars_may_not_write_is_named():
+    error = PermissionError("Permission denied (os error 13): /data/scoring")
+    assert faults.sentence(error) == "Permission denied (os error 13): /data/scoring."
+
+
+def test_dvc_keeps_its_notes_elsewhere_if_the_project_is_read_only(project, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "")
+    for writable in (True, False):
+        monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+        monkeypatch.setattr(os, "access", lambda *_, writable=writable: writable)
+        with dvc.repository() as repo:
+            assert Path(repo.site_cache_dir).is_relative_to(project) is writable
+
+
+def test_git_says_all_that_it_says(tmp_path):
+    with pytest.raises(ProjectError, match=r"^git rev-parse failed: not a git repository \(or any .* \.git"):
+        git.run_git("rev-parse", "HEAD", cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}

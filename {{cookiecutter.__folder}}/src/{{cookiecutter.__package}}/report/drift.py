@@ -49,6 +49,8 @@ BIN_ROWS = 20
 OPEN_SHARE, OPEN_VARIANCE = 0.05, 3
 # What an empty bin counts as: zero would make the index infinite.
 EMPTY_BIN = 0.5
+# What looks like zero: an edge may be the largest number below it.
+TINY = 1e-300
 # How many unseen categories are named.
 UNSEEN = 10
 # Of more rows, so many are predicted.
@@ -303,7 +305,7 @@ def _index(before: Column, now: Column) -> tuple[float, int, float]:
     counts = np.array([before.counts, now.counts], float).T
     sizes = np.maximum(counts.sum(axis=0), EMPTY_BIN)
     last = len(counts) - (1 if before.others else 0)
-    joined = [*counts[:1], *_join(counts[1:last], BIN_ROWS * sizes.sum() / sizes.min()), *counts[last:]]
+    joined = [*counts[:1], *_join(counts[1:last], sizes), *counts[last:]]
     variance = OPEN_VARIANCE if before.known is not None and before.counts[-1] > OPEN_SHARE * sizes[0] else 1
     used = np.array([bin_ for bin_ in joined if bin_.sum()] or [[1, 1]])
     shares = np.maximum(used, EMPTY_BIN)
@@ -311,16 +313,21 @@ def _index(before: Column, now: Column) -> tuple[float, int, float]:
     return float(((new - old) * np.log(new / old)).sum()), max(len(used) - 1, 1), variance * float((1 / sizes).sum())
 
 
-def _join(counts: np.ndarray, least: float) -> list[np.ndarray]:
-    """Join neighbouring bins until each has enough rows of both samples together."""
+def _join(counts: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
+    """Join neighbouring bins until each has enough rows of both samples together, or of the smaller one alone."""
     joined: list[np.ndarray] = []
+    least = BIN_ROWS * sizes.sum() / sizes.min()
+
+    def lacks(bin_: np.ndarray, least: float) -> bool:
+        return bool(bin_.sum() < least and bin_[sizes.argmin()] < BIN_ROWS)
+
     for bin_ in counts:
-        if joined and joined[-1].sum() < least:
+        if joined and lacks(joined[-1], least):
             joined[-1] = joined[-1] + bin_
         else:
             joined.append(bin_)
     # A single bin would never move: of the last two, a smaller one is enough.
-    if joined[1:] and joined[-1].sum() < (least if joined[2:] else least / 4):
+    if joined[1:] and lacks(joined[-1], least if joined[2:] else least / 4):
         joined[-2:] = [joined[-2] + joined[-1]]
     return joined
 
@@ -366,9 +373,11 @@ def _labels(column: Column) -> list[str]:
         return ["missing", *(column.levels or []), *last]
     if not column.edges:
         return ["missing", "present", *last]
-    edges = [edge if isinstance(edge, str) else f"{edge:.6g}" for edge in column.edges]
-    between = [f"{low} to {high}" for low, high in pairwise(edges)]
-    return ["missing", f"up to {edges[0]}", *between, f"above {edges[-1]}", *last]
+    edges = [edge if isinstance(edge, str) else f"{0 if abs(edge) < TINY else edge:.6g}" for edge in column.edges]
+    # A value that many rows share is between two edges that look the same.
+    first = "below" if edges[:1] == edges[1:2] else "up to"
+    between = [low if low == high else f"{low} to {high}" for low, high in pairwise(edges)]
+    return ["missing", f"{first} {edges[0]}", *between, f"above {edges[-1]}", *last]
 
 
 def _moved(drift: ColumnDrift) -> str:

@@ -1,6 +1,9 @@
 """Profiles: how the values of a column are distributed, as counts in bins. One goes with each model."""
 
-from collections.abc import Mapping
+import math
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -140,7 +143,7 @@ def distributions(rows: pl.LazyFrame) -> dict[str, Column]:
             # Time moves on, which is not drift: only missing values count.
             columns[name] = Column(edges=[])
         elif dtype.is_numeric():
-            columns[name] = Column(edges=_quantiles(sample, values, BINS))
+            columns[name] = Column(edges=_edges(_quantiles(sample, values, BINS)))
         else:
             frequencies = rows.select(value=values).drop_nulls().group_by("value").len()
             top = frequencies.sort("len", "value", descending=[True, False]).head(LISTED + 1)
@@ -149,7 +152,7 @@ def distributions(rows: pl.LazyFrame) -> dict[str, Column]:
             if listed.height <= LEVELS:
                 columns[name] = Column(levels=known, known=known)
             else:
-                columns[name] = Column(edges=_quantiles(sample, values, LEVELS), known=known)
+                columns[name] = Column(edges=sorted({*_quantiles(sample, values, LEVELS)[1:]}), known=known)
             if known is not None:
                 singles[name] = listed.filter(pl.col("len") == 1)["value"].to_list()
     return count(rows, columns, singles)
@@ -181,12 +184,18 @@ def unseen(rows: pl.LazyFrame, name: str, known: list[str], most: int) -> dict[s
 
 
 def _quantiles(sample: pl.LazyFrame, values: pl.Expr, bins: int) -> list[Any]:
-    """Return the different inner edges of bins with about as many rows each."""
+    """Return the smallest value, and the largest value of each but the last bin with about as many rows."""
     # Sorted once: Polars would sort again for every quantile.
     ordered = values.drop_nulls().sort()
-    places = (ordered.len().cast(pl.Int64) - 1) * pl.int_range(1, bins) // bins
+    places = (ordered.len().cast(pl.Int64) - 1) * pl.int_range(bins) // bins
     edges = sample.select(ordered.gather(places, null_on_oob=True)).collect(engine="streaming").to_series()
-    return sorted(set(edges.drop_nulls()))
+    return edges.drop_nulls().to_list()
+
+
+def _edges(quantiles: Sequence[float]) -> list[float]:
+    """Return the inner edges of bins: a value that many rows share has its own, so that smaller ones are seen."""
+    shared = (value for value, count in Counter(quantiles).items() if count > 1)
+    return sorted({*quantiles[1:], *(math.nextafter(value, -sys.float_info.max) for value in shared)})
 
 
 def _bins(values: pl.Expr, column: Column, known: list[str]) -> list[pl.Expr]:

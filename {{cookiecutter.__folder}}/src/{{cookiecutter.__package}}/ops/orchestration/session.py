@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from tempfile import gettempdir
 from typing import Any
 
 from ...errors import ProjectError, printable
@@ -24,6 +25,8 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "PREFECT_CLI_PROMPT": "false",
+    # Skrub creates this folder when it is imported, by default in the home of the user.
+    "SKB_DATA_DIRECTORY": gettempdir(),
     # Wait half a minute for a server that restarts; the defaults are four minutes and more.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "PREFECT_CLIENT_MAX_RETRIES": "4",

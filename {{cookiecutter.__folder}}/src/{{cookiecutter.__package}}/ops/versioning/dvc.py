@@ -1,5 +1,6 @@
 """Everything DVC: where content is stored, and how to get it. DVC is imported late, as this takes a second."""
 
+import atexit
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from ...errors import ProjectError
@@ -76,11 +78,14 @@ def command_line(arguments: list[str]) -> int:
 def _prepare() -> None:
     """Keep DVC's notes on files in the project: they are pickles, and by default all users share their folder."""
     _limit_tries()
-    if (own := state_dir() / ".dvc").is_dir():
+    if (own := state_dir() / ".dvc").is_dir() and "DVC_SITE_CACHE_DIR" not in os.environ:
         folder = own / "tmp/site"
         with suppress(OSError):  # a container may be read-only
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(folder))
+        if not os.access(folder, os.W_OK):
+            folder = Path(mkdtemp(prefix="dvc-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(folder)
 
 
 @cache
