@@ -13,6 +13,7 @@ from conftest import COPY
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.context import TagsContext
 
 from penguin_model.errors import ProjectError
 from penguin_model.flows import retrain_on_drift
@@ -26,6 +27,7 @@ from penguin_model.flows.retrain_on_drift import (
     obstacle,
 )
 from penguin_model.ops.orchestration.results import TrainingResult
+from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import comparisons, registry, runs
 from penguin_model.ops.tracking.comparisons import PSI, Comparison
 from penguin_model.report import drift
@@ -164,6 +166,10 @@ def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, 
         "Nothing new to train on: ": Mock(return_value=None),
         "Failed: The origin does not answer.": Mock(side_effect=ProjectError("The origin does not answer.")),
         "Failed: ZeroDivisionError": Mock(side_effect=ZeroDivisionError("secret")),
+        # A flow that it calls is marked if it is killed, as it has the tag of the project.
+        f"The retraining made version 2 champion: {{'{PACKAGE}'}}.": lambda _: trained._replace(
+            reason=str(TagsContext.get().current_tags)
+        ),
     }
     module = "penguin_model.flows.retraining"
     for outcome, retrain in outcomes.items():
