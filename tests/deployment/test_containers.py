@@ -59,8 +59,10 @@ def test_services_have_few_privileges(bake: Bake) -> None:
     for name, service in stack["services"].items():
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
-        assert service["restart"] == "unless-stopped"
-        assert service["healthcheck"]["test"]
+        once = service.get("profiles") == ["gc"]
+        assert once == (name == "gc")
+        assert service["restart"] == ("no" if once else "unless-stopped")
+        assert once or service["healthcheck"]["test"]
         assert service.get("read_only", False) == (name != "worker")
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
         assert not service.get("privileged")
@@ -72,7 +74,8 @@ def test_services_have_few_privileges(bake: Bake) -> None:
 def test_service_is_in_the_stack_if_it_is_chosen(bake: Bake) -> None:
     keyless = {name: value for name, value in ENV.items() if name != "SERVE_API_KEY"}
     services = read(bake(deployment="docker", serving="none").path, keyless)["services"]
-    assert set(services) == {"postgres", "prefect", "mlflow", "worker"}
+    assert set(services) == {"postgres", "prefect", "mlflow", "worker", "gc"}
+    assert "PREDICTION_LOG" not in services["gc"]["environment"]
     project = bake(deployment="docker")
     serving = read(project.path, ENV)["services"]["serving"]
     assert serving["command"] == ["penguin-model", "serve"]
@@ -83,8 +86,29 @@ def test_service_is_in_the_stack_if_it_is_chosen(bake: Bake) -> None:
     assert settings - serving["environment"].keys() == {"SERVE_PORT", "SERVE_MODEL"}
 
 
+def test_prediction_log_is_one_volume_for_service_monitor_and_gc(bake: Bake) -> None:
+    project = bake(deployment="docker")
+    off = read(project.path, ENV)["services"]["serving"]["environment"]
+    assert (off["PREDICTION_LOG"], off["SHADOW"]) == ("", "")
+    stack = read(project.path, ENV | {"PREDICTION_LOG": "/anywhere", "SHADOW": "challenger"})
+    serving, gc = (stack["services"][name] for name in ("serving", "gc"))
+    folder = serving["environment"]["PREDICTION_LOG"]
+    assert (folder, serving["environment"]["SHADOW"]) == ("prediction_log", "challenger")
+    assert gc["environment"]["PREDICTION_LOG"] == folder
+    # It is a folder of the image, so that the volume is the user's and not root's.
+    dockerfile = (project.path / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(rf"^RUN .*&& mkdir {folder}$", dockerfile, re.MULTILINE)
+    assert re.search(r"^COPY --from=build --chown=app:app /app /app$", dockerfile, re.MULTILINE)
+    assert serving["volumes"] == gc["volumes"] == [f"{folder}:/app/{folder}"]
+    [flows] = yaml.safe_load(project.texts()["prefect.yaml"])["definitions"]["work_pool"]["job_variables"][
+        "volumes"
+    ]
+    assert flows == f"{stack['volumes'][folder]['name']}:/app/{folder}:ro"
+
+
 def test_variables_are_filled_in_as_compose_does() -> None:
     assert interpolate("${A:-b}:${C:?missing}", {"C": "d"}) == "b:d"
+    assert interpolate("${A:+b}:${C:+e}", {"C": "d"}) == ":e"
     with pytest.raises(KeyError, match="missing"):
         interpolate("${C:?missing}", {"C": ""})
 

@@ -88,7 +88,8 @@ def test_workloads_have_few_privileges(bake: Bake) -> None:
     assert set(pods) == {"worker", "serving"}
     for name, pod in pods.items():
         assert pod["serviceAccountName"] == name
-        assert pod["securityContext"] == pods["worker"]["securityContext"]
+        group = {"fsGroup": 10001} if name == "serving" else {}  # writes to a volume
+        assert pod["securityContext"] == pods["worker"]["securityContext"] | group
         [container] = pod["containers"]
         assert container["securityContext"] == pods["worker"]["containers"][0]["securityContext"]
         assert container["securityContext"]["readOnlyRootFilesystem"]
@@ -135,6 +136,25 @@ def test_requests_reach_the_service_and_it_has_time_to_answer_them(bake: Bake) -
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod["terminationGracePeriodSeconds"] >= pause + 10
+
+
+def test_prediction_log_has_a_volume_and_the_docs_one_that_stays(bake: Bake) -> None:
+    project = bake(deployment="kubernetes")
+    [pod] = [
+        each["spec"]["template"]["spec"]
+        for each in manifests(project.path / "kubernetes")
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", "serving")
+    ]
+    [container] = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    # The folder of PREDICTION_LOG=prediction_log in the Secret, as PROJECT_ROOT is /app.
+    assert mounts == {"scratch": "/tmp", "prediction-log": "/app/prediction_log"}  # noqa: S108
+    assert {volume["name"] for volume in pod["volumes"]} == mounts.keys()
+    [example] = re.findall(r"```yaml\n(.*?)```", project.texts()["docs/deploying.md"], re.DOTALL)
+    claim = yaml.safe_load(example)
+    validate(claim)
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert f"claimName: {claim['metadata']['name']}}}" in project.texts()["docs/deploying.md"]
 
 
 @pytest.mark.slow

@@ -45,6 +45,10 @@ pull: []
 deployments:
   - {name: load, entrypoint: PACKAGE.flows.hundred.hundred, work_pool: {name: POOL}}
   - {name: trained, entrypoint: PACKAGE.flows.training.training, work_pool: {name: POOL}}
+  - name: watched
+    entrypoint: PACKAGE.flows.monitoring.monitoring
+    work_pool: {name: POOL}
+    parameters: {source: prediction_log}
 """
 RUN = """
 import sys, json
@@ -106,6 +110,26 @@ print(json.dumps([
     [sum(each) for each in zip(*added)],
     [added[int(tags[f"appended.{number}"])][number] for number in range(20)],
 ]))
+"""
+# Somebody deletes a run with an artifact in MLflow, and that of the champion.
+DELETE = """
+import json
+from PACKAGE.ops.tracking import registry, runs
+client = runs.connect()
+run = client.create_run(client.get_experiment_by_name("PACKAGE").experiment_id).info
+client.log_text(run.run_id, "x", "x.txt")
+deleted = [run.run_id, registry.get(1).run_id]
+for each in deleted:
+    client.delete_run(each)
+print(json.dumps(deleted))
+"""
+RESTORE = """
+import json, sys
+from PACKAGE.ops.tracking import registry, runs
+client = runs.connect()
+client.restore_run(sys.argv[1])
+with registry.load(1) as package:
+    print(json.dumps(package.data.exists()))
 """
 # The statuses for which Prefect's own client repeats a request.
 AGAIN = Retry(8, allowed_methods=None, status_forcelist=[408, 429, 502, 503], backoff_factor=1)
@@ -170,7 +194,7 @@ class TestStack:
         folder = tmp_path_factory.mktemp("stack")
         # Not below pytest's folder: every new run of pytest closes that to PostgreSQL's user.
         data = Path(tempfile.mkdtemp(prefix="postgres-"))
-        services = Stack(project.path, image, folder, ENV)
+        services = Stack(project.path, image, folder, ENV | {"PREDICTION_LOG": "on"})
         package = project.answers["__package"]
         (image.path("src") / package / "flows/hundred.py").write_text(HUNDRED)
         postgres = Postgres(services, data / "18")
@@ -340,10 +364,43 @@ class TestStack:
         ) == [200]
         assert urllib3.request("GET", f"{address}/model", timeout=60).status == 401
         assert urllib3.request("GET", f"{address}/model", headers=known, timeout=60).json()["version"] == 1
+        row = {"island": "Dream", "sex": "male", "bill_length_mm": 39.5, "bill_depth_mm": 17.4}
+        row |= {"flipper_length_mm": 186, "body_mass_g": 3800}
+        predicted = urllib3.request("POST", f"{address}/predict", headers=known, json=row, timeout=60)
+        assert predicted.status == 200, predicted.data
         process = services.running["serving"]
         services.stop("serving")
         assert process.returncode in {0, 128 + signal.SIGTERM}, services.log("serving")
         assert ENV["SERVE_API_KEY"] not in services.log("serving")
+        # The monitor, in another container, reads what the service has logged.
+        assert [*services.image.path("prediction_log").rglob("*.parquet")]
+        self.wait(services, self.run(services, "monitoring/watched", 1), tasks=3)
+
+    def test_gc_deletes_in_the_database_of_the_server_and_in_the_prediction_log(
+        self, stack: tuple[Stack, Postgres], project: Project
+    ) -> None:
+        services, postgres = stack
+        package = project.answers["__package"]
+        run, of_champion = json.loads(services.client(DELETE.replace("PACKAGE", package)))
+        long_ago = "UPDATE runs SET deleted_time = 1 WHERE lifecycle_stage = 'deleted'"
+        where = ["--host", postgres.socket, "--username=postgres", "--dbname=mlflow"]
+        assert postgres.tool("psql", *where, "--command", long_ago).stdout == "UPDATE 2\n"
+        old = services.image.path("prediction_log/2001-01-01/00/old.parquet")
+        old.parent.mkdir(parents=True)
+        old.touch()
+        artifacts = services.image.root / "mlartifacts"
+        kept = {file for file in artifacts.rglob("*") if run not in file.parts}
+        for option in (["--dry-run"], []):
+            assert any(run in file.parts for file in artifacts.rglob("*.txt"))
+            assert old.exists()
+            said = services.once("gc", *option)
+            assert "MLflow: 1 deleted runs and 0 models with their artifacts; kept 1 that" in said
+            assert "prediction log: 1 files" in said
+        assert set(artifacts.rglob("*")) <= kept
+        assert {file for file in kept if file.is_file()} <= set(artifacts.rglob("*"))
+        assert not old.exists()
+        assert "MLflow: 0 deleted runs" in services.once("gc")
+        assert json.loads(services.client(RESTORE.replace("PACKAGE", package), of_champion)) is True
 
     def test_backup_is_restored(
         self, stack: tuple[Stack, Postgres], project: Project, tmp_path: Path

@@ -33,13 +33,15 @@ def interpolate(text: str, env: dict[str, str]) -> str:
 
     def value(variable: re.Match[str]) -> str:
         name, how, rest = variable.groups()
+        if how == ":+":
+            return rest if env.get(name) else ""
         if env.get(name):
             return env[name]
         if how == ":?":
             raise KeyError(rest)
         return rest or ""
 
-    return re.sub(r"\$\{(\w+)(?:(:[-?])((?:[^{}])*))?\}", value, text)
+    return re.sub(r"\$\{(\w+)(?:(:[-?+])((?:[^{}])*))?\}", value, text)
 
 
 def read(project: Path, env: dict[str, str]) -> dict[str, Any]:
@@ -131,15 +133,27 @@ class Stack:
                 process.kill()
                 process.wait()
 
+    def once(self, service: str, *arguments: str) -> str:
+        """Run a service to its end, as `docker compose run` does; return its output."""
+        command = [self.image.native(self.native(word)) for word in self.services[service]["entrypoint"]]
+        return self._run(command + list(arguments), service)
+
     def client(self, code: str, *arguments: str) -> str:
         """Run Python in the image as the worker does; return the last line of its output."""
         command = [str(self.image.root / "opt/venv/bin/python"), "-c", code, *arguments]
-        environment = self.environment("worker")
+        return self._run(command, "worker").strip().rpartition("\n")[2]
+
+    def _run(self, command: list[str], service: str) -> str:
         done = subprocess.run(
-            command, cwd=self.image.path("."), env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.image.path("."),
+            env=self.environment(service),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout.strip().rpartition("\n")[2]
+        return done.stdout
 
 
 def _resume(process: psutil.Process) -> None:

@@ -140,7 +140,8 @@ def dvc(command: typer.Context) -> None:
     """Run DVC's command line with the storage keys from .env."""
     from .ops.versioning import dvc
 
-    if code := dvc.command_line(command.args):
+    code = dvc.command_line(command.args)
+    if code or {"pull", "checkout"} & set(command.args):  # with --allow-missing, DVC says nothing of a full disk
         check_space()
     raise typer.Exit(code)
 
@@ -148,11 +149,14 @@ def dvc(command: typer.Context) -> None:
 @app.command()
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,  # noqa: FBT002
+    database: Annotated[
+        str | None, typer.Option(help="The database of the MLflow server in .env: postgresql+psycopg://user@host/name.")
+    ] = None,
 ) -> None:
     """Delete old runs, events, logs and what was deleted in MLflow; never a registered version. See RETENTION_DAYS."""
     from .ops import retention
 
-    for line in retention.collect(dry_run=dry_run):
+    for line in retention.collect(dry_run=dry_run, database=database):
         typer.echo(line)
 
 

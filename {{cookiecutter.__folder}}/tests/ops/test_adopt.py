@@ -447,3 +447,36 @@ def test_verb_prints_what_was_decided(project, tmp_path):
     done = subprocess.run([*verb, "other"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("The table has no column 'other'")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "step", "looks"),
+    [
+        ("timestamp", 1_600_000_000, 1000, "seconds since 1970"),
+        ("started", 1_600_000_000.5, 1000, "seconds since 1970"),
+        ("created_at", 1_600_000_000_000, 10**6, "milliseconds since 1970"),
+        ("ts", 1_600_000_000_000_000, 10**9, "microseconds since 1970"),
+        ("time", 1_600_000_000_000_000_000, 10**12, "nanoseconds since 1970"),
+        ("date", 43_831, 1, "days of Excel"),
+        ("orderDate", 43_831.25, 1, "days of Excel"),
+        ("month", 202_001, 0.1, "months as 202012"),
+        ("when", 20_200_101, 0.5, "days as 20201231"),
+        ("price", 43_831, 1, None),
+        ("zip", 20_200_101, 1, None),
+        ("timestamp", 12, 1, None),
+        ("day", 1, 0.5, None),
+    ],
+)
+def test_numbers_that_look_like_times_stay_numbers_and_are_named(name, first, step, looks):
+    number = pl.int_range(ROWS) * 17 % 31 * step + first
+    whole = isinstance(first, int)
+    table = pl.select(
+        pl.when(NUMBER % 2 == 0).then(1.5).otherwise(2.5).alias("y"), number.cast(int if whole else float).alias(name)
+    )
+    decision = infer.decide(profile.profile(table.lazy()), "y", None)
+    sentences = [sentence for sentence in decision.reasons if "look like" in sentence]
+    assert decision.contract.types[name] == ("integer" if whole else "float")
+    expected = (
+        f"Numbers that look like {looks} stay numbers, which --time can use; write dates as 2020-12-31: '{name}'."
+    )
+    assert sentences == ([expected] if looks else [])

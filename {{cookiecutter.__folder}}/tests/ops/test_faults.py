@@ -210,6 +210,31 @@ def test_full_disk_is_one_sentence_and_not_tried_again(error):
     assert not policies.is_transient(None, None, SimpleNamespace(result=lambda **_: error))
 
 
+def test_database_of_dvc_that_cannot_be_written_is_not_tried_forever(project):
+    def write() -> None:
+        with dvc.repository() as repo, sqlite3.connect(f"{repo.state.links.directory}/cache.db") as other:
+            other.execute("BEGIN IMMEDIATE")
+            repo.state.links._sql("PRAGMA busy_timeout = 1")  # noqa: SLF001
+            repo.state.links["table.csv"] = 1
+
+    handler = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("DVC tries again and again"))
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    try:
+        with pytest.raises(ProjectError, match=r"DVC cannot write its notes on files.* the disk is full, or another"):
+            write()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+@pytest.mark.parametrize("arguments", [["pull", "--allow-missing"], ["checkout"]])
+def test_pull_that_misses_files_for_a_full_disk_says_so(project, monkeypatch, arguments):
+    monkeypatch.setattr(dvc, "command_line", lambda _: 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
+    with pytest.raises(ProjectError, match=r"The disk of .* is full"):
+        cli.dvc(SimpleNamespace(args=arguments))
+
+
 def test_run_on_a_full_disk_does_not_start(monkeypatch):
     faults.check_space()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=300_000))
@@ -228,6 +253,39 @@ def test_bug_keeps_its_traceback(error):
 def test_error_of_the_machine_exits_with_its_sentence(error):
     with pytest.raises(SystemExit, match=r"^(Permission denied: models\.|x)$"), faults.reported():
         raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlalchemy.exc.OperationalError("x", {}, sqlite3.OperationalError("attempt to write a readonly database")),
+        ProjectError("The MLflow store cannot be used: (sqlite3.OperationalError) unable to open database file"),
+    ],
+)
+def test_database_that_may_not_be_written_is_named(project, monkeypatch, error):
+    assert "Permission denied" not in (faults.sentence(error) or "")
+    (project / "mlflow.db").touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "mlflow.db")
+    assert faults.sentence(error) == f"Permission denied: {project}/mlflow.db."
+
+
+def test_folder_that_polars_may_not_write_is_named():
+    error = PermissionError("Permission denied (os error 13): /data/scoring")
+    assert faults.sentence(error) == "Permission denied (os error 13): /data/scoring."
+
+
+def test_dvc_keeps_its_notes_elsewhere_if_the_project_is_read_only(project, monkeypatch):
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "")
+    for writable in (True, False):
+        monkeypatch.delenv("DVC_SITE_CACHE_DIR")
+        monkeypatch.setattr(os, "access", lambda *_, writable=writable: writable)
+        with dvc.repository() as repo:
+            assert Path(repo.site_cache_dir).is_relative_to(project) is writable
+
+
+def test_git_says_all_that_it_says(tmp_path):
+    with pytest.raises(ProjectError, match=r"^git rev-parse failed: not a git repository \(or any .* \.git"):
+        git.run_git("rev-parse", "HEAD", cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -230,3 +230,19 @@ def test_thousands_of_columns_are_read_in_linear_time(tmp_path):
     width = 4000
     (tmp_path / "t.csv").write_text(",".join(f"x{i}" for i in range(width)) + "\n" + ",".join("1" * width) + "\n")
     assert ingest.read_table(tmp_path / "t.csv").collect().shape == (1, width)
+
+
+def test_lines_are_checked_once_until_the_file_changes(tmp_path, monkeypatch):
+    checked, check = [], dialect.check_lines
+    monkeypatch.setattr(dialect, "check_lines", lambda *args: checked.append(check(*args)))
+    file = tmp_path / "t.csv"
+    file.write_text("a,b\n1,2\n3,4\n")
+    for _ in range(3):
+        assert ingest.read_table(file).collect().height == 2
+    file.write_text("a;b\n1;2\n3;4\n")  # as long as before
+    assert ingest.read_table(file).collect().columns == ["a", "b"]
+    assert len(checked) == 2
+    file.write_text("a,b\n1,2\n3,4,5\n")
+    for _ in range(2):
+        with pytest.raises(ProjectError, match="line 3 has 3 instead of 2 values"):
+            ingest.read_table(file)

@@ -11,6 +11,7 @@ import pytest
 from conftest import COPY
 from prefect.settings.models.server.services import ServerServicesDBVacuumSettings
 
+from penguin_model.errors import ProjectError
 from penguin_model.ops import retention
 from penguin_model.ops.orchestration import session
 from penguin_model.ops.settings import PACKAGE, read_settings
@@ -151,3 +152,25 @@ def test_database_of_a_server_is_not_touched(monkeypatch):
     said = "".join(retention.collect(dry_run=False))
     assert "Prefect: nothing" in said
     assert "MLflow: nothing" in said
+
+
+def test_database_that_is_not_of_a_server_is_refused(edited, monkeypatch):
+    monkeypatch.setattr(retention, "_prefect", lambda *_, **__: ())
+    with pytest.raises(ProjectError, match="--database is that of an MLflow server"):
+        list(retention.collect(dry_run=True, database="sqlite:///other.db"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (edited / "other.db").touch()
+    for address, said in {
+        f"sqlite:///{edited}/other.db": "is not the database of an MLflow server",
+        f"sqlite:///{edited}/.prefect/prefect.db": "is not the database of an MLflow server",
+        f"sqlite:///{edited}/missing.db": "is not the database of an MLflow server",
+        "postgresql+psycopg://user:secret@127.0.0.1:9/mlflow": "cannot be used: .*connection",
+        "other": "cannot be used: Could not parse",
+    }.items():
+        with pytest.raises(ProjectError, match=said) as refused:
+            list(retention.collect(dry_run=False, database=address))
+        assert "secret" not in str(refused.value)
+        assert "MLFLOW_TRACKING_URI" not in str(refused.value)
+    assert (edited / "other.db").stat().st_size == 0
+    (edited / "other.db").unlink()
+    assert not (edited / "missing.db").exists()

@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import polars as pl
 import pytest
 from conftest import COPY
 
+from penguin_model.flows.monitoring import compare_rows
+from penguin_model.flows.scoring import rows_to_predict
 from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import digests, registry, runs
 from penguin_model.ops.tracking.history import new_entry
+from penguin_model.ops.tracking.registry import CHALLENGER
+from penguin_model.ops.tracking.store import open_store
 
 CONNECTIONS, TAMPERED = 16, 10
 # Shared, because each new client reads all certificates.
@@ -117,8 +122,6 @@ def service(database) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def rows(trained) -> list[dict]:
-    import polars as pl
-
     return json.loads(pl.read_parquet(COPY / "data/processed/table.parquet").write_json())
 
 
@@ -219,3 +222,50 @@ async def ended_under_load(service: Service, rows: list[dict]) -> int:
         await asyncio.wait(requests, return_when=asyncio.FIRST_COMPLETED)
         service.process.send_signal(signal.SIGTERM)
         return len(await asyncio.gather(*requests))
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [("http://{}", "No MLflow server answers"), ("postgresql+psycopg://x@{}/mlflow", "connection timeout expired")],
+)
+def test_registry_that_accepts_connections_but_never_answers_is_named_and_delays_no_sigterm(tmp_path, uri, reason):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with serving(tmp_path, free_port(), MLFLOW_TRACKING_URI=uri.format(address)) as service:
+            service.wait_for(lambda answer: "Not ready" in answer)
+            start = time.monotonic()
+            service.wait_for(lambda answer: reason in answer)
+            assert time.monotonic() - start < 60  # 8 seconds on an idle machine
+            time.sleep(0.5)  # it asks again, and waits
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(10) in {0, 128 + signal.SIGTERM}
+
+
+def test_challenger_shadows_the_champion_and_the_monitor_compares_them(database, tmp_path, rows):
+    move(1)
+    assert registry.holder(CHALLENGER) == TAMPERED  # which cannot be loaded
+    sent, log = {}, tmp_path / "log"
+    with serving(tmp_path, free_port(), SHADOW=CHALLENGER, PREDICTION_LOG=str(log)) as service:
+        service.wait_for(is_version(1))
+        for challenger in (TAMPERED, 2, 3):
+            open_store().set_alias(CHALLENGER, challenger)
+            said = "not the ones that were registered" if challenger == TAMPERED else f"with version {challenger} "
+            service.wait_for(lambda _, said=said: said in service.log.read_text())
+            for number in range(3):
+                request_id = f"{challenger}-{number}"
+                answer = CLIENT.post(f"{service.url}/predict", json=rows[:20], headers={"X-Request-ID": request_id})
+                assert answer.json()["model_version"] == 1
+                sent[request_id] = challenger
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(10)
+    logged = pl.concat(map(pl.read_parquet, log.rglob("*.parquet")), how="diagonal_relaxed")
+    champion, challenger = (logged.filter(role=role).sort("request_id", "row") for role in ("champion", CHALLENGER))
+    assert champion.group_by("request_id").len().sort("request_id").rows() == [(name, 20) for name in sorted(sent)]
+    # The same requests and rows, by the challenger of that time.
+    shadowed = champion.filter(~pl.col("request_id").str.starts_with(f"{TAMPERED}-"))
+    changed = ["model_version", "role"]
+    assert challenger.drop(changed).equals(shadowed.drop(changed))
+    assert challenger["model_version"].to_list() == [sent[name] for name in challenger["request_id"]]
+    result = compare_rows.fn(rows_to_predict(str(log)), None, 1, 0.2, labelled=False)
+    assert result.rows == champion.height
+    assert any("Challenger, version 3, in 60 rows of the champion" in note for note in result.notes)

@@ -66,7 +66,7 @@ def evaluate_champion(champion: int, gate: Gate, recipe: Recipe, rows: pl.DataFr
 def _evaluate_package(
     package: packaging.Package, gate: Gate, recipe: Recipe, rows: pl.DataFrame
 ) -> Evaluation | NotComparable:
-    name = f"the champion, version {package.number},"
+    name = f"the champion, version {package.version.number},"
     try:
         with package.loaded() as predictor:
             old, new = predictor.recipe.data, recipe.data

@@ -7,22 +7,26 @@ from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from ..errors import ProjectError
 from .settings import Settings, read_settings
 
 # The prediction log names its files or folders by date and hour.
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def collect(*, dry_run: bool) -> Iterator[str]:
+def collect(*, dry_run: bool, database: str | None = None) -> Iterator[str]:
     """Delete what is older than RETENTION_DAYS and needed by nothing; yield a sentence for each store.
 
     Registered versions with their runs and files stay, and so does all that DVC tracks. `dry_run` only counts.
+    `database` is that of the MLflow server, if there is one.
     """
     settings = read_settings()
+    if database and not settings.mlflow_tracking_uri.startswith("http"):
+        raise ProjectError("--database is that of an MLflow server, but MLFLOW_TRACKING_URI in .env names none.")
     before = datetime.now(UTC) - timedelta(days=settings.retention_days)
     yield f"{'Would delete' if dry_run else 'Deleted'} what is from before {before:%Y-%m-%d} (RETENTION_DAYS):"
     yield from _prefect(settings, before, dry_run=dry_run)
-    yield from _mlflow(settings, before, dry_run=dry_run)
+    yield from _mlflow(settings, before, database, dry_run=dry_run)
     if folder := settings.prediction_log:
         logged = [file for file in folder.rglob("*.parquet") if _is_before(file.relative_to(folder), before.date())]
         yield f"  prediction log: {_delete(logged, dry_run=dry_run):,} files in {folder}"
@@ -43,13 +47,13 @@ def _prefect(settings: Settings, before: datetime, *, dry_run: bool) -> Iterator
         _shrink(settings.prefect_home / "prefect.db")
 
 
-def _mlflow(settings: Settings, before: datetime, *, dry_run: bool) -> Iterator[str]:
-    if settings.mlflow_tracking_uri.startswith("http"):
-        yield "  MLflow: nothing; only a command beside its server's database can delete there"
+def _mlflow(settings: Settings, before: datetime, database: str | None, *, dry_run: bool) -> Iterator[str]:
+    if settings.mlflow_tracking_uri.startswith("http") and not database:
+        yield "  MLflow: nothing; its server deletes nothing for good, but `gc --database ADDRESS` of its database does"
         return
     from .tracking import garbage  # noqa: PLC0415 - takes seconds
 
-    runs, models, kept = garbage.collect(before, dry_run=dry_run)
+    runs, models, kept = garbage.collect(before, dry_run=dry_run, database=database)
     needed = f"; kept {kept:,} that registered versions need" if kept else ""
     yield f"  MLflow: {runs:,} deleted runs and {models:,} models with their artifacts{needed}"
     if settings.mlflow_file and not dry_run:

@@ -14,7 +14,7 @@ from .schema import Answer, answers
 from .served import Served
 
 BATCH_ROWS = 64
-GATHER = 0.003  # seconds in which more requests are expected, after a batch of several
+QUIET = 0.004  # seconds without a new request, after which a batch no longer waits for more
 
 
 class BusyError(ProjectError):
@@ -45,7 +45,7 @@ class Batches:
         self._rows = 0
         self._max_waiting = max_waiting
         self._thread = ThreadPoolExecutor(1, "predict")
-        self._size = 1  # requests of the last batch
+        self._expected = 1  # requests, if each client that was just answered asks again
         self._working: asyncio.Task[None] | None = None
 
     async def predict(self, served: Served, rows: pl.DataFrame) -> Predicted:
@@ -62,13 +62,11 @@ class Batches:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            if len(self._waiting) < self._size:
-                # Those that were answered together ask again together.
-                await asyncio.sleep(GATHER)
+            await self._gather()
             batch = self._next()
-            self._size = len(batch)
             frames = [request.rows for request in batch]
             results = await loop.run_in_executor(self._thread, predict, batch[0].served, frames)
+            self._expected = min(len(batch) + len(self._waiting), BATCH_ROWS)
             BATCH.observe(sum(frame.height for frame in frames))
             for request, result in zip(batch, results, strict=True):
                 if request.answer.done():  # the client has gone
@@ -78,6 +76,16 @@ class Batches:
                 else:
                     PREDICTED.inc(request.rows.height)
                     request.answer.set_result(result)
+
+    async def _gather(self) -> None:
+        """Wait while the clients that were just answered ask again.
+
+        A batch of a few rows takes about as long as one of many, so starting too early doubles everybody's time.
+        """
+        waiting = 0
+        while waiting < len(self._waiting) < self._expected:
+            waiting = len(self._waiting)
+            await asyncio.sleep(QUIET)
 
     def _next(self) -> list[Request]:
         """Take the requests that wait for the same model, up to the size of a batch, but at least one."""

@@ -54,8 +54,7 @@ class Alias:
     def load(self, identity: int) -> Served:
         """Load the version, by the code that it was packed with."""
         with registry.load(identity) as package, package.loaded() as predictor:
-            profile = read_profile(package.data)
-        version = registry.get(identity)
+            profile, version = read_profile(package.data), package.version
         about = {"version": identity, "metrics": version.metrics, "lineage": dict(version.tags)}
         trained = version.start and version.start / 1000
         described = {"name": f"version {identity}", "version": identity, "trained": trained, "about": about}

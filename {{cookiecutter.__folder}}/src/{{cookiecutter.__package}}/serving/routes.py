@@ -94,19 +94,19 @@ async def pass_on(service: Service, answered: Answered) -> None:
 
 
 @router.get("/model", tags=["model"])
-def model(service: Shared) -> dict[str, Any]:
+async def model(service: Shared) -> dict[str, Any]:
     """Say which version answers, its metrics, and where it comes from."""
     return dict(service.served.about)
 
 
 @router.get("/health/live", tags=["operation"])
-def live() -> dict[str, str]:
+async def live() -> dict[str, str]:
     """Say that the process runs."""
     return {"status": "live"}
 
 
 @router.get("/health/ready", tags=["operation"])
-def ready(service: Shared) -> dict[str, Any]:
+async def ready(service: Shared) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
     described = {"model": PACKAGE, "model_version": service.served.version}
     return {"status": "ready", **described, "problem": public(service.follower.problem)}

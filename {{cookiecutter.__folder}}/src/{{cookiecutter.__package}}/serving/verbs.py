@@ -17,8 +17,11 @@ def serve() -> None:
     """Serve the champion over HTTP until Ctrl-C: /predict, with a page that explains it at /docs."""
     # One thread predicts a few rows faster than several that wait for each other. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # The follower itself asks again, and meanwhile says what is wrong.
+    # The follower itself asks again, and meanwhile says what is wrong; MLflow would wait up to 14 minutes for a server
+    # that accepts connections but does not answer, and PostgreSQL's client for ever.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "8")
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 

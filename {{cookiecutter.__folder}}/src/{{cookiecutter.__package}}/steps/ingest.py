@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,8 +58,6 @@ def read_table(
     fit its type. With `number`, a last column of this name counts the rows of the file from 0.
     """
     found = _dialect(source)
-    if found:
-        dialect.check_lines(source, found)
     rows = _all_rows(source, found, null_values, types)
     schema = rows.collect_schema()
     if number:
@@ -71,7 +70,9 @@ def read_table(
 def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
     """Return sentences about what is unusual in a file from which the rows were read, and what was left out."""
     found = _dialect(source)
-    counts = [table.select(pl.len()).collect(engine="streaming").item() for table in (_all_rows(source, found), rows)]
+    # `pl.len` of a CSV file maps all of it into memory.
+    height = pl.first().is_null().count()
+    counts = [table.select(height).collect(engine="streaming").item() for table in (_all_rows(source, found), rows)]
     left_out = counts[0] - counts[1]
     return [
         *(found.notes() if found else []),
@@ -102,8 +103,17 @@ def form(source: Path) -> str:
 
 
 def _dialect(source: Path) -> dialect.Dialect | None:
-    """Return how a text file writes its table; None if it is not text."""
-    return None if form(source) else dialect.look(source)
+    """Return how a text file writes its table, and check its lines; None if it is not text."""
+    file = source.stat()
+    return None if form(source) else _checked(source, file.st_ino, file.st_size, file.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _checked(source: Path, *_: int) -> dialect.Dialect:
+    """Look at a text file and check its lines, once until it changes."""
+    found = dialect.look(source)
+    dialect.check_lines(source, found)
+    return found
 
 
 def _typed_rows(source: Path) -> pl.LazyFrame:

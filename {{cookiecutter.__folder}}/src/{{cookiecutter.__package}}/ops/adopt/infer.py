@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -26,6 +26,21 @@ SHOWN = 12
 TEXT_UNIQUE = 0.98
 # Numbers that may follow each other and still mean something.
 YEARS, FIRST_YEAR, LAST_YEAR = re.compile(r"(^|[\W_])(age|year|yr)s?([\W_]|$)", re.IGNORECASE), 1700, 2100
+
+# Numbers that look like times from 1990 to 2034: under any name, and under one that means a time.
+EPOCHS = {
+    f"{unit} since 1970": (631_152_000 * factor, 2_051_222_400 * factor)
+    for unit, factor in {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}.items()
+}
+COMPACT = {
+    "days of Excel": (32_874, 49_309),
+    "months as 202012": (199_001, 203_412),
+    "days as 20201231": (19900101, 20341231),
+}
+TIME = re.compile(
+    r"(.*[\W_])?(date|datum|day|dt|dob|ts|time|timestamp|month|when|at)([\W_].*)?|.*(date|time|created)(at)?",
+    re.IGNORECASE,
+)
 
 
 class Decision(NamedTuple):
@@ -57,10 +72,10 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
         reasons.append(
             f"{labels.rows - labels.present} of {labels.rows} rows have no target{what}; training skips them."
         )
-    reasons += [
-        f"Hidden from the model ({reason}): {quoted([name for name in hidden if hidden[name] == reason], SHOWN)}."
-        for reason in sorted(set(hidden.values()))
-    ]
+    reasons += _grouped("Hidden from the model ({}): {}.", hidden)
+    times = {profile.name: _time(profile) for profile in profiles if profile.name not in {*hidden, target}}
+    what = "Numbers that look like {} stay numbers, which --time can use; write dates as 2020-12-31: {}."
+    reasons += _grouped(what, {name: looks for name, looks in times.items() if looks})
     contract = Contract(
         rows=Rows(min=max(2, labels.rows // 2), max=10 * max(labels.rows, 10)),
         columns={
@@ -74,6 +89,14 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
         },
     )
     return Decision(chosen, [name for name in hidden if name in contract.columns], contract, reasons)
+
+
+def _grouped(sentence: str, columns: Mapping[str, str]) -> list[str]:
+    """Return the sentence for each different value, with the columns that have it."""
+    return [
+        sentence.format(value, quoted([name for name in columns if columns[name] == value], SHOWN))
+        for value in sorted(set(columns.values()))
+    ]
 
 
 def _problem(labels: Profile, requested: Problem | None) -> tuple[Problem, str]:
@@ -138,6 +161,14 @@ def _is_identifier(profile: Profile) -> bool:
 def _counts_years(profile: Profile) -> bool:
     """Tell calendar years and ages from row numbers."""
     return bool(YEARS.search(profile.name)) or ((profile.low or 0) >= FIRST_YEAR and (profile.high or 0) <= LAST_YEAR)
+
+
+def _time(profile: Profile) -> str | None:
+    """Return what times the numbers of a column look like."""
+    if profile.low is None or profile.high is None:
+        return None
+    likely = EPOCHS | (COMPACT if TIME.fullmatch(profile.name) else {})
+    return next((what for what, (first, last) in likely.items() if first <= profile.low <= profile.high <= last), None)
 
 
 def _column(profile: Profile, *, identifier: bool, classes: bool) -> Column:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from tempfile import gettempdir
 from typing import Any
 
 from ...errors import ProjectError, printable
@@ -24,6 +25,8 @@ DEFAULTS = {
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "PREFECT_CLI_PROMPT": "false",
+    # Skrub creates this folder when it is imported, by default in the home of the user.
+    "SKB_DATA_DIRECTORY": gettempdir(),
     # Wait half a minute for a server that restarts; the defaults are four minutes and more.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
     "PREFECT_CLIENT_MAX_RETRIES": "4",
@@ -33,8 +36,11 @@ DEFAULTS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Idle threads of scikit-learn sleep. By default they spin, and next to other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
-    # Row groups of a Parquet file that are read ahead. With the default, ten million rows take 0.3 GB more.
-    "POLARS_ROW_GROUP_PREFETCH_SIZE": "2",
+    # Row groups of a Parquet file that are read ahead, rows of a chunk, and bytes of a chunk of a CSV file: with the
+    # defaults, each takes up to 0.3 GB more for ten million rows.
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",
+    "POLARS_IDEAL_MORSEL_SIZE": "20000",
+    "POLARS_CSV_CHUNK_SIZE": "1000000",
 }
 
 

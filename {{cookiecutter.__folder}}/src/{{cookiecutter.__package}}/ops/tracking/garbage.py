@@ -6,9 +6,13 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from mlflow.cli import _gc_tracking_resources
+from mlflow.tracking import _get_store
 from sqlalchemy import text
 
+from ...errors import ProjectError
+from ..addresses import redacted
 from .connection import connect, store_errors
+from .store import REVISION, SqlStore
 
 # A version's source is `models:/ID`; a model that was logged by MLflow 2 has none, but is an artifact of its run.
 OF_VERSIONS = """
@@ -25,12 +29,19 @@ class Collected(NamedTuple):
     kept: int
 
 
-def collect(before: datetime, *, dry_run: bool) -> Collected:
+def collect(before: datetime, *, dry_run: bool, database: str | None = None) -> Collected:
     """Remove runs and models that were deleted before a time, except those of registered versions.
 
-    `mlflow gc` itself removes the runs and files of registered versions, too, and leaves the models of the runs.
+    `database` is that of an MLflow server, which removes the artifacts. `mlflow gc` itself removes the runs and files
+    of registered versions, too, and leaves the models of the runs.
     """
-    store: Any = connect()._tracking_client.store  # noqa: SLF001 - there is no other way
+    if database:
+        _check(database)
+    client = connect()
+    if database:
+        store: Any = _get_store(database)  # type: ignore[no-untyped-call]
+    else:
+        store = client._tracking_client.store  # noqa: SLF001 - there is no other way
     age = int((datetime.now(UTC) - before).total_seconds() * 1000)
     with store_errors():
         with store.engine.connect() as connection:
@@ -49,3 +60,13 @@ def collect(before: datetime, *, dry_run: bool) -> Collected:
             with redirect_stdout(StringIO()):  # a line for each
                 _gc_tracking_resources(store, sorted(runs), None, sorted(models), None, 0, True, False)  # noqa: FBT003
     return Collected(len(runs), len(models), len(deleted - runs) + len(marked - models))
+
+
+def _check(database: str) -> None:
+    """Raise ProjectError if this is not MLflow's database; MLflow would create its tables there."""
+    try:
+        known = SqlStore(database).revision == REVISION
+    except ProjectError as error:
+        raise ProjectError(f"{redacted(database)} cannot be used: {str(error).partition(': ')[2]}") from None
+    if not known:
+        raise ProjectError(f"{redacted(database)} is not the database of an MLflow server of the project's version.")

@@ -41,9 +41,9 @@ LOADING = RLock()
 
 
 class Package(NamedTuple):
-    """A downloaded version: its number, its folder, and whether the registry has digests of its files."""
+    """A downloaded version, its folder, and whether the registry has digests of its files."""
 
-    number: int
+    version: Version
     folder: Path
     checked: bool = True
 
@@ -75,7 +75,7 @@ class Package(NamedTuple):
 
     def _load(self) -> Any:
         if not self.checked:
-            warn_once(self.number)
+            warn_once(self.version.number)
         try:
             code = self.folder / self.flavor["code"] / self.name
             loader = _import(code, self.flavor["loader_module"].removeprefix(self.name))
@@ -84,7 +84,7 @@ class Package(NamedTuple):
             raise
         except Exception as error:
             raise ProjectError(
-                f"Version {self.number} cannot be loaded by the code that it was packed with "
+                f"Version {self.version.number} cannot be loaded by the code that it was packed with "
                 f"({summary(error)}); {digests.REMEDY}."
             ) from error
 
@@ -107,7 +107,7 @@ def downloaded(version: Version) -> Iterator[Package]:
                 f"Bring them back, or {digests.REMEDY}."
             ) from None
         digests.check(version, folder)
-        yield Package(version.number, folder, checked=digests.TAG in version.tags)
+        yield Package(version, folder, checked=digests.TAG in version.tags)
 
 
 @cache

@@ -61,7 +61,7 @@ def reproduce(number: int) -> str:
         with package.loaded() as old:
             old_outputs = outputs(old, holdout)
         [registered] = (scratch / "mlartifacts").rglob("MLmodel")
-        with Package(number, registered.parent).loaded() as new:
+        with Package(version, registered.parent).loaded() as new:
             new_outputs = outputs(new, holdout)
         differences = [*differing_metrics(then, now), *differing_rows(old_outputs, new_outputs)]
         libraries = list(_libraries(package.folder))

@@ -1,16 +1,21 @@
 """Everything DVC: where content is stored, and how to get it. DVC is imported late, as this takes a second."""
 
+import atexit
 import json
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from ...errors import ProjectError
 from ..addresses import redacted, without_secrets
+from ..faults import check_space
 from ..settings import project_root, read_params, state_dir
 from .content import md5, training_code
 
@@ -24,10 +29,11 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
 
     With `wait`, wait for another DVC process that holds the lock; without `scm`, ignore git.
     """
+    from diskcache import Timeout  # noqa: PLC0415
     from dvc.exceptions import DvcException  # noqa: PLC0415
     from dvc.repo import Repo  # noqa: PLC0415
 
-    _keep_private()
+    _prepare()
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     try:
@@ -38,6 +44,10 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
             yield repo
     except DvcException as error:
         raise ProjectError(*f"DVC: {without_secrets(str(error))}".splitlines()) from None
+    except (Timeout, sqlite3.OperationalError) as error:
+        check_space()
+        reason = str(error) or "the disk is full, or another process holds its database"
+        raise ProjectError(f"DVC cannot write its notes on files, by default in .dvc/tmp/site: {reason}.") from None
     except (KeyError, ValueError) as error:
         # What its parsers raise, and what names no file.
         raise ProjectError(
@@ -54,7 +64,7 @@ def command_line(arguments: list[str]) -> int:
     from dvc.cli import main  # noqa: PLC0415
     from dvc.exceptions import DvcException  # noqa: PLC0415
 
-    _keep_private()
+    _prepare()
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     if {"repro", "run"} & set(arguments):
         training_code()
@@ -65,13 +75,30 @@ def command_line(arguments: list[str]) -> int:
         raise ProjectError(f"DVC: {error}; see .dvc/config and .dvc/config.local.") from None
 
 
-def _keep_private() -> None:
+def _prepare() -> None:
     """Keep DVC's notes on files in the project: they are pickles, and by default all users share their folder."""
-    if (own := state_dir() / ".dvc").is_dir():
+    _limit_tries()
+    if (own := state_dir() / ".dvc").is_dir() and "DVC_SITE_CACHE_DIR" not in os.environ:
         folder = own / "tmp/site"
         with suppress(OSError):  # a container may be read-only
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.environ.setdefault("DVC_SITE_CACHE_DIR", str(folder))
+        if not os.access(folder, os.W_OK):
+            folder = Path(mkdtemp(prefix="dvc-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["DVC_SITE_CACHE_DIR"] = str(folder)
+
+
+@cache
+def _limit_tries() -> None:
+    """Let DVC's notes on files fail on a full disk: their database is tried again forever, not only while locked."""
+    from diskcache import Cache  # noqa: PLC0415
+
+    transact = Cache._transact  # noqa: SLF001
+
+    def once(notes: Any, retry: bool = False, filename: str | None = None) -> Any:  # noqa: ARG001, FBT001, FBT002
+        return transact(notes, filename=filename)
+
+    Cache._transact = once  # noqa: SLF001
 
 
 def places(digest: str) -> list[str]:

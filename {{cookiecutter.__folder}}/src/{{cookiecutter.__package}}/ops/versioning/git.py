@@ -134,7 +134,7 @@ def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **envi
     except OSError:
         raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:
-        message = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        message = " ".join(error.stderr.decode(errors="replace").rpartition("fatal: ")[2].split())
         remedy = "; delete .git/index, and run `git reset`" if "index" in message else ""
         raise ProjectError(f"git {arguments[0]} failed: {message}{remedy}") from None
     return done.stdout
