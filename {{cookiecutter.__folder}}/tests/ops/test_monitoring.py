@@ -122,11 +122,14 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     assert (result.verdict, retrained) == ("drifted", [])
     assert result.retraining.startswith("No retraining: 1 of the last 1 comparison(s)")
     report = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
-    assert [column["column"] for column in report["columns"] if column["drifted"]] == list(result.drifted)
+    columns, predictions = (
+        {each["column"]: each["psi"] for each in report[part] if each["drifted"]} for part in ("columns", "predictions")
+    )
+    assert columns | predictions == result.drifted
     assert not re.search(r"(src|href)=|https?://|url\(|@import", page())
     [recorded] = comparisons.recent(5)
     assert (recorded.verdict, recorded.version) == ("drifted", result.version)
-    assert recorded.of(PSI, result.drifted) == pytest.approx(result.drifted)
+    assert recorded.of(PSI, columns) == pytest.approx(columns)
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=of_run)}
