@@ -79,9 +79,13 @@ class Registry(NamedTuple):
 
 def cpu_seconds(servers: Sequence[psutil.Process]) -> float:
     """Return the CPU seconds of commands that have ended, and of servers with their children."""
-    processes = [process for server in servers for process in (server, *server.children(recursive=True))]
-    times = [os.times()[2:4], *(process.cpu_times()[:4] for process in processes)]
-    return sum(map(sum, times))
+    seconds = sum(os.times()[2:4])
+    for server in servers:
+        # Its time includes that of children that have ended, so it comes last.
+        for process in [*server.children(recursive=True), server]:
+            with suppress(psutil.NoSuchProcess):
+                seconds += sum(process.cpu_times()[:4])
+    return seconds
 
 
 def least(project: Path, registry: Registry, command: Callable[[int], Sequence[str]]) -> float:

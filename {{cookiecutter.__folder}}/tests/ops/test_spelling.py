@@ -15,7 +15,7 @@ from penguin_model.errors import ProjectError
 from penguin_model.flows import training
 from penguin_model.model import casting
 from penguin_model.model.predictor import Recipe
-from penguin_model.ops.adopt import profile, spelling
+from penguin_model.ops.adopt import profile, shapes, spelling
 from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
 from penguin_model.ops.adopt.spelling import Hints
 from penguin_model.ops.files import File
@@ -345,6 +345,9 @@ SPANISH = "enero febrero marzo abril mayo junio julio agosto septiembre octubre 
         ([f"{5 + n % 5}ft {n % 12}in" for n in range(60)], "holds amounts in several units"),
         ([f"PT{n}M" for n in range(60)], "holds amounts in several units"),
         ([f"{n} days 01:00:00" for n in range(60)], "holds amounts in several units"),
+        ([f"P{n % 9}DT{n}H0.5S" for n in range(60)], "holds amounts in several units"),
+        ([f"{n} {['1/2', '3/4', '5/16'][n % 3]}" for n in range(60)], "holds fractions, such as '0 1/2'"),
+        ([f'{n}-7/8"' if n % 5 else f"{n}" for n in range(1, 60)], "holds fractions"),
         ([f"{n}/{n + 3}" for n in range(1, 60)], "holds several numbers"),
         ([f"{n / 7:.4f}, {n / 9:.4f}" for n in range(60)], "holds several numbers"),
         ([f"{n} x {n + 2} cm" for n in range(60)], "holds several numbers"),
@@ -499,3 +502,20 @@ def test_served_models_take_text_as_it_is_spelled_and_numbers():
     column = Column(type="date", format="%d.%m.%Y")
     [spec] = runs.inputs(Contract(columns={"x": column}))
     assert isinstance(spec.type, AnyType)
+
+
+def test_number_that_begins_with_zero_has_no_thousands(tmp_path):
+    rates, shares = [f"{n},5 %" for n in range(60)], [f"-0.{n + 100}" for n in range(60)]
+    file = tmp_path / "t.csv"
+    pl.DataFrame({"rate": rates, "share": shares, "y": [n % 2 for n in range(60)]}).write_csv(file, separator=";")
+    table = ingest.read_table(file)
+    found = spelling.find(file, table, profile.types_of(table), "y", Hints())
+    assert set(found.columns) == {"rate"}
+    grouped = Column(type="float", decimal=",", thousands=".")
+    value, lost = casting.cast("share", pl.String(), grouped)
+    assert table.select(lost.all() & value.is_null().all()).collect().item()
+
+
+@pytest.mark.parametrize("values", [[f"P{n:03}" for n in range(60)], [f"P{n}" for n in range(60)]])
+def test_names_of_patients_are_no_durations(values):
+    assert shapes.shape_of(pl.Series(values)) is None

@@ -99,7 +99,7 @@ def plain(text: pl.Expr, column: Column) -> pl.Expr:
         # In India, all groups but the last have two digits.
         group = re.escape(column.thousands) + r"\d{3}"
         pairs = r"(?:,\d{2})*" if column.thousands == "," else ""
-        digits = rf"(?:\d\d?\d?(?:{group})+|\d\d?{pairs}{group})"
+        digits = rf"(?:[1-9]\d?\d?(?:{group})+|[1-9]\d?{pairs}{group})"
     number = rf"^[-+]?(?:(?:\d+(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{digits}(?:{mark}\d*)?)$"
     text = pl.when(text.str.contains(number)).then(text)
     if column.thousands:

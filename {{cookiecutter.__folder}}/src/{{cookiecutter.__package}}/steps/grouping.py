@@ -16,9 +16,9 @@ FEWEST_ENTITIES, CANDIDATES = 5, 8
 # A column belongs to an entity if it agrees in this share of its rows.
 AGREEING = 0.98
 ENTITY = re.compile(
-    r"(customer|client|patient|person|subject|participant|user|member|household|employee|student|player|driver|animal|"
+    r"(cust(omer)?|client|pat(ient)?|person|subj(ect)?|participant|user|member|household|emp(loyee)?|student|player|driver|animal|"
     r"machine|device|sensor|engine|vehicle|station|account|session)s?([\W_]*(id|no|nr|key|code|number|name))?"
-    r"|(.*[\W_])?(id|uuid|guid)",
+    r"|(.*[\W_])?(id|uuid|guid|e-?mail|login|mrn|ssn|vin|iban)",
     re.IGNORECASE,
 )
 FEWEST_TIMES = 3

@@ -80,7 +80,13 @@ SHAPES = (
     Shape(
         "amounts in several units",
         "write one number in one unit",
-        r"^(?:\d[\d.,]* ?(?:[dhms]|[a-z]{2,10})[., ]*){2,}$|^\d+ days? [\d:.]+$|^-?PT?\d",
+        r"^(?:\d[\d.,]* ?(?:[dhms]|[a-z]{2,10})[., ]*){2,}$|^\d+ days? [\d:.]+$|^-?P(\d+[YMWD])*(T([\d.]+[HMS])+)?$",
+    ),
+    Shape(
+        "fractions",
+        "write 0.5 for 1/2",
+        r"^[-+]?(?:\d+|(?:\d+[ -])?\d+/(?:[2-9]|1[026]|32|64))\"?$",
+        names=True,
     ),
     Shape("several numbers", "write a column for each", rf"^{AMOUNT} ?{UNIT}? ?{JOINT} ?{AMOUNT}", names=True),
     AMOUNTS,

@@ -37,7 +37,7 @@ UNITS = rf"^[-+(]*\s*({CURRENCY})\s*[-+(]*[\d.,]", r"\d[.,]?\s*([^\p{N}\s.,()-][
 NUMERIC = r"^\D{0,6}\d+(?:[., '_]\d+)*[.,]?(?:[eE][-+]?\d+)?\D{0,18}[23]?$"
 # 007, +49 301 234 567 and 20 digits are names, and so are 12345 and 12345-6789 in one column.
 NAME = r"^\W*0\d|^\d{5}-\d{4}$|^\d{20}"
-THOUSANDS = r"^[-+]?\d{1,3}(?:\.\d{3})*$"
+THOUSANDS = r"^[-+]?(?:\d{1,3}|[1-9]\d{0,2}(?:\.\d{3})+)$"
 DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d", "%d.%m.%Y", "%d.%m.%y"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y"),
