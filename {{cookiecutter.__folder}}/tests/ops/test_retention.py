@@ -142,6 +142,7 @@ def test_old_files_of_the_prediction_log_are_deleted(tmp_path, monkeypatch, name
     assert all(file.exists() for file in days.values())
     assert "prediction log: 2 files" in "".join(retention.collect(dry_run=False))
     assert [number for number, file in days.items() if file.exists()] == [0, 29]
+    assert all(any(folder.iterdir()) for folder in tmp_path.rglob("*") if folder.is_dir())
     assert all(file.exists() for file in others)
 
 

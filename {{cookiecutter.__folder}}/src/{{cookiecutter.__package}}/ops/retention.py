@@ -29,7 +29,7 @@ def collect(*, dry_run: bool, database: str | None = None) -> Iterator[str]:
     yield from _mlflow(settings, before, database, dry_run=dry_run)
     if folder := settings.prediction_log:
         logged = [file for file in folder.rglob("*.parquet") if _is_before(file.relative_to(folder), before.date())]
-        yield f"  prediction log: {_delete(logged, dry_run=dry_run):,} files in {folder}"
+        yield f"  prediction log: {_delete(logged, folder, dry_run=dry_run):,} files in {folder}"
 
 
 def _prefect(settings: Settings, before: datetime, *, dry_run: bool) -> Iterator[str]:
@@ -41,7 +41,7 @@ def _prefect(settings: Settings, before: datetime, *, dry_run: bool) -> Iterator
     runs, events = vacuum.vacuum(before, dry_run=dry_run)
     storage = settings.prefect_home / "storage"
     old = [file for file in storage.rglob("*") if file.is_file() and file.stat().st_mtime < before.timestamp()]
-    results = _delete(old, dry_run=dry_run)
+    results = _delete(old, storage, dry_run=dry_run)
     yield f"  Prefect: {runs:,} flow runs with their logs and artifacts, {events:,} events, {results:,} cached results"
     if not dry_run:
         _shrink(settings.prefect_home / "prefect.db")
@@ -68,9 +68,13 @@ def _is_before(path: Path, day: date) -> bool:
     return False
 
 
-def _delete(files: list[Path], *, dry_run: bool) -> int:
+def _delete(files: list[Path], root: Path, *, dry_run: bool) -> int:
+    """Delete files, and folders below the root that have become empty; return how many files."""
     for file in () if dry_run else files:
         file.unlink(missing_ok=True)
+        for folder in file.parents[: len(file.relative_to(root).parts) - 1]:
+            with suppress(OSError):  # it has other files
+                folder.rmdir()
     return len(files)
 
 
