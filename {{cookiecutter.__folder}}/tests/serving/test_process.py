@@ -241,6 +241,31 @@ def test_registry_that_accepts_connections_but_never_answers_is_named_and_delays
             assert service.process.wait(10) in {0, 128 + signal.SIGTERM}
 
 
+# A thread that cannot be stopped, as in a download from a storage that hangs.
+HANGING = """
+import signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from penguin_model.serving.verbs import run
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+ThreadPoolExecutor().submit(time.sleep, 300)
+run(app=print, port=int(sys.argv[1]), lifespan="off", timeout_graceful_shutdown=1)
+"""
+
+
+def test_download_that_hangs_delays_no_sigterm():
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-c", HANGING, str(port)]) as process:
+        try:
+            end = time.monotonic() + 60
+            while socket.socket().connect_ex(("127.0.0.1", port)):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+
+
 def test_challenger_shadows_the_champion_and_the_monitor_compares_them(database, tmp_path, rows):
     move(1)
     assert registry.holder(CHALLENGER) == TAMPERED  # which cannot be loaded

@@ -2,7 +2,7 @@
 
 import os
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -17,12 +17,12 @@ def serve() -> None:
     """Serve the champion over HTTP until Ctrl-C: /predict, with a page that explains it at /docs."""
     # One thread predicts a few rows faster than several that wait for each other. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # The follower itself asks again, and meanwhile says what is wrong; MLflow would wait up to 14 minutes for a server
-    # that accepts connections but does not answer, and PostgreSQL's client for ever.
+    # The follower itself asks again, and meanwhile says what is wrong. MLflow would wait for minutes for a server that
+    # accepts connections but does not answer, and PostgreSQL's client for ever.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "1"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "4")
     os.environ.setdefault("PGCONNECT_TIMEOUT", "8")
-    import uvicorn
+    from uvicorn import Config
     from uvicorn.config import LOGGING_CONFIG
 
     from ..ops.settings import PACKAGE, read_settings
@@ -51,9 +51,20 @@ def serve() -> None:
         "access_log": level == "DEBUG",
     }
     if settings.serve_workers == 1:
-        uvicorn.run(**options)
-        return
+        run(**options)
     with TemporaryDirectory(prefix="metrics-") as folder:
         # Where the processes count together, whichever of them is asked.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        Workers(uvicorn.Config(**options)).run()
+        Workers(Config(**options)).run()
+
+
+def run(**options: Any) -> NoReturn:
+    """Run uvicorn, and end without waiting for threads: those that download a model may hang."""
+    import uvicorn
+
+    code: Any = 0
+    try:
+        uvicorn.run(**options)
+    except SystemExit as end:
+        code = end.code
+    os._exit(code or 0)
