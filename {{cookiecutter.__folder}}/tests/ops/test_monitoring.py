@@ -170,8 +170,8 @@ def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, 
         "Failed: The origin does not answer.": Mock(side_effect=ProjectError("The origin does not answer.")),
         "Failed: ZeroDivisionError": Mock(side_effect=ZeroDivisionError("secret")),
         # A flow that it calls is marked if it is killed, as it has the tag of the project.
-        f"The retraining made version 2 champion: {{'{PACKAGE}'}}.": lambda _: trained._replace(
-            reason=str(TagsContext.get().current_tags)
+        f"The retraining made version 2 champion: {PACKAGE}.": lambda _: trained._replace(
+            reason=" and ".join(TagsContext.get().current_tags)
         ),
     }
     module = "penguin_model.flows.retraining"
