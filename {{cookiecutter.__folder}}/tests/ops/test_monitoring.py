@@ -27,7 +27,7 @@ from penguin_model.flows.retrain_on_drift import (
     obstacle,
 )
 from penguin_model.ops.orchestration.results import TrainingResult
-from penguin_model.ops.settings import PACKAGE
+from penguin_model.ops.settings import PACKAGE, read_contract
 from penguin_model.ops.tracking import comparisons, registry, runs
 from penguin_model.ops.tracking.comparisons import PSI, Comparison
 from penguin_model.report import drift
@@ -139,6 +139,17 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     assert (registry.champion(), registry.newest()) == before
 
 
+def test_csv_value_of_another_type_breaks_the_contract(champion, tmp_path):
+    column = next((name for name, column in read_contract().columns.items() if column.type == "float"), None)
+    if column is None:
+        pytest.skip("no column is a float")
+    raw = pl.read_parquet(COPY / "data/processed/table.parquet").cast({column: pl.String})
+    wrong = pl.when(pl.int_range(pl.len()) == 2).then(pl.lit("?")).otherwise(column)
+    raw.with_columns(wrong.alias(column)).write_csv(tmp_path / "wrong.csv")
+    result = monitoring(source=str(tmp_path / "wrong.csv"))
+    assert any(f"'{column}' breaks 'type: " in reason and "in 1 row(s)" in reason for reason in result.reasons)
+
+
 def test_repeated_drift_retrains_once(retrained, shifted):
     said = [monitoring(source=shifted).retraining for _ in range(2)]
     assert said[1].startswith("Nothing new to train on: ")
@@ -170,8 +181,8 @@ def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, 
         "Failed: The origin does not answer.": Mock(side_effect=ProjectError("The origin does not answer.")),
         "Failed: ZeroDivisionError": Mock(side_effect=ZeroDivisionError("secret")),
         # A flow that it calls is marked if it is killed, as it has the tag of the project.
-        f"The retraining made version 2 champion: {{'{PACKAGE}'}}.": lambda _: trained._replace(
-            reason=str(TagsContext.get().current_tags)
+        f"The retraining made version 2 champion: {PACKAGE}.": lambda _: trained._replace(
+            reason=" and ".join(TagsContext.get().current_tags)
         ),
     }
     module = "penguin_model.flows.retraining"
