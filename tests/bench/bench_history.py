@@ -139,7 +139,8 @@ def mlflow_server(project: Path, database: str) -> Iterator[tuple[str, psutil.Pr
         port = unused.getsockname()[1]
     command = [str(project / ".venv/bin/mlflow"), "server", f"--port={port}", "--workers=1"]
     command += [f"--backend-store-uri={database}", f"--artifacts-destination={project / 'mlartifacts'}"]
-    with subprocess.Popen(command, cwd=project, stdout=DEVNULL, stderr=DEVNULL) as process:
+    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # as in compose.yaml
+    with subprocess.Popen(command, cwd=project, env=env, stdout=DEVNULL, stderr=DEVNULL) as process:
         try:
             for _ in range(120):
                 time.sleep(1)
