@@ -52,7 +52,8 @@ for flow, arguments, point in json.loads(sys.argv[2]):
         killing(Connection, "execute", lambda _, statement, *__: type(statement).__name__)
         killing(MlflowClient, "log_artifact", lambda *_: "log")
         retrain_on_drift.start = lambda *_: reach("retraining") or "Started."
-        getattr(sys.modules[f"penguin_model.flows.{flow}"], flow)(**arguments)
+        module = sys.modules[f"penguin_model.flows.{flow}"]
+        getattr(module, flow)(**arguments)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     print(json.dumps([code, rows(), Path(folder, "started").exists()]), flush=True)
