@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from glob import glob
+from urllib.parse import urlsplit
 
 # A raw string, so that this file is valid Python before and after Cookiecutter renders it.
 ANSWERS = r"""{{ cookiecutter | tojson }}"""
@@ -20,6 +21,8 @@ def main() -> None:
     replace_names(answers["_names_replaced_in"], answers["project_slug"], answers["__package"])
     delete_unwanted(answers["__keep_if"])
     select_variants(answers["__variants"])
+    if "_commit" not in answers and (problem := record(answers)):
+        print(problem, file=sys.stderr)
     commands = [f"cd {answers['project_slug']}", "make setup", "make train"]
     # cruft, which sets _commit, adds a file of its own after this hook, and compares whole folders to
     # update a project: a repository in them would break the update.
@@ -33,9 +36,38 @@ def main() -> None:
 
 
 def is_for_update() -> bool:
-    """Tell whether `cruft update` renders the project: twice, each time alone in a new temporary folder."""
+    """Tell whether an update renders the project: twice, each time alone in a new temporary folder."""
     temporary, name = os.path.split(os.path.dirname(os.getcwd()))
     return temporary == os.path.realpath(tempfile.gettempdir()) and name.startswith(tempfile.gettempprefix())
+
+
+def record(answers: dict[str, str]) -> str | None:
+    """Write, as cruft does, what template, commit and answers made the project; return a warning."""
+    if shutil.which("git") is None:
+        return None  # which is reported below
+    # A path is the user's; this hook runs in the project.
+    folder = os.path.join(os.environ.get("PWD", ""), os.path.expanduser(answers["_repo_dir"]))
+    address, template = os.path.abspath(folder), ["-C", folder]
+    if git(*template, "ls-files", "--error-unmatch", "cookiecutter.json").returncode != 0:
+        return "`make update` will not work here: the template is not in a git repository."
+    if answers["_repo_dir"] != answers["_template"]:
+        # What Cookiecutter has cloned: an abbreviation such as gh: in full, and without a password.
+        address = git(*template, "remote", "get-url", "origin").stdout.strip()
+        parts = urlsplit(address)
+        if parts.scheme in {"http", "https"}:
+            address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    written = {
+        "template": address,
+        "commit": git(*template, "rev-parse", "HEAD").stdout.strip(),
+        "checkout": answers["_checkout"],
+        "context": {
+            "cookiecutter": {name: answer for name, answer in answers.items() if not name.startswith("_")}
+        },
+        "directory": None,
+    }
+    with open(".cruft.json", "w", encoding="utf-8") as file:
+        file.write(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
+    return None
 
 
 def replace_names(paths: list[str], slug: str, package: str) -> None:

@@ -59,6 +59,9 @@ with engine.begin() as connection:
     copy(tags, tags.c.key == "journal.000001", later, moved)
     connection.execute(update(tags).where(tags.c.key == "journal.settled").values(value=str(versions)))
     connection.execute(update(aliases).values(version=versions))
+with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    for command in ("VACUUM", "ANALYZE"):  # or PostgreSQL does it while commands are measured
+        connection.exec_driver_sql(command)
 """
 # What the service asks every few seconds.
 ASK = """

@@ -46,7 +46,7 @@ def test_exactly_the_files_that_are_wanted_exist(bake: Bake, answers: Answers) -
         optional |= {str(path.with_name(variant.name)): False for variant in variants}
     for path, wanted in optional.items():
         assert (project.path / path).exists() == wanted, path
-    expected = set()
+    expected = {".cruft.json"}
     for path in PROJECT.rglob("*"):
         name = re.sub(r"{{ *cookiecutter\.__package *}}", package, str(path.relative_to(PROJECT)))
         dropped = any(Path(name).is_relative_to(option) for option, wanted in optional.items() if not wanted)
@@ -61,9 +61,8 @@ def test_nothing_is_left_unrendered(bake: Bake, answers: Answers) -> None:
     for name, text in bake(**answers).texts().items():
         # GitHub's expressions are ${{ }}, Prefect's {{ $ }}; the report is a Jinja template.
         own = r"(?<!\$){{(?! \$)|{%" if name.startswith((".github/", "prefect.yaml")) else "{{|{%"
-        assert not re.search(
-            r"cookiecutter\." if name.endswith(".jinja") else rf"cookiecutter\.|{own}", text
-        ), name
+        expression = r"cookiecutter\.(?!json)"
+        assert not re.search(expression if name.endswith(".jinja") else rf"{expression}|{own}", text), name
 
 
 @pytest.mark.parametrize("deployment", CHOICES["deployment"])
@@ -136,8 +135,8 @@ def test_no_answer_is_without_effect(bake: Bake, answers: Answers) -> None:
     assert changes(bake, answers)
 
 
-def test_problem_changes_only_the_parameters(bake: Bake) -> None:
-    assert changes(bake, {"problem": "regression"}) == {"params.yaml"}
+def test_problem_changes_only_the_parameters_and_the_record(bake: Bake) -> None:
+    assert changes(bake, {"problem": "regression"}) == {"params.yaml", ".cruft.json"}
 
 
 def looks_like_path(word: str) -> bool:

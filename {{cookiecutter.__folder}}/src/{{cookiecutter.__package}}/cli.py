@@ -18,7 +18,8 @@ from .ops.tracking.verbs import app as registered
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(deployment)
 app.add_typer(registered)
-if find_spec(".serving", __package__):  # a project may have no service
+# A project may have no service; if it had one, there may be a folder without modules.
+if getattr(find_spec(".serving", __package__), "origin", None):
     app.add_typer(import_module(".serving.verbs", __package__).app)
 
 Source = Annotated[
@@ -158,6 +159,23 @@ def gc(
 
     for line in retention.collect(dry_run=dry_run, database=database):
         typer.echo(line)
+
+
+@app.command()
+def update(
+    answers: Annotated[list[str] | None, typer.Argument(help="Other answers, such as compute=dask.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="A tag, branch or commit of the template; by default its newest release.")
+    ] = None,
+) -> None:
+    """Merge what the template has changed since it made this project, or what other answers change."""
+    from .ops.versioning import template
+
+    given = dict(answer.partition("=")[::2] for answer in answers or [] if "=" in answer)
+    if len(given) != len(answers or []):
+        raise ProjectError("Give each answer once, as name=value, such as compute=dask.")
+    for line in template.update(to, given):
+        typer.echo(printable(line))
 
 
 @app.command("ui")

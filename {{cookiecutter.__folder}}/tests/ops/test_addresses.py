@@ -90,6 +90,10 @@ DATABASES = [
     "sqlite:///FILE.missing?timeout=pl4nt",
     "sqlite:///file:FILE?uri=true&mode=rwc&key=pl4nt",
     "jdbc:sqlserver://127.0.0.1;user=sa;password=pl4nt",
+    "host=127.0.0.1 user=u password=pl4nt dbname=d",
+    "Server=127.0.0.1;Database=d;User Id=u;Password = pl4nt;",
+    "DRIVER={x};SERVER=127.0.0.1;PWD=pl4nt",
+    "u/pl4nt@//127.0.0.1:1/service",
     "nothing://user:pl4nt@127.0.0.1",
     "user:pl4nt@127.0.0.1/db",
 ]

@@ -137,6 +137,7 @@ ODD = {
     "ratings on half the scale": (RATINGS, pl.col("x") / 2, "below 1"),
     "ratings reversed": ([1, 1, 1, 2, 5], 6 - pl.col("x"), "2 to 5"),
     "a rating that is new": (RATINGS, pl.when(pl.col("x") == 3).then(6).otherwise("x"), "above 5"),
+    "seconds since 1970": ([1.7e9, 1.7e9 + 1, 1.7e9 + 2], pl.col("x") - 9, "below 1700000000"),
     "the lowest number": ([-1.7976931348623157e308, 0.0, 1.0], pl.lit(1.0), "1"),
 }
 

@@ -13,6 +13,7 @@ from conftest import COPY
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.context import TagsContext
 
 from penguin_model.errors import ProjectError
 from penguin_model.flows import retrain_on_drift
@@ -26,6 +27,7 @@ from penguin_model.flows.retrain_on_drift import (
     obstacle,
 )
 from penguin_model.ops.orchestration.results import TrainingResult
+from penguin_model.ops.settings import PACKAGE, read_contract
 from penguin_model.ops.tracking import comparisons, registry, runs
 from penguin_model.ops.tracking.comparisons import PSI, Comparison
 from penguin_model.report import drift
@@ -120,11 +122,14 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     assert (result.verdict, retrained) == ("drifted", [])
     assert result.retraining.startswith("No retraining: 1 of the last 1 comparison(s)")
     report = json.loads((COPY / "reports/drift.json").read_text(encoding="utf-8"))
-    assert [column["column"] for column in report["columns"] if column["drifted"]] == list(result.drifted)
+    columns, predictions = (
+        {each["column"]: each["psi"] for each in report[part] if each["drifted"]} for part in ("columns", "predictions")
+    )
+    assert columns | predictions == result.drifted
     assert not re.search(r"(src|href)=|https?://|url\(|@import", page())
     [recorded] = comparisons.recent(5)
     assert (recorded.verdict, recorded.version) == ("drifted", result.version)
-    assert recorded.of(PSI, result.drifted) == pytest.approx(result.drifted)
+    assert recorded.of(PSI, columns) == pytest.approx(columns)
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=of_run)}
@@ -132,6 +137,17 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     assert "**drifted**" in artifacts["verdict"]
     # Models know nothing of it.
     assert (registry.champion(), registry.newest()) == before
+
+
+def test_csv_value_of_another_type_breaks_the_contract(champion, tmp_path):
+    column = next((name for name, column in read_contract().columns.items() if column.type == "float"), None)
+    if column is None:
+        pytest.skip("no column is a float")
+    raw = pl.read_parquet(COPY / "data/processed/table.parquet").cast({column: pl.String})
+    wrong = pl.when(pl.int_range(pl.len()) == 2).then(pl.lit("?")).otherwise(column)
+    raw.with_columns(wrong.alias(column)).write_csv(tmp_path / "wrong.csv")
+    result = monitoring(source=str(tmp_path / "wrong.csv"))
+    assert any(f"'{column}' breaks 'type: " in reason and "in 1 row(s)" in reason for reason in result.reasons)
 
 
 def test_repeated_drift_retrains_once(retrained, shifted):
@@ -164,6 +180,10 @@ def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, 
         "Nothing new to train on: ": Mock(return_value=None),
         "Failed: The origin does not answer.": Mock(side_effect=ProjectError("The origin does not answer.")),
         "Failed: ZeroDivisionError": Mock(side_effect=ZeroDivisionError("secret")),
+        # A flow that it calls is marked if it is killed, as it has the tag of the project.
+        f"The retraining made version 2 champion: {PACKAGE}.": lambda _: trained._replace(
+            reason=" and ".join(TagsContext.get().current_tags)
+        ),
     }
     module = "penguin_model.flows.retraining"
     for outcome, retrain in outcomes.items():

@@ -153,6 +153,17 @@ def test_link_that_leaves_the_folder_is_not_followed(files, tmp_path):
         load()
 
 
+def test_files_that_cannot_be_downloaded_have_one_line_with_one_reason(files, monkeypatch):
+    said = "Failures occurred:\n##### File a #####\nno answer\n##### File b #####\nno answer"
+
+    def fail(*_, **__):
+        raise mlflow.MlflowException(said)
+
+    monkeypatch.setattr(packaging, "download_artifacts", fail)
+    with pytest.raises(ProjectError, match=r"cannot be read: Failures occurred: no answer\. Bring them back"):
+        load()
+
+
 def test_champion_with_other_files_stays_and_the_training_goes_on(files):
     write(CANARY)(files / CODE / "__init__.py")
     recipe = Predictor.load(files / "data/models").recipe

@@ -12,15 +12,14 @@ from prefect.runtime import flow_run
 from pydantic import PositiveFloat
 
 from ..errors import ProjectError
-from ..ops.addresses import redacted
-from ..ops.files import File, write_text
+from ..ops.files import write_text
 from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.results import MonitoringResult
-from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE
+from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE, ROWS
 from ..ops.predictions import find
-from ..ops.settings import PACKAGE, project_root, read_contract, read_params
+from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import comparisons, registry, runs
 from ..ops.tracking.comparisons import METRIC, PREDICTIONS, PSI, Comparison
 from ..ops.versioning.provenance import FLOW_RUN
@@ -29,7 +28,7 @@ from ..report.drift import Drift
 from ..steps.profile import Profile
 from . import recorded
 from .retrain_on_drift import DEFAULT, DRIFTED, Policy, respond
-from .scoring import champion_version, read_rows, rows_to_predict
+from .scoring import Rows, champion_version, contract_of, predictor_of, read_rows
 
 # How many columns MLflow and Prefect get; drift.json has all.
 MAX_COLUMNS = 200
@@ -51,11 +50,12 @@ def monitoring(
     by the columns `on`, gives metrics. A column has drifted if its PSI is above `threshold` and above what chance
     explains. `policy` says when drift starts the retraining.
     """
-    version, rows = champion_version(), rows_to_predict(source)
-    known = read_labels(labels, on, rows) if labels else None
+    version = champion_version()
+    rows = read_rows(source, None, contract_of(version), ROWS)
+    known = read_labels(labels, on, rows, version) if labels else None
     result = compare_rows(rows, known, version, threshold, labelled=source is None and labels is None)
     origin = {
-        "source": redacted(source or read_params().data.source),
+        "source": rows.source,
         "MD5": rows.md5,
         "time": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "Prefect flow run": str(flow_run.name),
@@ -80,21 +80,20 @@ def monitoring(
     return MonitoringResult(result.version, result.verdict, result.reasons, moved(result), retraining)
 
 
-def read_labels(labels: str, on: Sequence[str] | None, rows: File) -> tuple[File, list[str]]:
+def read_labels(labels: str, on: Sequence[str] | None, rows: Rows, version: int) -> tuple[Rows, list[str]]:
     """Read a table of labels; return it and the columns that join it, of recorded predictions by default their keys."""
     names = rows.scan().collect_schema().names()
     if not on and not recorded.is_recorded(names):
         raise ProjectError(
             f"--labels needs --on, the column(s) that join it to the rows; these have {', '.join(names)}."
         )
-    data = read_params().data
-    file = read_rows(labels, data.null_values, read_contract(), LABELS)
-    return file, list(on) if on else [str(find(name, names)) for name in recorded.KEYS]
+    known = read_rows(labels, None, contract_of(version), LABELS)
+    return known, list(on) if on else [str(find(name, names)) for name in recorded.KEYS]
 
 
 @task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
 def compare_rows(
-    rows: File, labels: tuple[File, list[str]] | None, version: int, threshold: float, *, labelled: bool
+    rows: Rows, labels: tuple[Rows, list[str]] | None, version: int, threshold: float, *, labelled: bool
 ) -> Drift:
     """Compare the rows, or those of them that the version has predicted, with its profile."""
     with registry.load(version) as package:
@@ -104,19 +103,19 @@ def compare_rows(
                 f"Version {version} has no {PROFILE} of its training data; newly trained versions have it."
             )
         profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
-        with package.loaded() as predictor:
-            data, table = predictor.recipe.data, rows.scan()
-            if labels:
-                table = recorded.with_labels(table, labels[0].scan(), labels[1], data.target)
-            compare = partial(drift.compare_table, version=version, threshold=threshold, labelled=labelled)
-            if not recorded.is_recorded(table.collect_schema().names()):
-                return compare(table, predictor, profile)
-            classes = getattr(predictor.pipeline, "classes_", None)
-            recordings = partial(recorded.outputs, classes=classes)
-            result = compare(recorded.of_champion(table, version), predictor, profile, recorded=recordings)
-            challenger = recorded.shadow(table, version, data.problem, data.target)
-            notes = [*result.notes, *(challenger.sentences() if challenger else [])]
-            return result.model_copy(update={"notes": notes})
+    predictor, table = predictor_of(version), rows.scan()
+    data = predictor.recipe.data
+    if labels:
+        table = recorded.with_labels(table, labels[0].scan(), labels[1], data.target)
+    compare = partial(drift.compare_table, version=version, threshold=threshold, labelled=labelled)
+    if not recorded.is_recorded(table.collect_schema().names()):
+        return compare(table, predictor, profile)
+    classes = getattr(predictor.pipeline, "classes_", None)
+    recordings = partial(recorded.outputs, classes=classes)
+    result = compare(recorded.of_champion(table, version), predictor, profile, recorded=recordings)
+    challenger = recorded.shadow(table, version, data.problem, data.target)
+    notes = [*result.notes, *(challenger.sentences() if challenger else [])]
+    return result.model_copy(update={"notes": notes})
 
 
 def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str], retraining: str = "") -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
-from prefect import get_run_logger
+from prefect import get_run_logger, tags
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.responses import DeploymentResponse
@@ -94,7 +94,8 @@ def start(cause: str, comparison: str) -> str:
         started = run_deployment(deployment.id, parameters=parameters, timeout=0, as_subflow=False)
         return f"Started the retraining as flow run {cast('FlowRun', started).name}."
     get_run_logger().warning("Retraining, %s", cause)
-    return outcome(retraining(cause))
+    with tags(PACKAGE):
+        return outcome(retraining(cause))
 
 
 def find_deployment() -> DeploymentResponse | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 
 from ..ops import faults
@@ -14,7 +14,7 @@ from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.results import TrainingResult
 from ..ops.paths import CONTRACT, PARAMS
-from ..ops.settings import read_params
+from ..ops.settings import PACKAGE, read_params
 from ..ops.tracking import comparisons, registry
 from ..ops.versioning import dvc, git
 from ..ops.versioning.provenance import Provenance, digests
@@ -37,7 +37,8 @@ def retraining(cause: str = "", comparison: str = "") -> TrainingResult | None:
         if comparison:
             comparisons.note(comparison, outcome)
 
-    with failure_noted(note):
+    # A deployment's tags are those of its own run alone; flows that this one calls are the project's, too.
+    with failure_noted(note), tags(PACKAGE):
         result = retrain(cause)
     note(outcome(result))
     return result

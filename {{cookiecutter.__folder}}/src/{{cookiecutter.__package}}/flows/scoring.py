@@ -24,9 +24,9 @@ from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
-from ..ops.paths import REJECTS, ROWS, SCORING
+from ..ops.paths import REJECTS, SCORING
 from ..ops.predictions import Origin
-from ..ops.settings import project_root, read_contract, read_params
+from ..ops.settings import project_root, read_params
 from ..ops.tracking import registry
 from ..steps import ingest, validate
 
@@ -35,6 +35,18 @@ LOADING = Lock()
 VALUES = 500_000
 # What counts the rows of the source; a name that no column has.
 NUMBER = "number of the row in the source"
+
+
+class Rows(NamedTuple):
+    """Rows that were read: their file, and the name and the MD5 of their source."""
+
+    file: Path
+    source: str
+    md5: str
+
+    def scan(self) -> pl.LazyFrame:
+        """Scan them."""
+        return pl.scan_parquet(project_root() / self.file, glob=False)
 
 
 class Batch(NamedTuple):
@@ -67,7 +79,8 @@ def scoring(  # noqa: PLR0913, PLR0917 - parameters of a deployment
     target = destinations.address(to)
     number, role = (version, "version") if version else (champion_version(), "champion")
     with scratch(project_root() / SCORING, "scoring") as folder:
-        batch = read_batch(source, query, number, (target, table), folder, strict=strict)
+        rows = read_rows(source, query, contract_of(number), folder / "read.parquet")
+        batch = validate_rows(rows, number, (target, table), strict=strict)
         origin = Origin(number, role, batch.request_id, str(flow_run.id))
         files = predict_batch(batch, origin, partition)
         write_predictions(files, batch, (target, table))
@@ -81,52 +94,54 @@ def scoring(  # noqa: PLR0913, PLR0917 - parameters of a deployment
 
 def champion_version() -> int:
     """Return the champion's version; raise ProjectError if there is none."""
-    champion = registry.champion().champion
+    champion = registry.holder(registry.CHAMPION)
     if champion is None:
         raise ProjectError("There is no champion yet; `make train` trains one.")
     return champion
 
 
 @task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def read_batch(  # noqa: PLR0913
-    source: str | None, query: str | None, version: int, target: tuple[str, str], folder: Path, *, strict: bool
-) -> Batch:
-    """Store the rows that the contract of the model admits, with its types, and those that it rejects."""
-    data, predictor = read_params().data, predictor_of(version)
+def read_rows(source: str | None, query: str | None, contract: Contract, path: Path) -> Rows:
+    """Store the rows of a source, by default the project's table, as Parquet; they are numbered.
+
+    They have the types of the contract or, if a value of a CSV file does not fit its type, are text.
+    """
+    data = read_params().data
     address = sources.address(source or data.source)
-    snapshot = folder / f"source{sources.suffix(address, query)}"
-    sources.take(address, query, snapshot)
-    get_run_logger().info("Read %s", redacted(address))
-    # Its class is that of the code that was packed with the model.
-    contract = Contract.model_validate(predictor.recipe.contract.model_dump())
+    name = redacted(address)
+    with scratch(project_root() / SCORING, "reading") as folder:
+        snapshot = folder / f"source{sources.suffix(address, query)}"
+        sources.take(address, query, snapshot)
+        with ingest.readable(name):
+            ingest.read(snapshot, data.null_values, contract.types, lambda rows: write_parquet({path: rows}), NUMBER)
+            rows = Rows(path, name, File.at(snapshot).md5)
+            notes = ingest.notes(snapshot, rows.scan())
+    for line in (f"Read {name}", *notes):
+        get_run_logger().info(line)
+    return rows
 
-    def store(rows: pl.LazyFrame) -> validate.Split:
-        split = validate.split(rows, contract, predictor.recipe.inputs.columns, NUMBER)
-        example = split.admitted.head(0).drop(NUMBER).collect()
-        columns = predictions.record(example, predictions.predict(predictor, example), Origin(None, "", ""))
-        destinations.check(*target, columns.schema)
-        write_parquet({folder / "rows.parquet": split.admitted, folder / "rejected.parquet": split.rejected})
-        return split
 
-    with ingest.readable(redacted(address)):
-        split = ingest.read(snapshot, data.null_values, contract.types, store, NUMBER)
-        admitted, rejected = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("rows", "rejected"))
-        height = admitted.select(pl.len()).collect().item()
-        numbers = pl.concat([admitted.select(NUMBER), rejected.select(pl.first().alias(NUMBER).cast(pl.Int64))])
-        notes = ingest.notes(snapshot, numbers)
-    for note in notes:
-        get_run_logger().info(note)
+@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+def validate_rows(rows: Rows, version: int, target: tuple[str, str], *, strict: bool) -> Batch:
+    """Store the rows that the contract of the model admits, with its types, and those that it rejects."""
+    predictor = predictor_of(version)
+    split = validate.split(rows.scan(), contract_of(version), predictor.recipe.inputs.columns, NUMBER)
+    example = split.admitted.head(0).drop(NUMBER).collect()
+    columns = predictions.record(example, predictions.predict(predictor, example), Origin(None, "", ""))
+    destinations.check(*target, columns.schema)
+    admitted, rejected = (rows.file.with_name(f"{name}.parquet") for name in ("rows", "rejected"))
+    write_parquet({admitted: split.admitted, rejected: split.rejected})
+    height = pl.scan_parquet(admitted, glob=False).select(pl.len()).collect().item()
     if split.height and (strict or not height) and split.sentences:
         raise ProjectError(
-            f"{split.height - height} of the {split.height} rows of {redacted(address)} break the contract of version "
+            f"{split.height - height} of the {split.height} rows of {rows.source} break the contract of version "
             f"{version}; nothing is predicted.",
             *split.sentences,
         )
     for sentence in split.sentences:
         get_run_logger().warning("Rejected: %s", sentence)
-    content = f"{File.at(snapshot).md5} {version}"
-    request_id = hashlib.sha256(content.encode()).hexdigest()[:32]
-    return Batch(folder / "rows.parquet", height, split.height - height, split.sentences, request_id)
+    request_id = hashlib.sha256(f"{rows.md5} {version}".encode()).hexdigest()[:32]
+    return Batch(admitted, height, split.height - height, split.sentences, request_id)
 
 
 def predict_batch(batch: Batch, origin: Origin, partition: int | None) -> list[Path]:
@@ -169,25 +184,9 @@ def write_predictions(files: Sequence[Path], batch: Batch, target: tuple[str, st
     destinations.write(*target, files, batch.request_id)
 
 
-def rows_to_predict(source: str | None) -> File:
-    """Read the rows of a source, or of the project's own table."""
-    data = read_params().data
-    return read_rows(source or data.source, data.null_values, read_contract())
-
-
-@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
-def read_rows(source: str, null_values: list[str], contract: Contract, path: Path = ROWS) -> File:
-    """Store the rows as Parquet, with the types of the contract."""
-    address = sources.address(source)
-    with scratch(project_root(), "scoring") as folder:
-        snapshot = folder / f"rows{sources.suffix(address)}"
-        sources.take(address, None, snapshot)
-        with ingest.readable(redacted(address)):
-            write_parquet({path: ingest.read_table(snapshot, null_values, contract.types)})
-            notes = ingest.notes(snapshot, pl.scan_parquet(project_root() / path))
-    for line in (f"Read {redacted(address)}", *notes):
-        get_run_logger().info(line)
-    return File.at(path)
+def contract_of(version: int) -> Contract:
+    """Return the contract of a registered model, whose class is that of the code packed with it."""
+    return Contract.model_validate(predictor_of(version).recipe.contract.model_dump())
 
 
 def predictor_of(version: int | None) -> Any:

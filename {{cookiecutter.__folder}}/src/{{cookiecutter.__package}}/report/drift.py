@@ -26,6 +26,7 @@ from ..steps import evaluate, profile, validate
 from ..steps.evaluate import LOWER_IS_BETTER, Outputs, Predictions
 from ..steps.profile import Column, Holdout, Profile
 from .intervals import Interval, intervals, resampled
+from .page import number
 
 MIN_ROWS = 50
 
@@ -51,6 +52,8 @@ OPEN_SHARE, OPEN_VARIANCE = 0.05, 3
 EMPTY_BIN = 0.5
 # What looks like zero: an edge may be the largest number below it.
 TINY = 1e-300
+# With more digits it would not look like that number.
+MAX_DIGITS = 15
 # How many unseen categories are named.
 UNSEEN = 10
 # Of more rows, so many are predicted.
@@ -373,18 +376,27 @@ def _labels(column: Column) -> list[str]:
         return ["missing", *(column.levels or []), *last]
     if not column.edges:
         return ["missing", "present", *last]
-    edges = [edge if isinstance(edge, str) else f"{0 if abs(edge) < TINY else edge:.6g}" for edge in column.edges]
+    edges = _texts(column.edges)
     # A value that many rows share is between two edges that look the same.
     first = "below" if edges[:1] == edges[1:2] else "up to"
     between = [low if low == high else f"{low} to {high}" for low, high in pairwise(edges)]
     return ["missing", f"{first} {edges[0]}", *between, f"above {edges[-1]}", *last]
 
 
+def _texts(edges: Sequence[float] | Sequence[str]) -> list[str]:
+    """Return numbers with at least 6 digits, and as many as tell them apart; texts stay."""
+    shown = [0 if isinstance(edge, float) and abs(edge) < TINY else edge for edge in edges]
+    if any(isinstance(edge, str) for edge in shown):
+        return list(map(str, shown))
+    texts = [[f"{edge:.{digits}g}" for edge in shown] for digits in range(6, MAX_DIGITS + 1)]
+    return next(each for each in texts if len({*each}) == len({*texts[-1]}))
+
+
 def _moved(drift: ColumnDrift) -> str:
     """Say how far a column moved, and what changed."""
     changes = [f"PSI {drift.psi:.2f}"]
     if drift.mean_before is not None and drift.mean_now is not None:
-        changes.append(f"mean {drift.mean_before:.4g}, now {drift.mean_now:.4g}")
+        changes.append(f"mean {number(drift.mean_before)}, now {number(drift.mean_now)}")
     if abs(drift.missing_now - drift.missing_before) > 0.01:  # noqa: PLR2004 - less is not worth a word
         changes.append(f"missing {drift.missing_before:.1%}, now {drift.missing_now:.1%}")
     if drift.unseen:

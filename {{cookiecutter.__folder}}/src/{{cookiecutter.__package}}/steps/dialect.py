@@ -222,7 +222,8 @@ def _check_names(heading: Row, below: Sequence[Row]) -> None:
     # Years, numbers from 0 on and wavelengths may be names.
     ordered = numbers in (sorted(set(numbers)), sorted(set(numbers), reverse=True))
     named = ordered and (len(numbers) > 4 or all(map(float.is_integer, numbers)))  # noqa: PLR2004 - not by chance
-    if repeated := [row.first for row in below if row.values == names]:
+    repeated = [row.first for row in below if row.values == names]
+    if 0 < 10 * len(repeated) < len(below):  # more often it is a row of data
         raise NotATable(f"line {repeated[0]} repeats the heading; delete it")
     occurs = [any(name in row.values[at : at + 1] for row in below) for at, name in words]
     if not named or (occurs and all(occurs) and len(names) > 1):

@@ -36,8 +36,11 @@ DEFAULTS = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     # Idle threads of scikit-learn sleep. By default they spin, and next to other work fitting takes ten times longer.
     "OMP_WAIT_POLICY": "passive",
-    # Row groups of a Parquet file that are read ahead. With the default, ten million rows take 0.3 GB more.
-    "POLARS_ROW_GROUP_PREFETCH_SIZE": "2",
+    # Row groups of a Parquet file that are read ahead, rows of a chunk, and bytes of a chunk of a CSV file: with the
+    # defaults, each takes up to 0.3 GB more for ten million rows.
+    "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",
+    "POLARS_IDEAL_MORSEL_SIZE": "20000",
+    "POLARS_CSV_CHUNK_SIZE": "1000000",
 }
 
 

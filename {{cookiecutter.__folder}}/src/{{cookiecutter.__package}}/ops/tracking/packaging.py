@@ -101,7 +101,9 @@ def downloaded(version: Version) -> Iterator[Package]:
             next(folder.iterdir())
         except (MlflowException, FileNotFoundError, StopIteration) as error:
             # Where there is nothing, MLflow may download nothing and raise no error.
-            reason = without_secrets(str(error)) or f"there are none at {version.source}"
+            # MLflow lists the error of each file below the name of the file.
+            lines = [line for line in without_secrets(str(error)).splitlines() if not line.startswith("#####")]
+            reason = " ".join(lines[:2]) or f"there are none at {version.source}"
             raise ProjectError(
                 f"The files of version {version.number} of {PACKAGE} cannot be read: {reason.rstrip('.')}. "
                 f"Bring them back, or {digests.REMEDY}."

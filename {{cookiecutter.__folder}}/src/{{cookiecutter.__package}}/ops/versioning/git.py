@@ -21,6 +21,8 @@ SOURCE_PATHS = ("src", "data", "params.yaml", "contract.yaml", "dvc.yaml", "pypr
 SUFFIXES = {".py", ".pyi", ".pyx", ".toml", ".yaml", ".yml", ".cfg", ".ini", ".sql", ".jinja", ".sh", ".dvc", ".md"}
 NAMES = {".env.example", ".gitignore", ".dvcignore", ".dockerignore", "Makefile", "Dockerfile", "constraints.txt"}
 SECRET = re.compile(r"^\.env|secret|credential|passw|(?<![a-z])tokens?(?![a-z])", re.IGNORECASE)
+# Variables of git, except who commits, with what settings, and how a remote is reached.
+REPOSITORY = re.compile(r"GIT_(?!AUTHOR_|COMMITTER_|CONFIG_(GLOBAL|NOSYSTEM)|SSH|ASKPASS)")
 # In bytes: larger patches hold data, or come from a tool.
 MAX_FILE, MAX_PATCH = 1_000_000, 10_000_000
 
@@ -126,8 +128,8 @@ def _committed_sizes() -> dict[str, int]:
 
 def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> bytes:
     """Run git in the project or in another folder; return its output, raise ProjectError with its error message."""
-    # In a git hook, GIT_* variables name the user's repository; and no hook of the user's may run here.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | environment
+    # In a git hook, variables name the user's repository; and no hook of the user's may run here.
+    env = {name: value for name, value in os.environ.items() if not REPOSITORY.match(name)} | environment
     command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         done = subprocess.run(command, cwd=cwd or project_root(), env=env, input=stdin, capture_output=True, check=True)
