@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cookiecutter.generate import is_copy_only_path
-from post_gen_project import delete_unwanted, replace_names, select_variants
+from post_gen_project import delete_unwanted, record, replace_names, select_variants
 from pytest_cookies.plugin import Cookies
 from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
 from tiers import in_turn
@@ -309,6 +309,55 @@ def test_git_of_the_caller_is_left_alone(
     monkeypatch.delenv("GIT_DIR")
     assert run("git", "status", "--porcelain", cwd=tmp_path / "other") == ""
     assert run("git", "log", "--format=%s", cwd=project) == "Start the project\n"
+
+
+@pytest.mark.parametrize(
+    ("remote", "recorded"),
+    {
+        "https://github.com/ORG/REPO.git": "https://github.com/ORG/REPO.git",
+        "https://user:pa%40ss@host:8443/ORG/REPO": "https://host:8443/ORG/REPO",
+        "https://token@host/ORG/REPO": "https://host/ORG/REPO",
+        "git@github.com:ORG/REPO.git": "git@github.com:ORG/REPO.git",
+        "ssh://git@host:22/ORG/REPO": "ssh://git@host:22/ORG/REPO",
+    }.items(),
+)
+def test_record_has_the_address_of_a_cloned_template_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remote: str, recorded: str
+) -> None:
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone/cookiecutter.json").write_text("{}")
+    clone = "git init -q && git add . && git commit -q -m new && git remote add origin " + remote
+    run("sh", "-c", clone, cwd=tmp_path / "clone")
+    monkeypatch.chdir(tmp_path)
+    answers = {"_repo_dir": str(tmp_path / "clone"), "_template": "gh:ORG/REPO", "_checkout": "v1"}
+    assert record({**answers, "compute": "dask", "__folder": "x"}) is None
+    assert json.loads((tmp_path / ".cruft.json").read_text()) == {
+        "template": recorded,
+        "commit": run("git", "rev-parse", "HEAD", cwd=tmp_path / "clone").strip(),
+        "checkout": "v1",
+        "context": {"cookiecutter": {"compute": "dask"}},
+        "directory": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "at"), [("template", "."), ("../template", "elsewhere"), (".", "template")]
+)
+def test_path_of_a_template_is_recorded_from_where_it_was_given(tmp_path: Path, given: str, at: str) -> None:
+    shutil.copytree(PROJECT, tmp_path / "template" / PROJECT.name)
+    shutil.copytree(ROOT / "hooks", tmp_path / "template/hooks")
+    shutil.copy(ROOT / "cookiecutter.json", tmp_path / "template")
+    run("sh", "-c", "git init -q && git add --force . && git commit -q -m new", cwd=tmp_path / "template")
+    (tmp_path / "elsewhere").mkdir()
+    output = ["--output-dir", str(tmp_path / "made")]
+    run(
+        "sh",
+        "-c",
+        f"cd {at} && {sys.executable} -m cookiecutter --no-input {given} {' '.join(output)}",
+        cwd=tmp_path,
+    )
+    text = (tmp_path / "made/penguin-model/.cruft.json").read_text()
+    assert json.loads(text)["template"] == str(tmp_path / "template")
 
 
 def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path) -> None:

@@ -91,11 +91,10 @@ def release_second(template: Template) -> None:
     template.edit("docs/scaling.md", "# ", "# About: ")
     versioning = template.project / SOURCE / "ops/versioning"
     (versioning / "lock_check.py").rename(versioning / "lock_checking.py")
-    for name in ("cli.py", "ops/orchestration/violations.py", "flows/retraining.py"):
-        file = template.project / SOURCE / name
-        file.write_text(
-            file.read_text(encoding="utf-8").replace("lock_check", "lock_checking"), encoding="utf-8"
-        )
+    for file in template.project.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        if "lock_check" in text:
+            file.write_text(text.replace("lock_check", "lock_checking"), encoding="utf-8")
     for name in ("params.yaml", "contract.yaml", "data/new/note.txt"):
         with (template.project / name).open("a", encoding="utf-8") as own:
             own.write("# the template's\n")
