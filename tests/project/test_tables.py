@@ -93,7 +93,7 @@ with api() as session:
             results[name] = {{"state": state.name, "sentences": sentences}}
             if not state.is_completed():
                 continue
-            # The rows of the holdout, as training evaluates them, and raw: as batch, service and MLflow get them.
+            # The holdout as training evaluates it, and its raw rows, which batch, service and MLflow get.
             newest, holdout = registry.newest(), pl.read_parquet(HOLDOUT)
             local = Predictor.load(MODELS, read_params().model.trusted)
             evaluated = evaluate.outputs(local.pipeline, holdout.select(local.recipe.columns))
