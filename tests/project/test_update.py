@@ -143,7 +143,7 @@ def test_update_merges_the_owners_work(template: Template, tmp_path: Path) -> No
     project.git("checkout", "--theirs", "AGENTS.md")
     project.git("rm", "--quiet", "SECURITY.md", "docs/scaling.md")
     commit(project, "Update")
-    assert project.make("update") == "The project is up to date with its template: v2.\n"
+    assert "The project is up to date with its template: v2.\n" in project.make("update")
     project.uv("run", "ruff", "check")
     project.uv("run", "penguin-model", "check-lock", "--help")
 
@@ -192,7 +192,7 @@ def test_refused_update_changes_nothing(template: Template, tmp_path: Path) -> N
     project.git("checkout", "--quiet", "Makefile")
     template.folder.rename(tmp_path / "elsewhere")
     (said,) = ask((None, {}))
-    assert f"git clone failed: fatal: repository '{template.folder}' does not exist" in said
+    assert f"git clone failed: repository '{template.folder}' does not exist" in said
     project.git("rm", "--quiet", ".cruft.json")
     commit(project, "No record")
     (said,) = ask((None, {}))

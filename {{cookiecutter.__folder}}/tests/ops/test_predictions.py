@@ -115,6 +115,13 @@ def test_most_probable_class_is_what_the_estimator_predicts(estimator, classes, 
     assert (evaluate.outputs(model, rows).predicted == expected).all()
 
 
+@pytest.mark.parametrize("estimator", [HistGradientBoostingClassifier(), RandomForestClassifier(n_estimators=2)])
+@pytest.mark.parametrize("rows", [0, 2])
+def test_model_of_a_single_class_has_no_probabilities(estimator, rows):
+    predicted = predictions.predict(fitted(estimator, ["a", "a"]), pl.DataFrame({"x": [1.0, 2.0]}).head(rows))
+    assert predicted.to_dict(as_series=False) == {"prediction": ["a"] * rows}
+
+
 def test_estimator_decides_between_classes_of_equal_probability():
     from penguin_model.steps import evaluate
 

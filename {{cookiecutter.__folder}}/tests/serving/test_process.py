@@ -21,7 +21,8 @@ import pytest
 from conftest import COPY
 
 from penguin_model.flows.monitoring import compare_rows
-from penguin_model.flows.scoring import rows_to_predict
+from penguin_model.flows.scoring import contract_of, read_rows
+from penguin_model.ops.paths import ROWS
 from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import digests, registry, runs
 from penguin_model.ops.tracking.history import new_entry
@@ -291,6 +292,7 @@ def test_challenger_shadows_the_champion_and_the_monitor_compares_them(database,
     changed = ["model_version", "role"]
     assert challenger.drop(changed).equals(shadowed.drop(changed))
     assert challenger["model_version"].to_list() == [sent[name] for name in challenger["request_id"]]
-    result = compare_rows.fn(rows_to_predict(str(log)), None, 1, 0.2, labelled=False)
+    recorded = read_rows(str(log), None, contract_of(1), ROWS)
+    result = compare_rows.fn(recorded, None, 1, 0.2, labelled=False)
     assert result.rows == champion.height
     assert any("Challenger, version 3, in 60 rows of the champion" in note for note in result.notes)

@@ -51,7 +51,8 @@ def _example(pipeline: Any) -> evaluate.Outputs:
     classes = getattr(pipeline, "classes_", None)
     if classes is None:
         return evaluate.Outputs(np.zeros(1), None, None)
-    return evaluate.Outputs(classes, classes, np.eye(len(classes)) if hasattr(pipeline, "predict_proba") else None)
+    probable = hasattr(pipeline, "predict_proba") and len(classes) > 1
+    return evaluate.Outputs(classes, classes, np.eye(len(classes)) if probable else None)
 
 
 def probability(class_: object) -> str:

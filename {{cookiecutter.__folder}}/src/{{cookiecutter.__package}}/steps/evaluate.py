@@ -52,8 +52,11 @@ def outputs(model: BaseEstimator, rows: pl.DataFrame) -> Outputs:
     if isinstance(model, Pipeline):  # transform once, for classes and probabilities
         with failures_explained(model, "predict", rows):
             return outputs(model[-1], model[:-1].transform(rows))
+    classes = getattr(model, "classes_", None)
     probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
-    return Outputs(_labels(model, rows, probabilities), getattr(model, "classes_", None), probabilities)
+    if classes is not None and len(classes) == 1:
+        probabilities = None  # HistGradientBoostingClassifier returns two columns for its only class
+    return Outputs(_labels(model, rows, probabilities), classes, probabilities)
 
 
 def _labels(model: BaseEstimator, rows: Any, probabilities: np.ndarray | None) -> np.ndarray:
