@@ -1,5 +1,6 @@
 """Follows the champion: loads the model to serve beside the one that is served, tries it, then swaps the two."""
 
+import gc
 import logging
 import math
 import threading
@@ -72,6 +73,11 @@ class Follower:
         action = "Serving" if self._answers else "Shadowing with"
         LOGGER.info("%s %s instead of %s", action, served.name, self.served.name if self.served else "no model")
         self.served, self.problem, self._broken = served, "", None
+        # What the model and its libraries are made of stays: looking through it again and again for garbage delayed
+        # the slowest requests by 0.3 seconds.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
         if not self._answers:
             return
         VERSION.set(served.version or math.nan)
