@@ -13,7 +13,7 @@ import pytest
 from cookiecutter.generate import is_copy_only_path
 from post_gen_project import delete_unwanted, record, replace_names, select_variants
 from pytest_cookies.plugin import Cookies
-from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake
+from template import CHOICES, FREE_TEXT, PROJECT, ROOT, TEMPLATE, Bake, copy_template
 from tiers import in_turn
 
 PYTHON = sorted(path for path in PROJECT.rglob("*.py"))
@@ -344,10 +344,7 @@ def test_record_has_the_address_of_a_cloned_template_without_secrets(
     ("given", "at"), [("template", "."), ("../template", "elsewhere"), (".", "template")]
 )
 def test_path_of_a_template_is_recorded_from_where_it_was_given(tmp_path: Path, given: str, at: str) -> None:
-    shutil.copytree(PROJECT, tmp_path / "template" / PROJECT.name)
-    shutil.copytree(ROOT / "hooks", tmp_path / "template/hooks")
-    shutil.copy(ROOT / "cookiecutter.json", tmp_path / "template")
-    run("sh", "-c", "git init -q && git add --force . && git commit -q -m new", cwd=tmp_path / "template")
+    copy_template(tmp_path / "template")
     (tmp_path / "elsewhere").mkdir()
     output = ["--output-dir", str(tmp_path / "made")]
     run(
@@ -362,11 +359,8 @@ def test_path_of_a_template_is_recorded_from_where_it_was_given(tmp_path: Path, 
 
 def test_cruft_updates_a_project_and_keeps_the_edits_of_its_owner(tmp_path: Path) -> None:
     template = tmp_path / "template"
-    shutil.copytree(PROJECT, template / PROJECT.name)
-    shutil.copytree(ROOT / "hooks", template / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "cookiecutter.json", template)
+    copy_template(template)
     commit = "git init -q -b main && git add --force . && git commit -q -m new"
-    run("sh", "-c", commit, cwd=template)
     cruft = [sys.executable, "-m", "cruft"]
     environment = {**os.environ, "HOME": str(tmp_path)}
     create = [*cruft, "create", str(template), "--no-input"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from running import SHARED, Running
-from template import PROJECT, ROOT
+from template import PROJECT, copy_template
 from tiers import nightly
 
 pytestmark = pytest.mark.slow
@@ -35,12 +34,8 @@ class Template:
     def __init__(self, folder: Path) -> None:
         """Copy the template, and release it as v1."""
         self.folder, self.project = folder, folder / PROJECT.name
-        shutil.copytree(PROJECT, self.project, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "hooks", folder / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
-        for name in ("cookiecutter.json", "CHANGELOG.md"):
-            shutil.copy(ROOT / name, folder)
-        self.git("init", "--quiet", "--initial-branch=main")
-        self.release("v1")
+        copy_template(folder)
+        self.git("tag", "v1")
 
     def git(self, *arguments: str) -> None:
         """Call git in the template."""

@@ -1,6 +1,8 @@
 """The template: its questions with their choices, and a generated project."""
 
 import json
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "{{cookiecutter.__folder}}"
+IGNORED = shutil.ignore_patterns("__pycache__")
 TEMPLATE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
 # Every question with choices: a new one is tested without a new test.
@@ -57,6 +60,16 @@ class Project(NamedTuple):
         names = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
         rendered = (name for name in names if name.parts[0] != ".git" and name.parts[0] != "data")
         return {str(name): (self.path / name).read_text(encoding="utf-8") for name in sorted(rendered)}
+
+
+def copy_template(folder: Path) -> None:
+    """Copy what generates a project into a folder, as a git repository with one commit."""
+    shutil.copytree(PROJECT, folder / PROJECT.name, ignore=IGNORED)
+    shutil.copytree(ROOT / "hooks", folder / "hooks", ignore=IGNORED)
+    for name in ("cookiecutter.json", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, folder)
+    command = "git init -q -b main && git add --force . && git commit -q -m new"
+    subprocess.run(["sh", "-c", command], cwd=folder, check=True)
 
 
 Bake = Callable[..., Project]
