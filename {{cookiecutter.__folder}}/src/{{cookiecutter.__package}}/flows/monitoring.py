@@ -20,15 +20,14 @@ from ..ops.orchestration.results import MonitoringResult
 from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE, ROWS
 from ..ops.predictions import find
 from ..ops.settings import PACKAGE, project_root
-from ..ops.tracking import comparisons, registry, runs
+from ..ops.tracking import comparisons, runs
 from ..ops.tracking.comparisons import METRIC, PREDICTIONS, PSI, Comparison
 from ..ops.versioning.provenance import FLOW_RUN
 from ..report import drift, drift_page
 from ..report.drift import Drift
-from ..steps.profile import Profile
 from . import recorded
 from .retrain_on_drift import DEFAULT, DRIFTED, Policy, respond
-from .scoring import Rows, champion_version, contract_of, predictor_of, read_rows
+from .scoring import Rows, champion_version, contract_of, load, read_rows
 
 # How many columns MLflow and Prefect get; drift.json has all.
 MAX_COLUMNS = 200
@@ -96,14 +95,10 @@ def compare_rows(
     rows: Rows, labels: tuple[Rows, list[str]] | None, version: int, threshold: float, *, labelled: bool
 ) -> Drift:
     """Compare the rows, or those of them that the version has predicted, with its profile."""
-    with registry.load(version) as package:
-        file = package.data / PROFILE
-        if not file.exists():
-            raise ProjectError(
-                f"Version {version} has no {PROFILE} of its training data; newly trained versions have it."
-            )
-        profile = Profile.model_validate_json(file.read_text(encoding="utf-8"))
-    predictor, table = predictor_of(version), rows.scan()
+    predictor, profile = load(version)
+    if profile is None:
+        raise ProjectError(f"Version {version} has no {PROFILE} of its training data; newly trained versions have it.")
+    table = rows.scan()
     data = predictor.recipe.data
     if labels:
         table = recorded.with_labels(table, labels[0].scan(), labels[1], data.target)

@@ -24,17 +24,25 @@ from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
-from ..ops.paths import REJECTS, SCORING
+from ..ops.paths import PROFILE, REJECTS, SCORING
 from ..ops.predictions import Origin
 from ..ops.settings import project_root, read_params
 from ..ops.tracking import registry
 from ..steps import ingest, validate
+from ..steps.profile import Profile
 
 LOADING = Lock()
 # So many values of the raw table are predicted at a time: memory does not grow with the table.
 VALUES = 500_000
 # What counts the rows of the source; a name that no column has.
 NUMBER = "number of the row in the source"
+
+
+class Loaded(NamedTuple):
+    """A registered model, and the profile of its training data if it has one."""
+
+    predictor: Any
+    profile: Profile | None
 
 
 class Rows(NamedTuple):
@@ -191,11 +199,18 @@ def contract_of(version: int) -> Contract:
 
 def predictor_of(version: int | None) -> Any:
     """Return a registered model, which each process loads once."""
+    return load(version).predictor
+
+
+def load(version: int | None) -> Loaded:
+    """Return a registered model and its profile, which each process downloads once."""
     with LOADING:
         return _load(version)
 
 
 @cache
-def _load(version: int) -> Any:
+def _load(version: int) -> Loaded:
     with registry.load(version) as package, package.loaded() as predictor:
-        return predictor
+        file = package.data / PROFILE
+        profile = Profile.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
+        return Loaded(predictor, profile)
