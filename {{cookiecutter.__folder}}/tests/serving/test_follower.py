@@ -60,13 +60,20 @@ def follower(shelf):
     follower = Follower(shelf, poll=0.001)
     follower.start()
     yield follower
+    end(follower)
+
+
+def end(follower):
+    """Stop the follower, and wait until it no longer writes the metrics that the next test reads."""
     follower.stop()
+    follower._thread.join(10)
+    assert not follower._thread.is_alive()
 
 
 def until(condition):
-    end = time.monotonic() + 10
+    deadline = time.monotonic() + 10
     while not condition():
-        assert time.monotonic() < end
+        assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
@@ -122,7 +129,7 @@ def test_location_that_is_away_is_asked_again(shelf, caplog):
     assert follower.served.version == 1
     shelf.number = 1
     until(lambda: follower.problem == "")
-    follower.stop()
+    end(follower)
 
 
 def test_pauses_double_up_to_the_longest():

@@ -73,16 +73,15 @@ class Follower:
         action = "Serving" if self._answers else "Shadowing with"
         LOGGER.info("%s %s instead of %s", action, served.name, self.served.name if self.served else "no model")
         self.served, self.problem, self._broken = served, "", None
+        if self._answers:
+            VERSION.set(served.version or math.nan)
+            TRAINED.set(served.trained or math.nan)
+            LOADED.set_to_current_time()
         # What the model and its libraries are made of stays: looking through it again and again for garbage delayed
         # the slowest requests by 0.3 seconds.
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        if not self._answers:
-            return
-        VERSION.set(served.version or math.nan)
-        TRAINED.set(served.trained or math.nan)
-        LOADED.set_to_current_time()
 
     def _report(self, error: Exception) -> None:
         """Keep the problem for /health/ready and /metrics, and log it once."""
