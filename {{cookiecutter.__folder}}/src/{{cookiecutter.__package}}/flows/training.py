@@ -58,8 +58,9 @@ def train_and_register(cause: str = "") -> TrainingResult:
     # Report an estimator that cannot be built or saved before the work starts.
     estimator, values = params.model.estimator, params.model.params
     persistence.serialized(train.build_pipeline(params.data.problem, estimator, values), params.model.trusted)
-    # Otherwise it would be reported only when the model is trained.
+    # Otherwise these would be reported only when the model is trained, or even registered.
     registry.champion().history.check()
+    dvc.check_writable()
     with ingest.readable(params.data.source):
         source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
