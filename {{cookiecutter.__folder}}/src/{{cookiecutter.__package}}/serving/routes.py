@@ -55,8 +55,8 @@ def public(text: str) -> str:
     return FOLDERS.sub("", text)
 
 
-def service_of(request: Request) -> Service:
-    """Return the service that a request belongs to."""
+async def service_of(request: Request) -> Service:
+    """Return the service that a request belongs to; async, as FastAPI would run another function in a thread."""
     service: Service = request.app.state.service
     return service
 
@@ -72,18 +72,11 @@ async def predict(request: Request, service: Shared) -> Response:
     async with asyncio.timeout(service.settings.serve_timeout):
         served = service.served
         body = await request.body()
-        rows = served.schema.read(body)
-        answers, table = await service.batches.predict(served, rows)
-    predictions = [
-        {"prediction": answer.prediction}
-        if answer.probabilities is None
-        else {"prediction": answer.prediction, "probabilities": answer.probabilities}
-        for answer in answers
-    ]
+        answers, rows, table = await service.batches.predict(served, served.schema.read(body))
     request_id: str = request.state.id
-    content = {"model_version": served.version, "request_id": request_id, "predictions": predictions}
+    content = {"model_version": served.version, "request_id": request_id, "predictions": answers}
     answered = Answered(served, CHAMPION, request_id, datetime.now(UTC), body, rows, table)
-    after = BackgroundTask(pass_on, service, answered)
+    after = BackgroundTask(pass_on, service, answered) if service.listeners else None
     return Response(to_json(content), media_type="application/json", background=after)
 
 
