@@ -76,8 +76,8 @@ def train_and_register(cause: str = "") -> TrainingResult:
         )
         complete = origin._replace(outputs=digests(File.all_at(MADE)))
         verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
-        version, decision = register_model(recipe, MODELS, table, complete, verdict)
         _write_record(params, complete)
+        version, decision = register_model(recipe, MODELS, table, complete, verdict)
     result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1], cause)
     # The model is registered: a Prefect server that is gone by now does not fail the run.
     with suppress(TransportError):
