@@ -204,6 +204,8 @@ def changed() -> bool:
 
 def check_writable() -> None:
     """Raise ProjectError if DVC cannot write what it writes after a training: its cache, and dvc.lock."""
+    if not (project_root() / ".dvc").is_dir():
+        return  # without DVC, only a recorded training fails
     with repository() as repo:
         cache = Path(repo.cache.local.path)
     folder = next(path for path in (cache, *cache.parents) if path.exists())
