@@ -280,29 +280,12 @@ def test_every_file_of_every_combination_parses(variants: Variants) -> None:
 
 
 # Code that is formatted with the shortest and with the longest name is formatted with every name between.
-@pytest.mark.parametrize("slug", ["penguin-model", *SLUGS])
-def test_ruff_finds_nothing_in_any_file(tmp_path: Path, slug: str) -> None:
-    variants = Variants(project_slug=slug)
-    names = variants.names(".py") | {"python_version"}
-    package = Path("src", variants.answers["__package"])
-    written: set[tuple[str, File]] = set()
-    for number, row in enumerate(every_combination(names)):
-        project, python = variants.project(row), row["python_version"]
-        # Ruff reads file by file, so each text is written once, into a project with its settings.
-        new = {(python, file) for path, file in project.items() if path.endswith(".py")} - written
-        if new:
-            folder = tmp_path / str(number)
-            (folder / package).mkdir(parents=True)
-            inits = (file for path, file in project.items() if path.endswith("__init__.py"))
-            for file in (project["pyproject.toml"], *inits, *(file for _, file in new)):
-                (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file.path).write_text(file.text, encoding="utf-8")
-        written |= new
-    assert len(written) > 100 * len(CHOICES["python_version"])
+@pytest.mark.parametrize("row", [*covering_rows(), *({"project_slug": slug} for slug in SLUGS)], ids=str)
+def test_ruff_finds_nothing(bake: Bake, row: Row) -> None:
     for command in (["check"], ["format", "--check"]):
         run = subprocess.run(
             ["ruff", *command, "--no-cache"],
-            cwd=tmp_path,
+            cwd=bake(**row).path,
             capture_output=True,
             text=True,
             check=False,

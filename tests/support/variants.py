@@ -97,10 +97,6 @@ class Variants:
     def _varying(self) -> list[Source]:
         return [source for source in self.sources if source.names]
 
-    def names(self, suffix: str) -> set[str]:
-        """Return the questions whose answers change files with this suffix."""
-        return {name for source in self._varying if source.path.endswith(suffix) for name in source.names}
-
     def project(self, row: Mapping[str, str]) -> dict[str, File]:
         """Return the files of the project with these answers, by their paths."""
         files = dict(self._fixed)
