@@ -221,7 +221,6 @@ class TestFaults:
         states = rows(project, "served.db", "SELECT status FROM runs")
         assert len(states) == 2
         assert "RUNNING" not in states
-        self.complete(project, new=1)
 
     @pytest.mark.skipif(shutil.which("cc") is None, reason="libfaketime is built when it is installed")
     @pytest.mark.parametrize("jump", in_turn("-7200", "+7200"))
