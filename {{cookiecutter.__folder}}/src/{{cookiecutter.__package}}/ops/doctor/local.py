@@ -14,9 +14,10 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from ...errors import ProjectError
 from ..settings import project_root, read_contract, read_params, read_settings, state_dir
 from ..versioning import dvc, lock_check
-from .findings import RUN, Finding
+from .findings import RUN, Finding, NotCheckedError
 
 SETUP = "make setup"
 OLD = timedelta(days=365)
@@ -95,7 +96,13 @@ def databases() -> Iterator[Finding]:
 
 def lock() -> Iterator[Finding]:
     """Compare dvc.lock with the files, the .dvc files and the record of the last training."""
-    if differences := lock_check.differences():
+    try:
+        differences = lock_check.differences()
+    except ProjectError as error:
+        if "Unable to acquire lock" not in str(error):
+            raise
+        raise NotCheckedError("another DVC command is running") from None
+    if differences:
         yield Finding("dvc.lock is not up to date: " + "; ".join(differences) + ".", "make train")
 
 

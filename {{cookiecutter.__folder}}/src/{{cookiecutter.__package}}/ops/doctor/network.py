@@ -77,7 +77,7 @@ def registry() -> Iterator[Finding]:
         aliases = {alias["alias"]: int(alias["version"]) for alias in model.get("aliases", [])}
         state = versions.ChampionState(aliases.get(versions.CHAMPION), History.read(tags), aliases)
     if state.problem:
-        yield Finding(state.problem, f"{RUN} journal{' --repair' if state.history.damage else ''}")
+        yield Finding(state.problem, f"{RUN} journal --repair")
 
 
 def remote() -> Iterator[Finding]:
