@@ -59,6 +59,16 @@ WORDS = {
 ORDINARY = {"none", *CHOICES["python_version"], *CHOICES["problem"]}
 
 
+# The night checks all; each triple of values is in a row of a push.
+each_triple = pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(lambda: covering_rows(strength=3), id="triples"),
+        pytest.param(every_combination, id="all", marks=nightly),
+    ],
+)
+
+
 def normal(name: str) -> str:
     """Spell a distribution's name as PEP 503 wants it compared."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -108,14 +118,7 @@ def written_by(bake: Bake, row: Mapping[str, str]) -> dict[str, str]:
     return {name: names[name].read_bytes().decode() for name in kept}
 
 
-# The night checks all; each triple of values is in a row of a push.
-@pytest.mark.parametrize(
-    "rows",
-    [
-        pytest.param(lambda: covering_rows(strength=3), id="triples"),
-        pytest.param(every_combination, id="all", marks=nightly),
-    ],
-)
+@each_triple
 def test_files_of_every_combination_hold_together(
     variants: Variants,
     rows: Callable[[], Iterable[Row]],
@@ -266,8 +269,9 @@ def not_in_the_tested_set(pyproject: File, constraints: File) -> list[str]:
     return [f"{name} is not in constraints.txt" for name in sorted(dependencies(pyproject)["all"] - tested)]
 
 
-def test_every_file_of_every_combination_parses(variants: Variants) -> None:
-    files = {file for row in every_combination() for file in variants.project(row).values()}
+@each_triple
+def test_every_file_parses(variants: Variants, rows: Callable[[], Iterable[Row]]) -> None:
+    files = {file for row in rows() for file in variants.project(row).values()}
     for file in files:
         suffix = Path(file.path).suffix
         if suffix in PARSERS and suffix != ".md":  # which every text is
