@@ -1,6 +1,6 @@
 # `make` alone prints the menu. All that these targets create is in build/ and .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-all test-fast check bench constraints clean
+.PHONY: help demo picture test test-all test-fast check bench constraints canary bump release clean
 
 # uv from the PATH, else installed by pip into build/tools, which works with a system's Python, too. A Python without pip can
 # still create a virtual environment that has pip.
@@ -50,6 +50,17 @@ constraints: $(UV) ## write constraints.txt: the versions that exclude-newer giv
 		project_slug=$$(echo $$choice | tr = -) $$choice || exit 1; done
 	cd build/constraints/compute-ray && uv pip compile --quiet --upgrade --universal --python-version 3.11 --group dev \
 		--no-header --no-annotate ../*/pyproject.toml --output-file '../../../{{cookiecutter.__folder}}/constraints.txt'
+
+canary: $(UV) ## train, test and schedule with the newest versions of everything; name those that break it
+	@$(RUN) python tools/canary.py $(ANSWERS) $(if $(BEFORE),--before $(BEFORE)) $(if $(HOLD),--hold $(HOLD))
+
+bump: $(UV) ## move the tested set to what the canary passes of the versions of two weeks ago
+	-@$(RUN) python tools/canary.py --before "$$(date --date '14 days ago' +%F)"
+	$(RUN) python tools/bump.py
+	$(MAKE) constraints
+
+release: check ## commit and tag VERSION=v2, if changelog and tree are ready; push nothing
+	@$(RUN) python tools/release.py '$(VERSION)'
 
 clean: ## remove build/, with the demo, and .venv/
 	rm -rf build .venv

@@ -283,6 +283,28 @@ def test_dvc_keeps_its_notes_elsewhere_if_the_project_is_read_only(project, monk
             assert Path(repo.site_cache_dir).is_relative_to(project) is writable
 
 
+@pytest.mark.parametrize("refused", [".dvc/cache/files/md5", ".dvc/cache/files/md5/34", "dvc.lock", None])
+def test_what_dvc_cannot_write_after_a_training_is_named_before_it(project, monkeypatch, refused):
+    (project / "dvc.lock").touch()
+    dvc.check_writable()
+    if refused is None:
+        refused = ".dvc/cache"
+        shutil.rmtree(project / refused)
+        (project / refused).touch()
+    else:
+        monkeypatch.setattr(os, "access", lambda path, _: Path(path) != project / refused)
+    with pytest.raises(ProjectError, match=rf"DVC cannot keep .* as {project}/{refused}/? cannot be written"):
+        dvc.check_writable()
+
+
+def test_full_disk_of_dvcs_cache_is_seen_before_a_training(project, monkeypatch):
+    usage = shutil.disk_usage(project)
+    full = lambda path: usage._replace(free=0) if "md5" in str(path) else usage  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    with pytest.raises(ProjectError, match=rf"The disk of {project}/.dvc/cache/files/md5 is full"):
+        dvc.check_writable()
+
+
 def test_git_says_all_that_it_says(tmp_path):
     with pytest.raises(ProjectError, match=r"^git rev-parse failed: not a git repository \(or any .* \.git"):
         git.run_git("rev-parse", "HEAD", cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))

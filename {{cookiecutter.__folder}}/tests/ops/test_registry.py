@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import mlflow
@@ -194,6 +194,30 @@ def aliases(client) -> dict[str, int]:
 
 def moves() -> list[tuple]:
     return [(entry.how, entry.old, entry.new) for entry in registry.reconcile().history.entries]
+
+
+def register(client, monkeypatch, inputs: str, fails_with: type[Exception] | None = None) -> int:
+    """Register a version in a run of its own, which may fail after that; return its number."""
+    with suppress(OSError), runs.run({}) as run_id:
+        monkeypatch.setattr(
+            mlflow,
+            "register_model",
+            lambda uri, name, tags: client.create_model_version(name, uri, run_id, tags=tags),
+        )
+        version = registry.register("file:///model", {"dvc.lock": json.dumps({"deps": {"table.csv": inputs}})})
+        if fails_with:
+            raise fails_with
+    return version
+
+
+def test_version_of_a_failed_run_is_replaced_by_that_of_the_next_run_of_the_same_training(client, monkeypatch):
+    assert [register(client, monkeypatch, "a", OSError), register(client, monkeypatch, "a", OSError)] == [4, 5]
+    # Other data, a run that ended well, or a version that was champion: these stay.
+    assert [register(client, monkeypatch, inputs) for inputs in ("b", "b")] == [6, 7]
+    promote(register(client, monkeypatch, "b", OSError))
+    promote(7)
+    assert register(client, monkeypatch, "b") == 9
+    assert sorted(int(each.version) for each in client.search_model_versions()) == [1, 2, 3, 5, 6, 7, 8, 9]
 
 
 def test_every_move_is_in_the_journal(client):

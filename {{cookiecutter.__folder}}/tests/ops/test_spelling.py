@@ -311,6 +311,12 @@ def days(form: str, months: str) -> list[str]:
     return [form.format(day.day, months.split()[day.month - 1], day.year) for day in DAYS]
 
 
+UNREAD_DATES = (
+    *("%Y-%j", "%Y/%j", "%j/%Y", "%Y_%m_%d", "%d_%m_%Y", "%Y:%m:%d", "%Y:%m:%d %H:%M:%S", "%Y%m%d_%H%M%S"),
+    *("%Y%m%dT%H%M%SZ", "%d%b%Y", "%d%b%y", "%d%b%Y:%H:%M:%S", "%d-%b-%y %I.%M.%S.000000 %p", "%Y%b%d", "%b '%y"),
+    *("%Y년 %m월 %d일", "%Y. %m. %d.", "'%Y-%m-%d", "#%Y-%m-%d#", "/Date(1%j0000000)/"),
+)
+ROMAN = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"]
 GERMAN = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
 FRENCH = "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc."
 SPANISH = "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
@@ -362,7 +368,13 @@ SPANISH = "enero febrero marzo abril mayo junio julio agosto septiembre octubre 
         (dates("%d.%m.%Y", "%Y-%m-%d"), "dates like"),
         (dates("%d.%m.%Y", "%Y-%m-%d", "%d/%m/%Y"), "holds dates"),
         (dates("%d.%m.%Y %H:%M CET"), "holds dates"),
-        (dates("%G-W%V"), "holds weeks or quarters"),
+        *((dates(form), r"holds dates, such as .* \(line 2\)") for form in UNREAD_DATES),
+        ([f"令和{day.year - 2018}年{day.month}月{day.day}日" for day in DAYS], "holds dates"),
+        ([f"{day.day}.{ROMAN[day.month - 1]}.{day.year}" for day in DAYS], "holds dates"),
+        (dates("%G-W%V"), "holds weeks, quarters or the like"),
+        *((dates(form), "holds days without a year") for form in ("%m-%d", "%B %d", "%b-%d", "%d %b")),
+        ([f"{n % 24:02}h{n:02}" for n in range(60)], "holds times"),
+        ([f"{n % 24:02}.{n:02}.{7 * n % 60:02}" for n in range(60)], "holds times"),
         (dates("%d/%m"), "holds days without a year"),
         (dates("%d-%b"), "holds days without a year"),
     ],
@@ -372,6 +384,21 @@ def test_amounts_and_dates_that_cannot_be_read_are_refused(values, what, tmp_pat
         find(tmp_path / "t.csv", {"x": values})
     assert "--missing" not in str(refused.value)
     assert find(tmp_path / "t.csv", {"x": values}, text=["x"]).columns == {"x": Column(type="string")}
+
+
+@pytest.mark.parametrize("form", ["Q{0} {1}", "{1}-Q{0}", "{0}Q{2}", "H{0} {1}", "FY{2}", "{1}/{2}"])
+def test_few_periods_stay_text_and_are_named(form, tmp_path):
+    values = [form.format(number % 2 + 1, 2020 + number % 3, 20 + number % 3) for number in range(60)]
+    found = find(tmp_path / "t.csv", {"x": values})
+    [sentence] = found.sentences
+    assert sentence.startswith(f"'x' stays text: it holds weeks, quarters or the like, such as '{values[0]}' (line 2)")
+    assert not found.columns
+
+
+def test_dates_with_other_dashes_are_read(tmp_path):
+    values = [day.strftime("%Y\u2013%m\u2013%d") for day in DAYS]
+    [column] = find(tmp_path / "t.csv", {"x": values}).columns.values()
+    assert read(column, values) == [day.date() for day in DAYS]
 
 
 def test_lines_are_those_of_the_file(tmp_path):

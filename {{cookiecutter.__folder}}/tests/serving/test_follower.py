@@ -66,8 +66,8 @@ def follower(shelf):
 def end(follower):
     """Stop the follower, and wait until it no longer writes the metrics that the next test reads."""
     follower.stop()
-    follower._thread.join(10)
-    assert not follower._thread.is_alive()
+    follower._thread.join(10)  # noqa: SLF001
+    assert not follower._thread.is_alive()  # noqa: SLF001
 
 
 def until(condition):

@@ -1,11 +1,13 @@
 """What the service reads, and what it refuses: always with row, field, rule and value."""
 
 import json
+from datetime import date
 
 import polars as pl
 import pytest
 
 from penguin_model.config import Contract
+from penguin_model.model.casting import DTYPES
 from penguin_model.serving.schema import RefusedError, RequestSchema
 
 CONTRACT = Contract.model_validate(
@@ -30,7 +32,7 @@ def schema():
 
 
 def read(schema, *rows):
-    return schema.read(json.dumps(rows).encode()).rows(named=True)
+    return schema.frame(schema.read(json.dumps(rows).encode())).rows(named=True)
 
 
 def test_row_is_read_with_the_types_of_the_contract(schema):
@@ -43,7 +45,7 @@ def test_row_is_read_with_the_types_of_the_contract(schema):
         "price": "1.234,50 €",
         "species": "?",
     }
-    found = schema.read(json.dumps(ROW | full).encode())
+    found = schema.frame(schema.read(json.dumps(ROW | full).encode()))
     assert found.schema["mass"] == pl.Int64
     assert found.select(pl.exclude("seen")).rows(named=True) == [
         {"island": "Dream", "note": None, "bill length": 39.0, "mass": 3700, "wild": True, "price": 1234.5}
@@ -106,3 +108,21 @@ def test_bad_body_is_refused(schema, body):
 def test_number_that_is_not_finite_is_refused(schema, number):
     with pytest.raises(RefusedError):
         schema.read(b'{"island": "Dream", "mass": 1, "bill length": %s}' % number.encode())
+
+
+def test_requests_of_a_batch_become_one_table_with_the_types_of_the_contract(schema):
+    full = {"note": "x", "bill length": 39.5, "wild": False, "seen": "01.02.2024", "price": "1,5 €", "species": [{}]}
+    bodies = [ROW, {"mass": 7.0, "island": "Biscoe", "price": 3}, ROW | full]
+    frame = schema.frame([row for body in bodies for row in schema.read(json.dumps(body).encode())])
+    assert frame.schema == {name: DTYPES[column.type] for name, column in CONTRACT.columns.items()}
+    assert frame["price"].to_list() == [None, 3.0, 1.5]
+    assert frame["seen"].to_list() == [None, None, date(2024, 2, 1)]
+    assert frame["mass"].to_list() == [3700, 7, 3700]
+    assert frame["bill length"].to_list() == [None, None, 39.5]
+
+
+@pytest.mark.parametrize("name", ["lost", "literal", ""])
+def test_spelled_column_may_have_any_name(name):
+    schema = RequestSchema(Contract.model_validate({"columns": {name: {"type": "datetime"}}}), [], [], max_rows=3)
+    frame = schema.frame(schema.read(json.dumps([{name: "0000-01-01"}, {name: "9999-12-31T23:59:59.999999"}]).encode()))
+    assert frame[name].cast(pl.String).to_list() == ["0000-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999"]

@@ -24,11 +24,14 @@ class Model(SimpleNamespace):
     def __init__(self, version: int, column: str = "x"):
         super().__init__(version=version, schema=self, column=column)
 
-    def read(self, body: bytes) -> pl.DataFrame:
-        rows = pl.DataFrame(json.loads(body))
-        if self.column not in rows:
+    def read(self, body: bytes) -> list[dict]:
+        rows = json.loads(body)
+        if self.column not in rows[0]:
             raise ProjectError(f"Row 0, field '{self.column}': field required")
-        return rows.select(self.column)
+        return rows
+
+    def frame(self, rows: list[dict]) -> pl.DataFrame:
+        return pl.from_dicts(rows).select(self.column)
 
     def predictions(self, rows: pl.DataFrame) -> pl.DataFrame:
         if rows.min().item() < 0:
@@ -42,7 +45,7 @@ def follower(served: Model | None, problem: str = "") -> SimpleNamespace:
 
 def answered(request_id: str, champion: Model, *rows: dict) -> Answered:
     body = json.dumps(rows).encode()
-    table = champion.read(body)
+    table = champion.frame(champion.read(body))
     return Answered(champion, "champion", request_id, AT, body, table, champion.predictions(table))
 
 

@@ -58,8 +58,9 @@ def train_and_register(cause: str = "") -> TrainingResult:
     # Report an estimator that cannot be built or saved before the work starts.
     estimator, values = params.model.estimator, params.model.params
     persistence.serialized(train.build_pipeline(params.data.problem, estimator, values), params.model.trusted)
-    # Otherwise it would be reported only when the model is trained.
+    # Otherwise these would be reported only when the model is trained, or even registered.
     registry.champion().history.check()
+    dvc.check_writable()
     with ingest.readable(params.data.source):
         source = File.at(Path(params.data.source))
     [table] = reuse(ingest_table)(source, params.data.null_values, dict(contract.types))
@@ -75,8 +76,8 @@ def train_and_register(cause: str = "") -> TrainingResult:
         )
         complete = origin._replace(outputs=digests(File.all_at(MADE)))
         verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
-        version, decision = register_model(recipe, MODELS, table, complete, verdict)
         _write_record(params, complete)
+        version, decision = register_model(recipe, MODELS, table, complete, verdict)
     result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1], cause)
     # The model is registered: a Prefect server that is gone by now does not fail the run.
     with suppress(TransportError):

@@ -114,7 +114,7 @@ def uniform(text: pl.Expr) -> pl.Expr:
 
 def _parse(text: pl.Expr, column: Column) -> pl.Expr:
     if column.format:
-        return _parse_date(text, column.format).cast(DTYPES[column.type])
+        return _parse_date(uniform(text), column.format).cast(DTYPES[column.type])
     kind = column.type
     text = plain(text, column) if column.spelling else text.str.strip_chars()
     match kind:

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ..errors import ProjectError
 from .settings import project_root, read_settings, state_dir
@@ -32,9 +33,9 @@ def reported() -> Iterator[None]:
         sys.exit(known)
 
 
-def check_space() -> None:
-    """Raise ProjectError if the disk of the project, or that of its databases, is full."""
-    for folder in (project_root(), state_dir()):
+def check_space(*others: Path) -> None:
+    """Raise ProjectError if the disk of the project, of its databases or of other folders is full."""
+    for folder in (project_root(), state_dir(), *others):
         if (free := shutil.disk_usage(folder).free) < LEAST:
             left = f"{free / 1e6:.1f} MB left, at least {LEAST / 1e6:.0f} MB needed"
             raise ProjectError(f"The disk of {folder} is full ({left}): free space, and run the same command again.")

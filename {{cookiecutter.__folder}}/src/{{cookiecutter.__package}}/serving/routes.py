@@ -4,9 +4,9 @@ import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import HTTPException
 from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
@@ -56,34 +56,25 @@ def public(text: str) -> str:
 
 
 def service_of(request: Request) -> Service:
-    """Return the service that a request belongs to."""
+    """Return the service that a request belongs to; as a dependency of FastAPI it would cost more than the body."""
     service: Service = request.app.state.service
     return service
 
 
-Shared = Annotated[Service, Depends(service_of)]
-
-
 @router.post("/predict", tags=["model"])
-async def predict(request: Request, service: Shared) -> Response:
+async def predict(request: Request) -> Response:
     """Predict one row (an object) or several (a list of objects)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "Send JSON, with Content-Type: application/json.")
+    service = service_of(request)
     async with asyncio.timeout(service.settings.serve_timeout):
         served = service.served
         body = await request.body()
-        rows = served.schema.read(body)
-        answers, table = await service.batches.predict(served, rows)
-    predictions = [
-        {"prediction": answer.prediction}
-        if answer.probabilities is None
-        else {"prediction": answer.prediction, "probabilities": answer.probabilities}
-        for answer in answers
-    ]
+        answers, rows, table = await service.batches.predict(served, served.schema.read(body))
     request_id: str = request.state.id
-    content = {"model_version": served.version, "request_id": request_id, "predictions": predictions}
+    content = {"model_version": served.version, "request_id": request_id, "predictions": answers}
     answered = Answered(served, CHAMPION, request_id, datetime.now(UTC), body, rows, table)
-    after = BackgroundTask(pass_on, service, answered)
+    after = BackgroundTask(pass_on, service, answered) if service.listeners else None
     return Response(to_json(content), media_type="application/json", background=after)
 
 
@@ -94,9 +85,9 @@ async def pass_on(service: Service, answered: Answered) -> None:
 
 
 @router.get("/model", tags=["model"])
-async def model(service: Shared) -> dict[str, Any]:
+async def model(request: Request) -> dict[str, Any]:
     """Say which version answers, its metrics, and where it comes from."""
-    return dict(service.served.about)
+    return dict(service_of(request).served.about)
 
 
 @router.get("/health/live", tags=["operation"])
@@ -106,8 +97,9 @@ async def live() -> dict[str, str]:
 
 
 @router.get("/health/ready", tags=["operation"])
-async def ready(service: Shared) -> dict[str, Any]:
+async def ready(request: Request) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
+    service = service_of(request)
     described = {"model": PACKAGE, "model_version": service.served.version}
     return {"status": "ready", **described, "problem": public(service.follower.problem)}
 

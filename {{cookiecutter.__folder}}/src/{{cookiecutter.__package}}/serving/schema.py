@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -24,6 +24,7 @@ RULES = {
     "finite_number": "type",
 }
 INT64 = 2**63
+Row = dict[str, Any]  # a row as JSON has it, but for text that spells a number or a date
 SHOWN = 100  # characters of a wrong value, and faults of a request
 
 
@@ -46,13 +47,6 @@ class RefusedError(ProjectError):
         self.faults = faults
 
 
-class Answer(NamedTuple):
-    """The prediction for a row, and for a classifier the probability of each class."""
-
-    prediction: Any
-    probabilities: dict[str, float] | None = None
-
-
 class RequestSchema:
     """What a request for a model must be."""
 
@@ -63,15 +57,13 @@ class RequestSchema:
         unused = NotRequired[Annotated[Any, WithJsonSchema({"description": "not used by the model"})]]
         fields |= dict.fromkeys(ignored, unused)
         row: Any = with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Row", fields))  # type: ignore[operator]
-        self.one: TypeAdapter[dict[str, Any]] = TypeAdapter(row)
-        self.many: TypeAdapter[list[dict[str, Any]]] = TypeAdapter(
-            Annotated[list[row], Field(min_length=1, max_length=max_rows)]
-        )
+        self.one: TypeAdapter[Row] = TypeAdapter(row)
+        self.many: TypeAdapter[list[Row]] = TypeAdapter(Annotated[list[row], Field(min_length=1, max_length=max_rows)])
         self.max_rows = max_rows
-        # Text is read as training reads it.
+        self.dtypes = {name: DTYPES[column.type] for name, column in self.columns.items()}
         self.spelled = [name for name, column in self.columns.items() if _is_spelled(column)]
 
-    def read(self, body: bytes) -> pl.DataFrame:
+    def read(self, body: bytes) -> list[Row]:
         """Return the rows of a JSON body; raise RefusedError if any of them breaks the contract."""
         single = body.lstrip()[:1] == b"{"
         try:
@@ -80,32 +72,35 @@ class RequestSchema:
             raise RefusedError(list(islice(self._faults(error, single=single), SHOWN))) from None
         except UnicodeDecodeError:
             raise RefusedError([_fault(None, None, "encoding", None, "The body is not valid UTF-8.")]) from None
-        return self._frame(rows)
+        for name in self.spelled:
+            self._cast(name, rows)
+        return rows
+
+    def frame(self, rows: Sequence[Row]) -> pl.DataFrame:
+        """Return rows that `read` has returned as a table with the columns of the contract."""
+        return pl.from_dicts(rows, schema=self.dtypes)
 
     @property
     def row(self) -> dict[str, Any]:
         """The JSON schema of a row."""
         return self.one.json_schema()
 
-    def _frame(self, rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
-        """Return the columns of the contract."""
-        columns: dict[str, pl.Series] = {}
-        for name, column in self.columns.items():
-            values = [row.get(name) for row in rows]
-            if name not in self.spelled:
-                columns[name] = pl.Series(name, values, DTYPES[column.type])
-                continue
-            texts = pl.Series(name, [value if isinstance(value, str) else None for value in values], pl.String)
-            value, lost = cast(name, texts.dtype, column)
-            read = texts.to_frame().select(value, lost.alias("lost"))
-            if faults := [
-                _fault(at, name, f"type: {column}", texts[at], f"must be of type {column}")
-                for at in read["lost"].arg_true()
-            ]:
-                raise RefusedError(faults[:SHOWN])
-            numbers = [value if not isinstance(value, str) else None for value in values]
-            columns[name] = read[name].fill_null(pl.Series(name, numbers, DTYPES[column.type]))
-        return pl.DataFrame(columns)
+    def _cast(self, name: str, rows: Sequence[Row]) -> None:
+        """Replace the text of a column by what training reads in it; raise RefusedError where that is nothing."""
+        column = self.columns[name]
+        texts = [value if isinstance(value := row.get(name), str) else None for row in rows]
+        series = pl.Series(name, texts, pl.String)
+        value, lost = cast(name, series.dtype, column)
+        if faults := [
+            _fault(at, name, f"type: {column}", texts[at], f"must be of type {column}")
+            for at in series.to_frame().select(lost).to_series().arg_true()
+        ]:
+            raise RefusedError(faults[:SHOWN])
+        # Days and microseconds since 1970: Python has no year 0.
+        values = series.to_frame().select(value.to_physical()).to_series().to_list()
+        for row, text, number in zip(rows, texts, values, strict=True):
+            if text is not None:
+                row[name] = number
 
     def _faults(self, error: ValidationError, *, single: bool) -> Iterator[Fault]:
         for found in error.errors(include_url=False):
@@ -123,15 +118,18 @@ class RequestSchema:
             yield _fault(row, name, rule, value, found["msg"][0].lower() + found["msg"][1:])
 
 
-def answers(predicted: pl.DataFrame) -> list[Answer]:
-    """Return an answer for each row of predictions."""
+def answers(predicted: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the prediction of each row, with the probability of each class if the model gives them."""
     labels = predicted[PREDICTION].to_list()
     names = [name for name in predicted.columns if name != PREDICTION]
     if not names:
-        return [Answer(label) for label in labels]
+        return [{"prediction": label} for label in labels]
     classes = [name.removeprefix(probability("")) for name in names]
     shares = predicted.select(names).rows()
-    return [Answer(label, dict(zip(classes, row, strict=True))) for label, row in zip(labels, shares, strict=True)]
+    return [
+        {"prediction": label, "probabilities": dict(zip(classes, row, strict=True))}
+        for label, row in zip(labels, shares, strict=True)
+    ]
 
 
 def integer_bounds(column: Column) -> tuple[int, int]:

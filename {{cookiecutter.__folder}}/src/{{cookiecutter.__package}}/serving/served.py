@@ -1,7 +1,7 @@
 """A model in memory, ready to answer."""
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +14,7 @@ from ..ops import faults, predictions
 from ..ops.paths import PROFILE
 from ..steps.profile import Profile
 from .example import TEXT, example_row
-from .schema import Answer, RequestSchema, answers
+from .schema import RequestSchema, answers
 
 LOGGER = logging.getLogger(__name__)
 SHOWN = 500  # characters of a reason
@@ -43,10 +43,6 @@ class Served(NamedTuple):
         schema = RequestSchema(inputs, ignored, recipe.data.null_values, max_rows)
         return cls(predictor=predictor, schema=schema, example=example_row(inputs, profile), **described)
 
-    def predict(self, rows: pl.DataFrame) -> Sequence[Answer]:
-        """Answer rows that the schema has read."""
-        return answers(self.predictions(rows))
-
     def predictions(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the predictions for rows that the schema has read, as a table."""
         try:
@@ -61,7 +57,8 @@ class Served(NamedTuple):
         """Answer the example, so that the first request is as fast as later ones; raise ProjectError if that fails."""
         try:
             for _ in range(WARM_UP):
-                to_json(self.predict(self.schema.read(to_json(self.example))))
+                rows = self.schema.frame(self.schema.read(to_json(self.example)))
+                to_json(answers(self.predictions(rows)))
         except Exception as error:  # noqa: BLE001 - its code may be of any age
             if isinstance(error, ProjectError) and TEXT in self.example.values():
                 LOGGER.warning("%s refuses its example, which may be due to its text: %s", self.name, reason(error))

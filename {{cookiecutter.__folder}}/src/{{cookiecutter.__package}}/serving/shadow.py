@@ -12,6 +12,7 @@ from .batches import predict
 from .follower import Follower
 from .metrics import SHADOW_DROPPED, SHADOW_FAILED, SHADOWED
 from .prediction_log import PredictionLog
+from .schema import Row
 from .served import Served, reason
 
 LOGGER = logging.getLogger(__name__)
@@ -68,20 +69,20 @@ class Shadow:
 
     def _predict(self, challenger: Served, taken: Sequence[Answered]) -> None:
         requests = list(self._read(challenger, taken))
-        results = predict(challenger, [request.rows for request in requests]) if requests else []
-        for request, result in zip(requests, results, strict=True):
+        results = predict(challenger, [rows for _, rows in requests]) if requests else []
+        for (answered, rows), result in zip(requests, results, strict=True):
             if isinstance(result, Exception):
-                self._fail(request, result)
-            else:
-                SHADOWED.inc(request.rows.height)
-                self._log.put(request._replace(predictions=result.table))
+                self._fail(answered, result)
+                continue
+            SHADOWED.inc(len(rows))
+            shadowed = answered._replace(served=challenger, role=CHALLENGER)
+            self._log.put(shadowed._replace(rows=result.rows, predictions=result.table))
 
-    def _read(self, challenger: Served, taken: Sequence[Answered]) -> Iterator[Answered]:
+    def _read(self, challenger: Served, taken: Sequence[Answered]) -> Iterator[tuple[Answered, Sequence[Row]]]:
         """Yield the requests as the challenger reads them: it may need other columns than the champion."""
         for answered in taken:
             try:
-                rows = challenger.schema.read(answered.body)
-                yield answered._replace(served=challenger, role=CHALLENGER, rows=rows)
+                yield answered, challenger.schema.read(answered.body)
             except Exception as error:  # noqa: BLE001 - whatever fails, the champion goes on answering
                 self._fail(answered, error)
 

@@ -17,12 +17,18 @@ MONTH = (
     r"|d[eéi][czs])[a-zà-ÿ]*\.?"
 )
 WEEKDAY = r"\p{L}{2,10}\.?"
+# Between day, month and year: blanks and signs, or what East Asia writes behind each.
+MARK = r"(?:[^\p{L}\p{Nd}]{1,2}|[年月년월] ?)"
+MONTH_NUMBER, DAY_NUMBER = "(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 DATE = "|".join(
     [
-        rf"{DAY}[-/. ]*(?:de |of )?{MONTH}[-/., ]+(?:de |del )?{YEAR}",
+        rf"{DAY}[-/. _]*(?:de |of )?{MONTH}[-/., _]*(?:de |del )?(?:{YEAR}|'?\d\d)",
         rf"{MONTH} {DAY}(?:,? {YEAR}| [\d:]+ (?:\w+ )?{YEAR})",
-        rf"{MONTH}[-/ ]*(?:de )?{YEAR}",
-        rf"{YEAR}[-/. ]\d\d?[-/. ]\d\d?|\d\d?[-/. ]\d\d?[-/. ]{YEAR}",
+        rf"{MONTH}[-/ _]*(?:de )?{YEAR}|{MONTH} ?'\d\d|{YEAR}[-/ _]*{MONTH}[-/ _]*\d\d?",
+        rf"{YEAR}{MARK}\d\d?{MARK}\d\d?|\d\d?{MARK}\d\d?{MARK}{YEAR}|\p{{Han}}{{2}}\d\d?年\d\d?月\d\d?",
+        rf"\d\d?{MARK}[IVX]+{MARK}{YEAR}",
+        rf"{YEAR}[-/._ ](?:[0-2]\d\d|3[0-6]\d)|(?:[0-2]\d\d|3[0-6]\d)[-/._ ]{YEAR}",
+        rf"{YEAR}{MONTH_NUMBER}{DAY_NUMBER}[-T_ ]?\d{{4,6}}Z?|Date\(\d+",
     ]
 )
 CURRENCY = (
@@ -37,15 +43,19 @@ JOINT = r"(?:/|x|\xd7|\*|:|;|@|±|\+/-|,|of|von|\(|'|°)"
 
 
 class Shape(NamedTuple):
-    """What values are, what to write instead, and their pattern; `names` may look alike, such as telephone numbers."""
+    """What values are, what to write instead, and their pattern; `names` may look alike, such as telephone numbers.
+
+    Of a column: whether it has so few different values that they may be `classes`.
+    """
 
     what: str
     right: str
     pattern: str
     names: bool = False
+    classes: bool = False
 
 
-DATES = Shape("dates", "write them as 2023-12-31", rf"(?i)^(?:{WEEKDAY},? )?(?:{DATE})(?:\D.*)?$")
+DATES = Shape("dates", "write them as 2023-12-31", rf"(?i)^[^\p{{L}}\d]?(?:{WEEKDAY},? )?(?:{DATE})(?:\D.*)?$")
 RANGES = Shape(
     "ranges",
     "write two columns, or one number",
@@ -62,19 +72,22 @@ AMOUNTS = Shape(
 SHAPES = (
     DATES,
     Shape(
-        "weeks or quarters",
+        "weeks, quarters or the like",
         "write the date of their first day",
-        rf"^{YEAR}[- ]?(?:K?W|Q)\d\d?(?:-\d)?$|^(?:K?W|Q)\d\d?[-/ ]*{YEAR}$",
+        rf"(?i)^{YEAR}[-/ ]?(?:K?W|[QHST])\d\d?(?:-\d)?$|^(?:K?W|[QHST])\d\d?[-/ ']*{YEAR}$"
+        rf"|^FY ?(?:20)?\d\d$|^\d[QHST] ?'?\d\d$|^{YEAR}/\d\d$",
     ),
     Shape(
         "days without a year",
-        "add the year",
-        r"^(?:0\d|[12]\d|3[01])/(?:0\d|1[0-2])$|^\d\d?\.\d\d?\.$|^\d\d?-[A-Z][a-z]{2}$",
+        "add the year, or if they have one, add a --date-format such as %B-%y",
+        rf"(?i)^{DAY_NUMBER}/{MONTH_NUMBER}$|^{MONTH_NUMBER}[-/]{DAY_NUMBER}$|^\d\d?\.\d\d?\.$"
+        rf"|^{DAY}[- ]{MONTH}$|^{MONTH}[- ]{DAY}$",
     ),
     Shape(
         "times",
         "write minutes or seconds",
-        r"(?i)^\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?(?: ?[ap]\.?m\.?)?$|^\d\d?(?:[.:h]\d\d){0,2} ?(?:[ap]\.?m\.?|uhr)$",
+        r"(?i)^(?:[01]\d|2[0-3])(?:h[0-5]\d|\.[0-5]\d\.[0-5]\d)$|^\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?(?: ?[ap]\.?m\.?)?$"
+        r"|^\d\d?(?:[.:h]\d\d){0,2} ?(?:[ap]\.?m\.?|uhr)$",
     ),
     RANGES,
     Shape(
@@ -102,7 +115,7 @@ def shape_of(values: pl.Series) -> Shape | None:
         found = values.filter(values.str.contains(shape.pattern))
         if len(found) >= NEARLY * len(values) and not (shape.names and is_name):
             few = len(values) <= CLASSES and shape is not DATES
-            return None if few or not _is_meant(shape, found) else shape
+            return None if (few and shape.names) or not _is_meant(shape, found) else shape._replace(classes=few)
     return None
 
 
@@ -122,4 +135,4 @@ def _is_meant(shape: Shape, found: pl.Series) -> bool:
             for end in (r".*\d", r"\D*$")
         ]
         return bool((ends[0] <= ends[1]).all())
-    return shape is not AMOUNTS or found.str.extract(shape.pattern).n_unique() <= UNITS
+    return shape != AMOUNTS or found.str.extract(shape.pattern).n_unique() <= UNITS

@@ -25,6 +25,8 @@ MOST = 0.5
 # Text is nearly a number or a date if at most so many rows are not, or at least so many of its different values are:
 # mistakes, or a word for missing values; but not labels such as 0, 1, 2, 3+ or house numbers such as 12, 12a, 14.
 MISTAKES, NEARLY = 0.02, 0.9
+# More different numbers of two digits behind the names of months may be days.
+YEARS = 12
 # Whole numbers before a word are classes in a target that has so few of them: 2WD, 4WD.
 CLASSES = 20
 # Decimal mark and thousands separator; of those that read all values alike, the first counts.
@@ -42,7 +44,7 @@ DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d", "%d.%m.%Y", "%d.%m.%y"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y"),
     *("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d"),
-    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%m-%Y", "%B %Y", "%B-%Y", "%B %y", "%B-%y", "%Y-%B"),
+    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%m-%Y", "%B %Y", "%B-%Y", "%B-%y", "%Y-%B"),
     *(f"%d{mark}%B{mark}%{year}" for mark in " -/." for year in "Yy"),
     *("%Y%m%dT%H%M%S", "%a %B %d %H:%M:%S %Y", "%Y年%m月%d日"),
     *("%d. %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%B-%d", "%Y %B %d"),
@@ -116,12 +118,12 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
         if not ways.get(name) and (shape := shape_of(values))
     }
     mixed = {
-        text.name: _mixed(file, table, text, refused=text.name in shapes)
+        text.name: _mixed(file, table, text, refused=text.name in shapes and not shapes[text.name].classes)
         for text in texts
         if text.fits and not ways[text.name]
     }
-    refusals = [sentence for refused, sentence in mixed.values() if refused]
-    refusals += [_shaped(file, table, name, shape) for name, shape in shapes.items() if name not in mixed]
+    found = mixed | {name: _shaped(file, table, name, shape) for name, shape in shapes.items() if name not in mixed}
+    refusals = [sentence for refused, sentence in found.values() if refused]
     for name, columns in ways.items():
         evident = [column for column in columns if _mark(column) in known]
         allowed = [column for column in columns if hints.allow(column)] or evident
@@ -138,7 +140,7 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
         alike.setdefault((str(column.spelling), reasons[name]), []).append(name)
     sentences = [_sentence(table, names, spelled[names[0]], reason) for (_, reason), names in alike.items()]
     text = {name: Column(type="string") for name in hints.text}
-    return Spelling(spelled | text, [*sentences, *(sentence for _, sentence in mixed.values())])
+    return Spelling(spelled | text, [*sentences, *(sentence for _, sentence in found.values())])
 
 
 def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
@@ -179,7 +181,9 @@ def readings(
     for name, columns in ways.items():
         present, is_name = next(counts), next(counts)
         fits = {column: next(counts) for column in columns}
-        texts.append(Text(name, present, {way: count for way, count in fits.items() if way.format or not is_name}))
+        texts.append(
+            Text(name, present, {way: count for way, count in fits.items() if count and (way.format or not is_name)})
+        )
     return texts
 
 
@@ -215,7 +219,11 @@ def _ways(name: str, kind: Type | None, values: pl.Series, hints: Hints, *, labe
         return [Column(type="date", format="%Y%m%d")]
     if kind != "string" or values.is_empty():
         return []
-    formats = [*hints.date_formats, *_formats().get(Counter(map(_mask, values)).most_common(1)[0][0], [])]
+    formats = _formats().get(Counter(map(_mask, values)).most_common(1)[0][0], [])
+    # Jan-05 is a month of a year, unless there are too many different years.
+    if "%B-%y" in formats and values.str.extract(r"(\d+)$").n_unique() > YEARS:
+        formats = [form for form in formats if form != "%B-%y"]
+    formats = [*hints.date_formats, *formats]
     dates = [Column(type="datetime" if re.search("%[HIT]", form) else "date", format=form) for form in formats]
     return [*_numbers(values, labels=labels), *dates]
 
@@ -323,10 +331,13 @@ def _mixed(file: Path, table: pl.LazyFrame, text: Text, *, refused: bool) -> tup
     return True, f"Column '{name}': {numbers}, but not {shown}. Correct the table{missing}, or {_as_text(name)}."
 
 
-def _shaped(file: Path, table: pl.LazyFrame, name: str, shape: Shape) -> str:
+def _shaped(file: Path, table: pl.LazyFrame, name: str, shape: Shape) -> tuple[bool, str]:
+    """Tell whether text of this shape is refused, and describe it."""
     values = table.select(name).head(GUESSED).collect().to_series().drop_nulls().unique(maintain_order=True)
     shown = ", ".join(_place(file, table, name, value) for value in examples(values))
-    return f"Column '{name}' holds {shape.what}, such as {shown}: {shape.right}, or {_as_text(name)}."
+    if shape.classes:
+        return False, f"'{name}' stays text: it holds {shape.what}, such as {shown}, and its values have no order."
+    return True, f"Column '{name}' holds {shape.what}, such as {shown}: {shape.right}, or {_as_text(name)}."
 
 
 def _as_text(name: str) -> str:

@@ -89,14 +89,33 @@ def load(number: int) -> Iterator["Package"]:
 
 
 def register(model_uri: str, tags: Mapping[str, str]) -> int:
-    """Register the logged model as the next version, unless an earlier try of this run did; return its number."""
+    """Register the logged model as the next version, unless an earlier try of this run did; return its number.
+
+    It replaces the version that an earlier run of the same training registered before it failed.
+    """
     import mlflow  # noqa: PLC0415 - takes seconds
 
-    run = mlflow.active_run()
+    run, client = mlflow.active_run(), mlflow.MlflowClient()
     run_id = run.info.run_id if run else ""
-    for registered in mlflow.MlflowClient().search_model_versions(f"name = '{PACKAGE}' and run_id = '{run_id}'"):
+    for registered in client.search_model_versions(f"name = '{PACKAGE}' and run_id = '{run_id}'"):
         return int(registered.version)
+    left = newest()
+    if left and left.status in {"FAILED", "KILLED"} and _is_same_training(left.tags, tags) and _was_never_used(left):
+        client.delete_model_version(PACKAGE, str(left.number))
     return int(mlflow.register_model(model_uri, PACKAGE, tags=as_keys(tags)).version)
+
+
+def _is_same_training(*versions: Mapping[str, str]) -> bool:
+    """Tell whether two versions have the same data, contract and parameters, by their tags."""
+    from ..versioning.provenance import Provenance  # noqa: PLC0415 - imports Polars
+
+    one, other = (Provenance.read(tags).inputs for tags in versions)
+    return bool(one) and one == other
+
+
+def _was_never_used(version: Version) -> bool:
+    state = champion()
+    return version.number not in {state.champion, *(entry.new for entry in state.history.entries)}
 
 
 def set_tag(version: int, key: str, value: str) -> None:

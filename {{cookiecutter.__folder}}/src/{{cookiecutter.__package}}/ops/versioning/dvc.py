@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import ProjectError
 from ..addresses import redacted, without_secrets
 from ..faults import check_space
+from ..paths import LOCK
 from ..settings import project_root, read_params, state_dir
 from .content import md5, training_code
 
@@ -199,6 +200,21 @@ def changed() -> bool:
         differences = repo.status()
     training_code()
     return bool(differences)
+
+
+def check_writable() -> None:
+    """Raise ProjectError if DVC cannot write what it writes after a training: its cache, and dvc.lock."""
+    with repository() as repo:
+        cache = Path(repo.cache.local.path)
+    folder = next(path for path in (cache, *cache.parents) if path.exists())
+    check_space(folder)
+    # Folders in a shared cache may belong to others.
+    for path in [f"{folder}/", *map(str, cache.glob("*")), *map(str, project_root().glob(LOCK.name))]:
+        if not os.access(path, os.W_OK):
+            raise ProjectError(
+                f"DVC cannot keep what a training makes, as {path} cannot be written: change its permissions, or "
+                "choose another folder for DVC's cache with `dvc cache dir`."
+            )
 
 
 def record() -> None:
