@@ -1,6 +1,6 @@
 # `make` alone prints the menu. All that these targets create is in build/ and .venv/.
 .DEFAULT_GOAL := help
-.PHONY: help demo picture test test-all test-fast check bench constraints canary bump release clean
+.PHONY: help demo picture test test-all test-fast check bench constraints canary bump release fleet clean
 
 # uv from the PATH, else installed by pip into build/tools, which works with a system's Python, too. A Python without pip can
 # still create a virtual environment that has pip.
@@ -58,6 +58,9 @@ bump: $(UV) ## move the tested set to what the canary passes of the versions of 
 	-@$(RUN) python tools/canary.py --before "$$(date --date '14 days ago' +%F)"
 	$(RUN) python tools/bump.py
 	$(MAKE) constraints
+
+fleet: $(UV) ## print a line per project of PROJECTS="folder address file"; ARGS=--update pushes an update branch to each
+	@$(RUN) python tools/fleet.py $(ARGS) $(PROJECTS)
 
 release: check ## commit and tag VERSION=v2, if changelog and tree are ready; push nothing
 	@$(RUN) python tools/release.py '$(VERSION)'

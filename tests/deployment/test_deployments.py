@@ -308,5 +308,6 @@ class TestProcessDeployments:
 @pytest.mark.parametrize("deployment", in_turn(*CHOICES["deployment"][1:]))
 def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
     project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.13")
-    said = project.uv("run", "pytest", "tests/ops/test_deployments.py")
+    project.install()
+    said = project.with_databases().uv("run", "pytest", "tests/ops/test_deployments.py")
     assert re.search(r"=+ \d+ passed", said)

@@ -191,9 +191,13 @@ class Running(NamedTuple):
             pages.communicate(timeout=60)
 
     def prepare(self) -> "Running":
-        """Do what `make setup` does, but copy the databases if a project with the same versions made them."""
+        """Do what `make setup` does, but copy the databases."""
         self.install()
         self.uv("run", "dvc", "pull", "--quiet", "--allow-missing")
+        return self.with_databases()
+
+    def with_databases(self) -> "Running":
+        """Copy the databases into the project; make them if no project with the same versions has."""
         installed = (path.stem for path in self.environment.glob("lib/*/site-packages/*.dist-info"))
         versions = sorted(name for name in installed if name.startswith(("mlflow-", "prefect-")))
         kept, part = SHARED / "-".join(["databases", *versions]), SHARED / "databases.part"

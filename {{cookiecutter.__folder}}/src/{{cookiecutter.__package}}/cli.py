@@ -28,11 +28,12 @@ Source = Annotated[
 
 
 @app.callback()
-def project() -> None:
+def project(command: typer.Context) -> None:
     """Train, score and monitor the model, and keep track of its versions."""
     from .ops.orchestration.session import configure
 
-    configure()
+    if command.invoked_subcommand != "doctor":  # to which wrong settings are a finding
+        configure()
 
 
 @app.command()
@@ -44,6 +45,20 @@ def prepare() -> None:
     databases.prepare()
     for warning in dvc.warnings():
         typer.echo(warning)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: findings, and what was not checked.")] = False,  # noqa: FBT002
+) -> None:
+    """Say what is wrong with the project, and the command that mends it; change nothing."""
+    from .ops.doctor.doctor import examine
+
+    report = examine()
+    typer.echo(report.model_dump_json(indent=2) if as_json else report)
+    sys.stdout.flush()
+    # Without waiting for what has not answered.
+    os._exit(bool(report.findings))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 from prefect.task_engine import SyncTaskRunEngine
 from sqlalchemy import Connection
 from penguin_model.flows import monitoring, retrain_on_drift, scoring
+from penguin_model.ops.tracking import registry
 
 def killing(owner, name, label):
     call = getattr(owner, name)
@@ -45,6 +46,7 @@ def rows():
             for table, in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 folder = sys.argv[1]
+scoring.load(registry.holder(registry.CHAMPION))  # once for all
 for flow, arguments, point in json.loads(sys.argv[2]):
     if (child := os.fork()) == 0:
         killing(SyncTaskRunEngine, "call_task_fn", lambda engine, *_: engine.task.name)
@@ -59,11 +61,11 @@ for flow, arguments, point in json.loads(sys.argv[2]):
     print(json.dumps([code, rows(), Path(folder, "started").exists()]), flush=True)
 """
 SCORING = [
-    *(("database", point) for point in ("predict", "write", "Insert", None)),
+    *(("database", point) for point in ("read", "validate", "predict", "write", "Insert", None)),
     ("folder", "sink predictions.parquet"),
     ("folder", None),
 ]
-MONITORING = ["log", "record", "retraining", None]
+MONITORING = ["read", "compare", "log", "record", "retraining", None]
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,8 @@ def ended(folder) -> list[list]:
 
 def test_killed_scoring_leaves_all_rows_of_one_run(ended, folder):
     height = pl.read_parquet(folder / "new.parquet").height
-    none, written, kept, replaced = (rows for _, rows, _ in ended[:4])
-    assert none == []
+    *unwritten, written, kept, replaced = (rows for _, rows, _ in ended[: len(SCORING) - 2])
+    assert unwritten == [[], [], []]
     assert written == kept
     assert replaced != kept
     assert [count for [[_, count]] in (*written, *replaced)] == [height, height]
@@ -112,7 +114,7 @@ def test_run_after_killed_ones_sweeps_what_they_left(ended, folder):
 
 def test_killed_monitoring_leaves_whole_comparisons(ended):
     started = [touched for *_, touched in ended[len(SCORING) :]]
-    assert started == [False, False, True, True]
+    assert started == [False, False, False, False, True, True]
     newest, killed, unanswered = comparisons.recent(10)
     assert {past.verdict for past in (newest, killed, unanswered)} == {"drifted"}
     assert newest.values == killed.values == unanswered.values

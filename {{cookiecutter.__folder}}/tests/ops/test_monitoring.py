@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import Mock
@@ -12,8 +13,11 @@ import pytest
 from conftest import COPY
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import TagsContext
+from prefect.states import Crashed
 
 from penguin_model.errors import ProjectError
 from penguin_model.flows import retrain_on_drift
@@ -190,6 +194,46 @@ def test_deployed_retraining_records_its_outcome_with_the_comparison(forgotten, 
         monkeypatch.setattr(f"{module}.retrain", retrain)
         retrain_on_drift.retraining("drift", run_id, return_state=True)
         assert [each.retraining.startswith(outcome) for each in comparisons.recent(1)] == [True]
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_deployed_retraining_starts_once_if_monitors_are_killed_before_their_note(crashed, forgotten, monkeypatch):
+    monkeypatch.setattr(retrain_on_drift.session, "ends_with_run", lambda: False)
+    policy = Policy(drifted=1, last=1, cooldown_days=0)
+
+    def respond(*, killed: bool) -> str:
+        comparison = comparisons.record({comparisons.VERSION: "1", comparisons.VERDICT: "drifted"}, {}, [])
+
+        def note(outcome: str) -> None:
+            if killed and outcome.startswith("Started"):
+                raise SystemExit
+            comparisons.note(comparison.run_id, outcome)
+
+        with suppress(SystemExit):
+            retrain_on_drift.respond(comparison, "a PSI", policy, note)
+        return comparison.run_id
+
+    with get_client(sync_client=True) as client:
+        entrypoint = f"{PACKAGE}.flows.retraining.retraining"
+        deployment = client.create_deployment(
+            client.create_flow(retrain_on_drift.retraining), "test", entrypoint=entrypoint
+        )
+        of_deployment = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+
+        def started() -> list[FlowRun]:
+            return client.read_flow_runs(deployment_filter=of_deployment, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
+
+        first = respond(killed=True)
+        if crashed:
+            client.set_flow_run_state(started()[0].id, Crashed(), force=True)
+        second = respond(killed=True)
+        respond(killed=False)
+        causes = [first, second] if crashed else [first]
+        assert [run.parameters["comparison"] for run in started()] == causes
+        # The attempt is over as soon as its outcome is known.
+        causes += [respond(killed=False)]
+        assert [run.parameters["comparison"] for run in started()] == causes
+        client.delete_deployment(deployment)
 
 
 def test_comparison_whose_process_was_killed_does_not_count(forgotten):

@@ -234,7 +234,12 @@ def test_thousands_of_columns_are_read_in_linear_time(tmp_path):
 
 def test_lines_are_checked_once_until_the_file_changes(tmp_path, monkeypatch):
     checked, check = [], dialect.check_lines
-    monkeypatch.setattr(dialect, "check_lines", lambda *args: checked.append(check(*args)))
+
+    def counted(*args: object) -> dialect.Dialect:
+        checked.append(args)
+        return check(*args)
+
+    monkeypatch.setattr(dialect, "check_lines", counted)
     file = tmp_path / "t.csv"
     file.write_text("a,b\n1,2\n3,4\n")
     for _ in range(3):
@@ -253,3 +258,28 @@ def test_repeated_heading_is_named(tmp_path):
     file.write_text("a,b\n1,2\n\na,b\n" + 20 * "3,4\n")
     with pytest.raises(ProjectError, match="line 4 repeats the heading; delete it"):
         ingest.read_table(file)
+
+
+@pytest.mark.parametrize("types", [{}, {"a": "integer", "b": "float"}])
+@pytest.mark.parametrize("eol", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("blank", ["", "   ", "\t", "|", "||||", " | | ", "  | \t"])
+def test_lines_of_blanks_are_left_out_and_counted(blank, separator, eol, types, tmp_path):
+    lines = [f"{n}|{n / 2}|word {n}" for n in range(9)]
+    lines = [blank, "a|b|c", *lines, blank, *lines, blank, blank]
+    text = eol.join(lines).replace("|", separator)
+    (tmp_path / "t.csv").write_text(text, newline="")
+    table = ingest.read(tmp_path / "t.csv", [], types, lambda rows: rows.collect())
+    assert table.shape == (18, 3)
+    assert not sum(table.null_count().row(0))
+    if types:
+        assert table.dtypes == [pl.Int64, pl.Float64, pl.String]
+    if blank:
+        assert "left out: 3." in ingest.notes(tmp_path / "t.csv", table.lazy())[-1]
+
+
+@pytest.mark.parametrize("blank", ["", "  ", ",,", ",,,,"])
+def test_total_before_lines_of_blanks_is_named(blank, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n4,5,6\nTotal,7,\n" + f"{blank}\n" * 3)
+    with pytest.raises(ProjectError, match="line 4, the last, looks like a total"), ingest.readable("t.csv"):
+        ingest.read_table(tmp_path / "t.csv")

@@ -4,7 +4,9 @@ import logging
 import shutil
 import time
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from conftest import COPY
@@ -15,6 +17,7 @@ from penguin_model.errors import ProjectError
 from penguin_model.ops.paths import LOCK
 from penguin_model.ops.tracking import registry
 from penguin_model.ops.versioning.content import md5
+from penguin_model.serving import follower as followers
 from penguin_model.serving import locations
 from penguin_model.serving.example import TEXT
 from penguin_model.serving.follower import Follower, _pause
@@ -54,6 +57,12 @@ def shelf():
     return Shelf()
 
 
+@pytest.fixture(autouse=True)
+def _no_garbage(monkeypatch):
+    """Looking for garbage in a process that has run all tests takes longer than the tests here."""
+    monkeypatch.setattr(followers, "gc", Mock())
+
+
 @pytest.fixture
 def follower(shelf):
     """A follower that looks every millisecond, until the test ends."""
@@ -66,12 +75,12 @@ def follower(shelf):
 def end(follower):
     """Stop the follower, and wait until it no longer writes the metrics that the next test reads."""
     follower.stop()
-    follower._thread.join(10)  # noqa: SLF001
+    follower._thread.join(60)  # noqa: SLF001
     assert not follower._thread.is_alive()  # noqa: SLF001
 
 
 def until(condition):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -83,10 +92,32 @@ def test_champion_is_followed_and_logged(shelf, follower, caplog):
             shelf.number = number
             until(lambda: follower.served and follower.served.version == shelf.number)
     assert follower.problem == ""
-    assert [record.message for record in caplog.records][-2:] == [
+    assert [record.message for record in caplog.records if record.name == followers.LOGGER.name][-2:] == [
         "Serving version 3 instead of version 1",
         "Serving version 2 instead of version 3",
     ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_loading_that_hangs_is_reported_until_it_ends(fails, shelf, follower, monkeypatch, caplog):
+    until(lambda: follower.served)
+    monkeypatch.setattr(followers, "SLOW", 0.05)
+    arrived, load = Event(), shelf.load
+
+    def hang(number):
+        assert arrived.wait(10)
+        return load(number)
+
+    monkeypatch.setattr(shelf, "load", hang)
+    if fails:
+        shelf.faults[2] = OSError("connection lost")
+    shelf.number = 2
+    until(lambda: follower.problem.startswith("The model is still loading after 0.05 seconds: "))
+    assert follower.served.version == 1
+    assert "storage of its files does not answer; version 1 goes on serving" in caplog.text
+    arrived.set()
+    until(lambda: follower.problem == ("OSError: connection lost" if fails else ""))
+    assert follower.served.version == (1 if fails else 2)
 
 
 @pytest.mark.parametrize(

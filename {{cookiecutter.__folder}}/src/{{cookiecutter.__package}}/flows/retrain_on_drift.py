@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 from prefect import get_run_logger, tags
@@ -55,7 +56,7 @@ def respond(comparison: Comparison, reason: str, policy: Policy, note: Callable[
         # Recorded before it starts: if this process is killed, the attempt counts.
         note(f"{ASKED}; it has not ended.")
         with failure_noted(note):
-            result = start(cause, comparison.run_id)
+            result = start(cause, [*unanswered(attempts), comparison.run_id])
     note(result)
     return result
 
@@ -79,23 +80,41 @@ def obstacle(history: Sequence[Comparison], attempts: Sequence[Comparison], poli
     return ""
 
 
+def unanswered(attempts: Sequence[Comparison]) -> list[str]:
+    """Return the MLflow runs of the attempts since the last finished one that have no outcome, the oldest first."""
+    others = (NOTHING_NEW, REFUSED, FAILED)
+    counting = [attempt for attempt in attempts if not attempt.retraining.startswith(others)]
+    return [each.run_id for each in takewhile(lambda each: each.retraining.startswith(ASKED), counting)][::-1]
+
+
 def drifted(history: Sequence[Comparison]) -> int:
     """Count the comparisons that have drifted."""
     return sum(past.verdict == DRIFTED for past in history)
 
 
-def start(cause: str, comparison: str) -> str:
+def start(cause: str, comparisons: Sequence[str]) -> str:
     """Start the deployment of the retraining, or run the flow where there is none; say in a sentence what was done.
 
-    The deployed run records its own outcome with this comparison, an MLflow run.
+    The last of the comparisons, which are MLflow runs, is this one. The monitors of the others were killed before or
+    after they started the deployment. The deployed run records its outcome with the comparison that started it.
     """
     if deployment := find_deployment():
-        parameters = {"cause": cause, "comparison": comparison}
-        started = run_deployment(deployment.id, parameters=parameters, timeout=0, as_subflow=False)
-        return f"Started the retraining as flow run {cast('FlowRun', started).name}."
+        # For a key that it knows, Prefect returns the run instead of starting a second one.
+        runs = (run_once(deployment, cause, comparison) for comparison in comparisons)
+        run = next(run for run in runs if not (run.state and run.state.is_final()))
+        return f"Started the retraining as flow run {run.name}."
     get_run_logger().warning("Retraining, %s", cause)
     with tags(PACKAGE):
         return outcome(retraining(cause))
+
+
+def run_once(deployment: DeploymentResponse, cause: str, comparison: str) -> "FlowRun":
+    """Return the run of a deployment that a comparison has started, or start it."""
+    parameters = {"cause": cause, "comparison": comparison}
+    started = run_deployment(
+        deployment.id, parameters=parameters, idempotency_key=comparison, timeout=0, as_subflow=False
+    )
+    return cast("FlowRun", started)
 
 
 def find_deployment() -> DeploymentResponse | None:

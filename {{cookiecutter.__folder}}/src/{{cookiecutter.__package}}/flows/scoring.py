@@ -211,6 +211,4 @@ def load(version: int | None) -> Loaded:
 @cache
 def _load(version: int) -> Loaded:
     with registry.load(version) as package, package.loaded() as predictor:
-        file = package.data / PROFILE
-        profile = Profile.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
-        return Loaded(predictor, profile)
+        return Loaded(predictor, Profile.read(package.data / PROFILE))

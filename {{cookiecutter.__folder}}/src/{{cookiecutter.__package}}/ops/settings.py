@@ -37,6 +37,12 @@ PACKAGE_DIR = Path(__file__).parents[1]
 
 # How the names of a cloud storage's variables begin.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
+# The keys of .env whose values are secret; the addresses may be.
+ENV_SECRETS = (
+    *("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "SERVE_API_KEY", "NOTIFY_WEBHOOK_URL"),
+    *("POSTGRES_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"),
+    *("AZURE_STORAGE_CONNECTION_STRING", "SOURCE_URL", "PREDICTIONS_URL"),
+)
 # A key that prefect.yaml or compose.yaml uses; it is not passed on with the other settings.
 ForDeployment = Annotated[str | None, Field(exclude=True)]
 

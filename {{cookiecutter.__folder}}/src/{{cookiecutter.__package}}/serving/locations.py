@@ -14,7 +14,8 @@ from ..ops.paths import LOCK, PROFILE
 from ..ops.settings import Settings, load_yaml, project_root, read_params
 from ..ops.tracking import registry
 from ..ops.versioning.content import md5
-from .served import Served, read_profile
+from ..steps.profile import Profile
+from .served import Served
 
 FILES = (PIPELINE, RECIPE, PROFILE)
 QUIET = 5  # seconds after the last change of a folder without dvc.lock
@@ -54,7 +55,7 @@ class Alias:
     def load(self, identity: int) -> Served:
         """Load the version, by the code that it was packed with."""
         with registry.load(identity) as package, package.loaded() as predictor:
-            profile, version = read_profile(package.data), package.version
+            profile, version = Profile.read(package.data / PROFILE), package.version
         about = {"version": identity, "metrics": version.metrics, "lineage": dict(version.tags)}
         trained = version.start and version.start / 1000
         described = {"name": f"version {identity}", "version": identity, "trained": trained, "about": about}
@@ -88,7 +89,7 @@ class Folder:
             if tuple(map(md5, copies)) != identity:
                 raise ProjectError(f"{self._name} is being written; the service tries again.")
             predictor = Predictor.load(Path(scratch), read_params().model.trusted)
-            profile = read_profile(Path(scratch))
+            profile = Profile.read(Path(scratch) / PROFILE)
         digests = dict(zip(FILES, identity, strict=True))
         about = {"version": None, "metrics": {}, "lineage": {f"md5.{name}": value for name, value in digests.items()}}
         name = f"{self._name} (MD5 {digests[PIPELINE]})"

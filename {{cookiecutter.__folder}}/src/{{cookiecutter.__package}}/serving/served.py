@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Hashable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import polars as pl
@@ -11,7 +10,6 @@ from pydantic_core import to_json
 from ..config import Contract
 from ..errors import ProjectError, printable
 from ..ops import faults, predictions
-from ..ops.paths import PROFILE
 from ..steps.profile import Profile
 from .example import TEXT, example_row
 from .schema import RequestSchema, answers
@@ -64,12 +62,6 @@ class Served(NamedTuple):
                 LOGGER.warning("%s refuses its example, which may be due to its text: %s", self.name, reason(error))
                 return
             raise ProjectError(f"{self.name.capitalize()} cannot predict its example: {reason(error)}") from None
-
-
-def read_profile(folder: Path) -> Profile | None:
-    """Read the profile that was saved with a model, None if there is none."""
-    file = folder / PROFILE
-    return Profile.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def reason(error: Exception) -> str:

@@ -20,6 +20,7 @@ SEPARATORS = ",;\t|"
 # The bytes and rows that decide, the bytes that are checked at a time, and those of the longest row.
 HEAD, ROWS, BLOCK, LONGEST = 1 << 17, 1000, 1 << 20, 1 << 26
 QUOTE, RETURN = b'"\r'
+BLANKS = b" \t\r\n"
 OTHER_FORMATS = {
     rb"PK\x03\x04": "an Excel workbook or a Zip archive; save the sheet as CSV, or unpack the archive",
     rb"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
@@ -54,11 +55,15 @@ class Row(NamedTuple):
 
 
 class Dialect(NamedTuple):
-    """How a text file writes its table: what separates values and lines, and where the names of the columns are."""
+    """How a text file writes its table: what separates values and lines, and where the names of the columns are.
+
+    `blanks` are the values in lines of nothing but blanks and separators; they count as missing.
+    """
 
     separator: str
     eol: str
     heading: Row
+    blanks: frozenset[str] = frozenset()
 
     def notes(self) -> list[str]:
         """Return sentences about what is unusual."""
@@ -92,26 +97,27 @@ def look(source: Path) -> Dialect:
     return Dialect(separator, eol, heading)
 
 
-def check_lines(source: Path, dialect: Dialect) -> None:
+def check_lines(source: Path, dialect: Dialect) -> Dialect:
     """Raise NotATable, with the line, if a row has more or fewer values than the heading, or if the last is a total.
 
-    Polars fills short rows up with missing values. Blank lines are allowed.
+    Polars fills short rows up with missing values. Blank lines are allowed; return the dialect with their `blanks`.
     """
-    eol, total = dialect.eol.encode(), None
+    eol, total, blanks = dialect.eol.encode(), None, set[str]()
     with _opened(source) as file:
         # Every row comes after the end of a line, so every block starts with one: the end of `line`.
         line = dialect.heading.last
         data = eol + b"".join(file.read(BLOCK).split(eol, line)[line:])
         while (block := file.read(BLOCK)) or data != eol:
             data += block or (b"" if data.endswith(eol) else eol)
-            end = _check_rows(data, line, dialect)
+            end = _check_rows(data, line, dialect, blanks)
             if not end and (not block or len(data) > LONGEST):
                 raise NotATable(f"a quote in line {line + 1} is not closed: {_shown(data)}")
-            if rows := data[:end].rstrip():
-                total = _total(rows, line, dialect)
+            if rows := data[:end].rstrip(BLANKS + dialect.separator.encode()):
+                total = _total(data[: data.index(eol, len(rows))], line, dialect)
             line, data = line + data.count(eol, 0, end), data[end:]
     if total:
         raise NotATable(total)
+    return dialect._replace(blanks=frozenset(blanks))
 
 
 def line_of(source: Path, column: int, value: str) -> int | None:
@@ -122,8 +128,8 @@ def line_of(source: Path, column: int, value: str) -> int | None:
         return next((rows.line_num for row in rows if row[column : column + 1] == [value]), None)
 
 
-def _check_rows(data: bytes, line: int, dialect: Dialect) -> int:
-    """Check the rows that end in the data; return where the last one ends, or 0."""
+def _check_rows(data: bytes, line: int, dialect: Dialect, blanks: set[str]) -> int:
+    """Check the rows that end in the data, and add the values of blank ones; return where the last one ends, or 0."""
     eol, separator, columns = ord(dialect.eol), ord(dialect.separator), len(dialect.heading.values)
     codes = np.frombuffer(data, np.uint8)
     places = np.flatnonzero((codes == separator) | (codes == eol) | (codes == QUOTE))
@@ -142,11 +148,16 @@ def _check_rows(data: bytes, line: int, dialect: Dialect) -> int:
     ends, counts = places[row_ends], np.diff(row_ends)
     _check_bytes(data[: ends[-1]], dialect.eol.encode(), line)
     lengths = np.diff(ends) - (codes[ends[1:] - 1] == RETURN)
-    wrong = np.flatnonzero((counts != columns) & (lengths > 1))
-    faults += [
-        (int(ends[row + 1]), f"has {counts[row]} instead of {columns} values (separated by {dialect.separator!r})")
-        for row in wrong[:1]
-    ]
+    wrong = (counts != columns) & (lengths > 1)
+    perhaps_blank = np.isin(codes[ends[:-1] + 1], [separator, *BLANKS]) & (lengths > columns)
+    for at in np.flatnonzero(wrong | perhaps_blank):
+        text = data[ends[at] : ends[at + 1]].strip(b"\r\n")
+        if not text.strip(BLANKS + dialect.separator.encode()):
+            blanks.update(text.decode().split(dialect.separator))
+        elif wrong[at]:
+            what = f"has {counts[at]} instead of {columns} values (separated by {dialect.separator!r})"
+            faults.append((int(ends[at + 1]), what))
+            break
     for place, what in sorted(faults)[:1]:
         start = int(ends[ends < place][-1]) + 1
         row = data[start:].split(dialect.eol.encode())[0]

@@ -111,9 +111,7 @@ def _dialect(source: Path) -> dialect.Dialect | None:
 @lru_cache(maxsize=8)
 def _checked(source: Path, *_: int) -> dialect.Dialect:
     """Look at a text file and check its lines, once until it changes."""
-    found = dialect.look(source)
-    dialect.check_lines(source, found)
-    return found
+    return dialect.check_lines(source, dialect.look(source))
 
 
 def _typed_rows(source: Path) -> pl.LazyFrame:
@@ -175,7 +173,9 @@ def _all_rows(
         infer_schema=False,
         separator=found.separator,
         eol_char=found.eol,
-        null_values=["", *null_values],
+        null_values=["", *found.blanks, *null_values],
+        # The only longer lines are blank.
+        truncate_ragged_lines=bool(found.blanks),
         glob=False,
     )
 

@@ -4,6 +4,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -112,6 +113,11 @@ class Profile(BaseModel):
         if not isinstance(data, dict) or isinstance(data.get("rows"), int):
             return data
         return {"rows": max((sum(column["counts"]) for column in data.values()), default=0), "columns": data}
+
+    @classmethod
+    def read(cls, file: Path) -> Self | None:
+        """Read the profile that was saved with a model; return None if there is none."""
+        return cls.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
 
     @classmethod
     def of(cls, rows: pl.LazyFrame, holdout: Holdout | None = None) -> Self:

@@ -32,6 +32,7 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
     """
     from diskcache import Timeout  # noqa: PLC0415
     from dvc.exceptions import DvcException  # noqa: PLC0415
+    from dvc.lock import LockNoop  # noqa: PLC0415
     from dvc.repo import Repo  # noqa: PLC0415
 
     _prepare()
@@ -42,6 +43,8 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
         tracked = scm and any((folder / ".git").exists() for folder in (project_root(), *project_root().parents))
         with chdir(project_root()), Repo(_wait_for_lock=wait, config={"core": {"no_scm": not tracked}}) as repo:
             repo.scm_context.quiet = True
+            if not os.access(repo.tmp_dir, os.W_OK):  # a read-only project, which nothing can change meanwhile
+                repo.lock, repo.tmp_dir = LockNoop(), os.environ["DVC_SITE_CACHE_DIR"]
             yield repo
     except DvcException as error:
         raise ProjectError(*f"DVC: {without_secrets(str(error))}".splitlines()) from None
@@ -204,6 +207,8 @@ def changed() -> bool:
 
 def check_writable() -> None:
     """Raise ProjectError if DVC cannot write what it writes after a training: its cache, and dvc.lock."""
+    if not (project_root() / ".dvc").is_dir():
+        return  # without DVC, only a recorded training fails
     with repository() as repo:
         cache = Path(repo.cache.local.path)
     folder = next(path for path in (cache, *cache.parents) if path.exists())

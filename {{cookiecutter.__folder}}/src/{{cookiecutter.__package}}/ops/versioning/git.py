@@ -126,13 +126,20 @@ def _committed_sizes() -> dict[str, int]:
     return sizes
 
 
-def run_git(*arguments: str, cwd: Path | None = None, stdin: bytes = b"", **environment: str) -> bytes:
-    """Run git in the project or in another folder; return its output, raise ProjectError with its error message."""
+def run_git(
+    *arguments: str, cwd: Path | None = None, stdin: bytes = b"", seconds: float | None = None, **environment: str
+) -> bytes:
+    """Run git in the project or in another folder; return its output, raise ProjectError with its error message.
+
+    After so many seconds, raise TimeoutExpired.
+    """
     # In a git hook, variables name the user's repository; and no hook of the user's may run here.
     env = {name: value for name, value in os.environ.items() if not REPOSITORY.match(name)} | environment
     command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
-        done = subprocess.run(command, cwd=cwd or project_root(), env=env, input=stdin, capture_output=True, check=True)
+        done = subprocess.run(
+            command, cwd=cwd or project_root(), env=env, input=stdin, capture_output=True, check=True, timeout=seconds
+        )
     except OSError:
         raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:

@@ -21,19 +21,25 @@ def check() -> str:
     """Return that dvc.lock is up to date, or does not exist yet; raise ProjectError with a line per difference."""
     if not (project_root() / LOCK).exists():
         return "There is no dvc.lock yet; `make train` writes it."
-    with dvc.repository() as repo:
-        # DVC has the last word.
-        differences = list(dict.fromkeys(_differences(repo))) or [
-            f"`dvc repro --dry --allow-missing` would run {stage.addressing} again"
-            for stage in repo.reproduce(dry=True, allow_missing=True)
-        ]
-    if differences:
+    if found := differences():
         raise ProjectError(
             "dvc.lock is not up to date:",
-            *(f"- {line}" for line in differences),
+            *(f"- {line}" for line in found),
             "Run `make train` and commit what it writes, or restore the files of dvc.lock with `dvc checkout`.",
         )
     return "dvc.lock is up to date."
+
+
+def differences() -> list[str]:
+    """Return in sentences what differs from dvc.lock; nothing if it does not exist yet."""
+    if not (project_root() / LOCK).exists():
+        return []
+    with dvc.repository() as repo:
+        # DVC has the last word.
+        return list(dict.fromkeys(_differences(repo))) or [
+            f"`dvc repro --dry --allow-missing` would run {stage.addressing} again"
+            for stage in repo.reproduce(dry=True, allow_missing=True)
+        ]
 
 
 def _differences(repo: Any) -> Iterator[str]:

@@ -142,6 +142,29 @@ def update(to: str | None, answers: Mapping[str, str]) -> Iterator[str]:
     yield "Next: make setup, make check, make test, make train; then commit what the training has written."
 
 
+class Distance(NamedTuple):
+    """The template's version that the project has, the newest one, and how many commits are between them."""
+
+    current: str
+    newest: str
+    commits: int
+
+
+def distance(record: Record, seconds: float) -> Distance:
+    """Compare the project with its template; raise TimeoutExpired if the template does not answer in time."""
+    with TemporaryDirectory() as scratch:
+        # The history without files. Nobody is here to type a password.
+        clone = ("clone", "--quiet", "--bare", "--filter=tree:0", "--", record.template, f"{scratch}/clone")
+        run_git(
+            *clone, cwd=Path(scratch), seconds=seconds, GIT_TERMINAL_PROMPT="0", GIT_SSH_COMMAND="ssh -oBatchMode=yes"
+        )
+        template = Template(Path(scratch) / "clone", record.template)
+        old = template.commit(record.commit)
+        new = template.newest(old)
+        commits = int(template.git("rev-list", "--count", f"{old}..{new}"))
+        return Distance(template.label(old), template.label(new), commits)
+
+
 def _check(answers: Mapping[str, str]) -> None:
     """Raise ProjectError if the project cannot be updated now, or not to these answers."""
     for name in answers.keys() & FIXED.keys():
