@@ -53,6 +53,8 @@ WORDS = {
     "kubernetes": r"--type kubernetes|kubectl|kubernetes/|prefect-kubernetes",
     "managed": r"prefect:managed",
     "fastapi": r"make serve|docs/serving|\bSERVE_|\bserving/|prometheus",
+    "github": r"\.github/workflows|GITHUB_",
+    "gitlab": r"\.gitlab-ci|CI_COMMIT",
     "webhook": r"notification\.schema",
     "teams": r"\bTeams\b",
 }
