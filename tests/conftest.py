@@ -48,6 +48,13 @@ def pytest_report_header() -> str:
     return f"TEST_SEED={SEED} chooses one of each group of equal cases; the others are marked nightly"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {name}: {value}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_git_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give git an identity, and ignore the configuration of whoever runs the tests."""

@@ -188,7 +188,7 @@ def test_template_typed_at_the_prompt_is_refused(tmp_path: Path, text: str) -> N
     environment = {**os.environ, "HOME": str(tmp_path)}
     run = subprocess.run(
         command,
-        input=f"\n\n{text}\n" + "\n" * 9,
+        input=f"\n\n{text}\n" + "\n" * 20,
         env=environment,
         capture_output=True,
         text=True,

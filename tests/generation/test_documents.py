@@ -4,29 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
+from documents import fenced, named_in, tree
 from template import EVERY_VALUE, ROOT, Bake
 
-# Files that the user writes.
-WRITTEN_LATER = {".env"}
 WIDTH = 100
-
-
-def fenced(text: str, language: str) -> list[str]:
-    """Return the code blocks of a language."""
-    tokens = MarkdownIt().parse(text)
-    return [token.content for token in tokens if token.type == "fence" and token.info == language]
-
-
-def tree(block: str, package: str) -> set[str]:
-    """Return the paths of a tree: the first word of each line, below its folder."""
-    paths, folder = set(), ""
-    for line in block.replace("<package>", package).splitlines():
-        name = line.split()[0].rstrip(",")
-        if not line.startswith(" "):
-            folder = name if len(line.split()) == 1 else ""
-        paths.add(folder + name if line.startswith(" ") else name)
-    return paths
 
 
 def test_readme_of_the_template_fits_on_a_screen_and_names_what_exists(bake: Bake) -> None:
@@ -43,16 +24,13 @@ def test_readme_of_the_template_fits_on_a_screen_and_names_what_exists(bake: Bak
 
 
 @pytest.mark.parametrize("answers", [*EVERY_VALUE, {"project_slug": "snow-petrel"}], ids=str)
-def test_readme_of_a_project_draws_what_exists(bake: Bake, answers: dict[str, str]) -> None:
+def test_readme_of_a_project_has_its_answers(bake: Bake, answers: dict[str, str]) -> None:
     project = bake(**answers)
-    source = project.path / "src" / project.answers["__package"]
     text = project.texts()["README.md"]
-    [drawn], [diagram] = fenced(text, ""), fenced(text, "mermaid")
-    paths = {project.path / path for path in tree(drawn, source.name) - WRITTEN_LATER}
-    paths |= {source / path for path in re.findall(r"<br>(.+?)\"\]", diagram)}
-    assert len(paths) > 20
-    for path in paths:
-        assert path.exists(), path
+    named = named_in(text, project.answers["project_slug"], project.answers["__package"])
+    assert len(named.drawn) > 20
+    for path in named.drawn:
+        assert (project.path / path).exists(), path
     for name in project.answers:
         if name in {"problem", "data_remote", "compute", "deployment", "notifications", "licence"}:
             assert f"| {project.answers[name]}" in text, name

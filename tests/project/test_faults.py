@@ -231,7 +231,7 @@ class TestFaults:
         clock = {
             "LD_PRELOAD": str(library),
             "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",  # second, for which it does not read the file again
             # The monotonic clock does not jump.
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }

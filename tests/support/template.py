@@ -18,7 +18,7 @@ IGNORED = shutil.ignore_patterns("__pycache__")
 TEMPLATE: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
 # Every question with choices: a new one is tested without a new test.
-CHOICES = {
+CHOICES: dict[str, list[Any]] = {
     name: values if isinstance(values, list) else [values, not values]
     for name, values in TEMPLATE.items()
     if isinstance(values, list | bool) and not name.startswith("_")

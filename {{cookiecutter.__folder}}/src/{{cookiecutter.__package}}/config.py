@@ -116,6 +116,7 @@ class Gate(Strict):
     metric: str
     minimum: float | None = None
     improvement: Annotated[float, Field(ge=0)] = 0
+    tolerance: Annotated[float, Field(ge=0)] = 0
     allow_worse_than_dummy: bool = False
     slices: list[str] = []
 

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -95,6 +96,28 @@ def test_champion_is_followed_and_logged(shelf, follower, caplog):
         "Serving version 3 instead of version 1",
         "Serving version 2 instead of version 3",
     ]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_loading_that_hangs_is_reported_until_it_ends(fails, shelf, follower, monkeypatch, caplog):
+    until(lambda: follower.served)
+    monkeypatch.setattr(followers, "SLOW", 0.05)
+    arrived, load = Event(), shelf.load
+
+    def hang(number):
+        assert arrived.wait(10)
+        return load(number)
+
+    monkeypatch.setattr(shelf, "load", hang)
+    if fails:
+        shelf.faults[2] = OSError("connection lost")
+    shelf.number = 2
+    until(lambda: follower.problem.startswith("The model is still loading after 0.05 seconds: "))
+    assert follower.served.version == 1
+    assert "storage of its files does not answer; version 1 goes on serving" in caplog.text
+    arrived.set()
+    until(lambda: follower.problem == ("OSError: connection lost" if fails else ""))
+    assert follower.served.version == (1 if fails else 2)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,8 @@ def fast(monkeypatch):
 
 def messages(caplog) -> list[str]:
     """Return the messages of the service, without those of libraries whose threads still run."""
-    return [record.message for record in caplog.records if record.name.startswith("penguin_model.")]
+    own = "penguin_model."
+    return [record.message for record in caplog.records if record.name.startswith(own)]
 
 
 def until(condition):

@@ -14,6 +14,8 @@ from .served import Served, reason
 LOGGER = logging.getLogger(__name__)
 # The longest pauses in seconds: after the location could not be read, and after a model could not be loaded.
 LOOK_PAUSE, LOAD_PAUSE = 30.0, 300.0
+SLOW = 8.0  # seconds of loading that are reported: MLflow waits for each file by itself, a minute for all
+STORAGE = "it is large, or the storage of its files does not answer"
 
 
 class Follower:
@@ -62,7 +64,11 @@ class Follower:
             self._attempts, self._next = 0, 0.0
         if time.monotonic() < self._next:
             return
+        slow = threading.Timer(SLOW, self._say, [f"The model is still loading after {SLOW:g} seconds: {STORAGE}"])
+        slow.daemon = True
         try:
+            if not self._attempts:  # later, the error of the last attempt says more
+                slow.start()
             served = self._location.load(model)
             served.try_example()
         except Exception as error:  # noqa: BLE001 - its code may be of any age
@@ -70,6 +76,8 @@ class Follower:
             self._broken, self._next = model, time.monotonic() + _pause(self._poll, self._attempts, LOAD_PAUSE)
             self._report(error)
             return
+        finally:
+            slow.cancel()
         action = "Serving" if self._answers else "Shadowing with"
         LOGGER.info("%s %s instead of %s", action, served.name, self.served.name if self.served else "no model")
         self.served, self.problem, self._broken = served, "", None
@@ -84,10 +92,13 @@ class Follower:
         gc.freeze()
 
     def _report(self, error: Exception) -> None:
-        """Keep the problem for /health/ready and /metrics, and log it once."""
+        """Count a failure, and say why."""
         if self._answers:
             FAILURES.inc()
-        problem = reason(error)
+        self._say(reason(error))
+
+    def _say(self, problem: str) -> None:
+        """Keep the problem for /health/ready, and log it once."""
         if problem != self.problem:
             going_on = f"; {self.served.name} goes on serving" if self.served and self._answers else ""
             LOGGER.warning("%s%s", problem.rstrip("."), going_on)

@@ -108,6 +108,17 @@ def check_lock() -> None:
     typer.echo(lock_check.check())
 
 
+@app.command("check-metrics")
+def check_metrics(
+    commit: Annotated[str, typer.Argument(help="A commit, branch or tag, such as main.")],
+    same: Annotated[bool, typer.Option("--same", help="All metrics must be the same.")] = False,  # noqa: FBT002
+) -> None:
+    """Check that the gate's metric is not worse than in another commit, by more than gate.tolerance."""
+    from ..versioning import metrics_check
+
+    typer.echo(metrics_check.check_same(commit) if same else metrics_check.check(commit))
+
+
 def _notify(move: "Entry") -> None:
     from ..notify import channel
 

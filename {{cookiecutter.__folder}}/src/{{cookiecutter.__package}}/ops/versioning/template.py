@@ -170,7 +170,12 @@ def _check(answers: Mapping[str, str]) -> None:
     for name in answers.keys() & FIXED.keys():
         raise ProjectError(f"An update cannot change {name}: {FIXED[name]}.")
     if run_git("rev-parse", "--show-prefix").strip():
-        raise ProjectError("The project is a folder inside of a git repository; an update merges whole repositories.")
+        raise ProjectError(
+            "The project is a folder inside another git repository, and an update merges whole repositories: give it "
+            "a repository of its own."
+        )
+    if not _resolve("HEAD"):
+        raise ProjectError("git has no commit yet: `git add --all && git commit -m 'Start the project'` makes it.")
     if run_git("status", "--porcelain", "--untracked-files=no"):
         raise ProjectError("There are uncommitted changes; commit or stash them first.")
     try:
