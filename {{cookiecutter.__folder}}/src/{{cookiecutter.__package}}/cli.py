@@ -1,5 +1,6 @@
 """The project's verbs. Each imports what it needs when it is called, so `--help` answers at once."""
 
+import gc as garbage
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: findings, and what was not checked.")] = False,  # noqa: FBT002
 ) -> None:
     """Say what is wrong with the project, and the command that mends it; change nothing."""
+    # Imports create no garbage; looking for it takes a fifth of the time.
+    garbage.disable()
     from .ops.doctor.doctor import examine
 
     report = examine()
