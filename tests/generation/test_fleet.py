@@ -1,6 +1,7 @@
 """`make fleet`: a line for each project, also for the broken ones."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -48,7 +49,9 @@ def test_each_project_is_a_line_whatever_is_wrong_with_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folders = [bake(project_slug=f"p{number}").path for number in range(count)]
+    # Copies: the tests share what is baked.
+    names = [f"p{number}" for number in range(count)]
+    folders = [shutil.copytree(bake(project_slug=name).path, tmp_path / "fleet" / name) for name in names]
     first, second, third, fourth, fifth, *others = folders
     (first / "reports").mkdir(exist_ok=True)
     (first / "reports/drift.json").write_text('{"verdict": "watch"}')

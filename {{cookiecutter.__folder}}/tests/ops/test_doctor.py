@@ -24,6 +24,7 @@ from penguin_model.ops.tracking.history import History
 PROJECT = Path(__file__).parents[2]
 JOURNAL = '{"when":"2026-01-01T00:00:00Z","by":"me","how":"training","from":null,"to":1,"reason":"first"}'
 GIT = shutil.which("git") or "git"
+OPEN, CLOSE = "{" * 2, "}" * 2  # in this file, Cookiecutter's
 PREFIXES = ("PREFECT_", "MLFLOW_", "AWS_", "SERVE_", "SOURCE_", "GIT_")
 
 
@@ -169,12 +170,12 @@ def test_disk_is_nearly_full(free, total, found, project, monkeypatch):
         ("params.yaml", "origin: postgresql://me:hunter2@host/db", 1),
         ("params.yaml", "origin: postgresql://${USER}:${PASSWORD}@host/db", 0),
         ("prefect.yaml", "\n  password: hunter2", 2),
-        ("prefect.yaml", "password: '{{ $PASSWORD }}'", 0),
+        ("prefect.yaml", f"password: '{OPEN} $PASSWORD {CLOSE}'", 0),
         ("prefect.yaml", "password:\n  other: 1", 0),
         (".dvc/config", "    secret_access_key = abcdefgh", 1),
         ("run.sh", "export PGPASSWORD=hunter2", 1),
         ("ci.yaml", "id-token: write\nmax_tokens: 1000", 0),
-        ("ci.yaml", "token: ${{ secrets.TOKEN }}", 0),
+        ("ci.yaml", f"token: ${OPEN} secrets.TOKEN {CLOSE}", 0),
         ("config.json", '{\n"api_key": "abcdefgh"\n}', 2),
         ("src/a b.py", "KEY = 'AKIAABCDEFGHIJKLMNOP'", 1),
         ("notes.md", "-----BEGIN RSA PRIVATE KEY-----", 1),

@@ -17,18 +17,21 @@ MONTH = (
     r"|d[eéi][czs])[a-zà-ÿ]*\.?"
 )
 WEEKDAY = r"\p{L}{2,10}\.?"
+SIGN = r"[^\p{L}\d]"
 # Between day, month and year: blanks and signs, or what East Asia writes behind each.
 MARK = r"(?:[^\p{L}\p{Nd}]{1,2}|[年月년월] ?)"
+ERA = r"\p{Han}{2}"  # such as 令和
+CLOCK = r"\d{4,6}Z?"
 MONTH_NUMBER, DAY_NUMBER = "(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 DATE = "|".join(
     [
         rf"{DAY}[-/. _]*(?:de |of )?{MONTH}[-/., _]*(?:de |del )?(?:{YEAR}|'?\d\d)",
         rf"{MONTH} {DAY}(?:,? {YEAR}| [\d:]+ (?:\w+ )?{YEAR})",
         rf"{MONTH}[-/ _]*(?:de )?{YEAR}|{MONTH} ?'\d\d|{YEAR}[-/ _]*{MONTH}[-/ _]*\d\d?",
-        rf"{YEAR}{MARK}\d\d?{MARK}\d\d?|\d\d?{MARK}\d\d?{MARK}{YEAR}|\p{{Han}}{{2}}\d\d?年\d\d?月\d\d?",
+        rf"{YEAR}{MARK}\d\d?{MARK}\d\d?|\d\d?{MARK}\d\d?{MARK}{YEAR}|{ERA}\d\d?年\d\d?月\d\d?",
         rf"\d\d?{MARK}[IVX]+{MARK}{YEAR}",
         rf"{YEAR}[-/._ ](?:[0-2]\d\d|3[0-6]\d)|(?:[0-2]\d\d|3[0-6]\d)[-/._ ]{YEAR}",
-        rf"{YEAR}{MONTH_NUMBER}{DAY_NUMBER}[-T_ ]?\d{{4,6}}Z?|Date\(\d+",
+        rf"{YEAR}{MONTH_NUMBER}{DAY_NUMBER}[-T_ ]?{CLOCK}|Date\(\d+",
     ]
 )
 CURRENCY = (
@@ -55,7 +58,7 @@ class Shape(NamedTuple):
     classes: bool = False
 
 
-DATES = Shape("dates", "write them as 2023-12-31", rf"(?i)^[^\p{{L}}\d]?(?:{WEEKDAY},? )?(?:{DATE})(?:\D.*)?$")
+DATES = Shape("dates", "write them as 2023-12-31", rf"(?i)^{SIGN}?(?:{WEEKDAY},? )?(?:{DATE})(?:\D.*)?$")
 RANGES = Shape(
     "ranges",
     "write two columns, or one number",

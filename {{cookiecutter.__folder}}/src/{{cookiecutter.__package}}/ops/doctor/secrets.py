@@ -10,7 +10,7 @@ from ..versioning.git import run_git
 from .findings import Finding
 
 SHORT = 8  # characters; a shorter value of .env is found in ordinary words
-# Private keys, and the tokens of AWS, GitHub, Slack and Prefect.
+# Private keys, and tokens that can be told by their beginning.
 TOKENS = (
     "-----BEGIN [A-Z ]*PRIVATE KEY-----|(AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[0-9A-Za-z]{36}"
     "|xox[abprs]-[0-9A-Za-z-]{10,}|pn[ub]_[0-9A-Za-z]{20,}|AccountKey=[0-9A-Za-z+/]{20,}"
