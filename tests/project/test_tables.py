@@ -102,7 +102,8 @@ with api() as session:
                 batch = predictions.predict(packed, raw)
                 described = dict(identity=0, name="", version=1, trained=None, about={{}})
                 served = Served.of(packed, None, raw.height, **described)
-                answers = served.predictions(served.schema.read(raw.write_json().encode()))
+                rows = served.schema.read(raw.write_json().encode())
+                answers = served.predictions(served.schema.frame(rows))
             # In MLflow's signature, as in pandas, integers that may be missing are floats.
             missing = [name for name, rules in local.recipe.inputs.columns.items() if rules.nullable]
             frame = raw.with_columns((cs.by_name(missing) & cs.integer()).cast(pl.Float64)).to_pandas()
