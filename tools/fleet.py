@@ -145,15 +145,7 @@ def doctor(folder: Path, slug: str) -> str:
     program = folder / ".venv/bin" / slug
     if not program.exists():
         return "not installed"
-    run = subprocess.run(
-        [str(program), "doctor", "--json"],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=SECONDS,
-    )
+    run = call([str(program), "doctor", "--json"], folder, SECONDS)
     try:
         findings = [finding["check"] for finding in json.loads(run.stdout)["findings"]]
     except ValueError:
@@ -169,15 +161,7 @@ def update(_: Path, origin: str) -> Row:
         with suppress(RuntimeError):  # the first update makes it
             git("branch", "template", "origin/template", cwd=clone)
         before = git("rev-parse", "HEAD", cwd=clone)
-        run = subprocess.run(
-            ["make", "update"],
-            cwd=clone,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=UPDATE_SECONDS,
-        )
+        run = call(["make", "update"], clone, UPDATE_SECONDS)
         if run.returncode:
             return {"error": (run.stderr.strip().splitlines() or ["make update failed"])[-1]}
         if conflicts := re.search(r"^Resolve the conflicts in (.*); then", run.stdout, re.MULTILINE):
@@ -219,31 +203,26 @@ def label(name: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", name)
 
 
-def environment() -> dict[str, str]:
-    """Return the environment without what would point another project to another place."""
-    foreign = (
-        "PROJECT_ROOT",
-        "PREFECT_",
-        "MLFLOW_",
-        "VIRTUAL_ENV",
-        "MAKE",
-        "MFLAGS",
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-    )
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-
-
 def git(*arguments: str, cwd: Path | None = None) -> str:
     """Return what git prints; raise RuntimeError with its message."""
-    env = environment() | {"GIT_TERMINAL_PROMPT": "0"}
-    command = ["git", *arguments]
-    done = subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=SECONDS
-    )
+    done = call(["git", *arguments], cwd, SECONDS)
     if done.returncode:
         raise RuntimeError(label(done.stderr.strip()))
     return done.stdout.strip()
+
+
+def call(command: Sequence[str], cwd: Path | None, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a command without what in the environment would point a project to another place."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=kept | {"GIT_TERMINAL_PROMPT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
 
 
 if __name__ == "__main__":
