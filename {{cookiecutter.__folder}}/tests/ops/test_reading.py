@@ -188,6 +188,9 @@ def test_rows_in_which_everything_is_missing_are_left_out(tmp_path):
     table = pl.DataFrame({"a": [1.0, float("nan"), None, 4.0], "b": ["x", "?", None, None]})
     table.write_parquet(tmp_path / "t.parquet")
     assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect().rows() == [(1.0, "x"), (4.0, None)]
+    # Categories are text, too.
+    table.cast({"b": pl.Categorical}).write_parquet(tmp_path / "t.parquet")
+    assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect().rows() == [(1.0, "x"), (4.0, None)]
     (tmp_path / "t.csv").write_text("a,b\n1,x\nNA,\n\nNA,NA\n4,NA\n")
     types = {"a": "float", "b": "string"}
     assert ingest.read_table(tmp_path / "t.csv", ["NA"], types).collect().rows() == [(1.0, "x"), (4.0, None)]

@@ -202,6 +202,8 @@ def _all_rows(
         names = table.collect_schema().names()
         _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
+        # Categories are text, too.
+        table = table.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
     names = _all_named(found.heading.values)
