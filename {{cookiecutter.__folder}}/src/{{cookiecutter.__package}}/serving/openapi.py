@@ -42,13 +42,13 @@ def describe(app: FastAPI, served: Served | None) -> dict[str, Any]:
     """Return the OpenAPI description; without a model yet, `/predict` is described without fields."""
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     described["components"] = {"schemas": {"Refusal": DETAIL, "Faults": FAULTS}}
-    if app.state.service.settings.serve_key:
+    if app.state.service.settings.serve_api_key:
         described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"key": []}]
     for path, operations in described["paths"].items():
         for operation in operations.values():
             wanted = {413, 415, 503} if path == "/predict" else {503} if path in {"/model", "/health/ready"} else set()
-            if app.state.service.settings.serve_key and not path.startswith("/health"):
+            if app.state.service.settings.serve_api_key and not path.startswith("/health"):
                 wanted.add(401)
             operation["responses"] |= {str(status): _response(REFUSALS[status], "Refusal") for status in wanted}
     predict = described["paths"]["/predict"]["post"]
