@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -156,6 +157,17 @@ class Running(NamedTuple):
         )
 
     @contextmanager
+    def settings(self, **settings: str) -> Iterator[None]:
+        """Add settings to .env for the block."""
+        file = self.path / ".env"
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        file.write_text(before + "".join(f"{name}={value}\n" for name, value in settings.items()))
+        try:
+            yield
+        finally:
+            file.write_text(before)
+
+    @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run Python in the project, its output and errors in one; kill what is left of it at the end."""
         with subprocess.Popen(
@@ -270,6 +282,26 @@ class Running(NamedTuple):
         status, said = ask(f"{url}/flow_runs/filter", query, Authorization=basic(password))
         assert status == 200, said
         return list(json.loads(said))
+
+    def run_deployment(self, name: str) -> str:
+        """Start a run of a deployment; return its id."""
+        python = str(self.environment / "bin/python")
+        said = self.run(python, "-m", self.package, "prefect", "deployment", "run", name)
+        found = re.search(r"UUID: (\S+)", said)
+        assert found, said
+        return found[1]
+
+    def wait_for_run(self, run: str, *states: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait until a run is in one of the states, by default in a final one; return it."""
+        end = time.monotonic() + seconds
+        wanted = states or ("COMPLETED", "FAILED", "CRASHED")
+        while time.monotonic() < end:
+            for found in self.flow_runs(*wanted):
+                if found["id"] == run:
+                    return found
+            time.sleep(1)
+        message = f"{run} did not reach any of {wanted} within {seconds} s"
+        raise AssertionError(message)
 
     def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
         """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
