@@ -74,7 +74,7 @@ def in_container(project: Running) -> None:
     project.uv("run", project.path.name, "prefect", "flow-run", "execute", run)
     assert project.wait_for_run(run)["state_name"] == "Completed"
     log = project.path.parent / "docker.log"
-    assert f"build --tag {project.path.name} " in log.read_text(encoding="utf-8")
+    assert f"build --tag {project.path.name}:latest " in log.read_text(encoding="utf-8")
 
 
 def managed(project: Running) -> None:

@@ -179,7 +179,7 @@ SERVED: dict[str, Callable[[Running], AbstractContextManager[Environment]]] = {
 
 def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run DVC with the keys of .env; it may fail."""
-    command = [str(project.environment / "bin" / project.path.name), "dvc", *arguments]
+    command = [str(project.environment / "bin/python"), "-m", project.package, "dvc", *arguments]
     env = project.env() | more
     return subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=False)
 
