@@ -172,6 +172,12 @@ class Pairs:
         assert ["champion" in message for message in told[1]] == [True] * notified
         assert "version 1: champion" in project.make("status")
 
+    def test_commands_of_agents_md_have_run(self, project: Running) -> None:
+        text = (project.path / "AGENTS.md").read_text(encoding="utf-8")
+        [block] = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        commands = [line.partition("#")[0].strip() for line in block.splitlines()]
+        assert commands == [f"make {target}" for target in ("setup", "check", "test", "train", "status")]
+
     def test_dvc_lock_and_the_model_name_each_other(self, project: Running) -> None:
         lock = yaml.safe_load((project.path / "dvc.lock").read_text(encoding="utf-8"))["stages"]["training"]
         recorded = {entry["path"]: entry["md5"] for entry in lock["deps"] + lock["outs"]}

@@ -12,7 +12,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -28,9 +27,6 @@ from template import ROOT, Bake, Project
 SHARED = ROOT / "build/environments"
 
 DATABASES = (".prefect/prefect.db", "mlflow.db")
-
-# The targets that were made in each project.
-MADE: dict[Path, set[str]] = defaultdict(set)
 
 # Questions for `Running.ask`; `Running.recorded` asks both.
 PREFECT = """
@@ -242,7 +238,6 @@ class Running(NamedTuple):
 
     def make(self, target: str) -> str:
         """Make a target."""
-        MADE[self.path].add(target)
         return self.run("make", target)
 
     def uv(self, *arguments: str, cwd: Path | None = None) -> str:
@@ -315,16 +310,11 @@ class Running(NamedTuple):
         raise AssertionError(message)
 
 
-def generate(bake: Bake, folder: Path, python: str, problem: str) -> Running:
-    """Generate a project for a Python that is here."""
+def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
+    """Generate a project for a Python that is here, and prepare it."""
     # Asked of uv, as a name on the PATH may lead nowhere.
     if subprocess.run(
         ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
     ).returncode:
         pytest.skip(f"Python {python} is not installed here")
-    return Running.copy_of(bake(python_version=python, problem=problem), folder, python)
-
-
-def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
-    """Generate a project and prepare it."""
-    return generate(bake, folder, python, problem).prepare()
+    return Running.copy_of(bake(python_version=python, problem=problem), folder, python).prepare()
