@@ -121,6 +121,7 @@ def samples(client) -> dict[str, float]:
         ("Bearer wrong", 401),
         ("Bearer ", 401),
         ("Basic !!!", 401),
+        ("Basic schl\xfcssel".encode("latin-1"), 401),
         (f"Bearer {KEY}", 503),  # let in, but no model is loaded
         (f"bearer {KEY}", 503),
         ("Basic " + base64.b64encode(f"any:{KEY}".encode()).decode(), 503),

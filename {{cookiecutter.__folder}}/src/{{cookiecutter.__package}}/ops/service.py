@@ -57,7 +57,6 @@ def _wait(url: str, key: str | None, version: int, end: float, attempts: list[At
 
 
 def _ask(url: str, key: str | None, version: int, end: float) -> Attempt:
-    """Ask the service once, by a connection of its own."""
     import httpx  # noqa: PLC0415 - only where a service is named
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.metadata import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     AnyHttpUrl,
     BaseModel,
     Field,
@@ -21,7 +22,6 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -64,13 +64,17 @@ def state_dir() -> Path:
     return originals[0] if originals else here
 
 
-class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper):
+# Means the same in every working folder.
+StatePath = Annotated[Path, AfterValidator(lambda path: state_dir() / path)]
+
+
+class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, alias_generator=str.upper):
     """Where the project runs; the defaults need no server."""
 
     prefect_api_url: AnyHttpUrl | None = None
     prefect_api_key: str | None = None
     prefect_api_auth_string: str | None = None
-    prefect_home: Path = Path(".prefect")
+    prefect_home: StatePath = Path(".prefect")
     prefect_logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
     mlflow_tracking_username: str | None = None
@@ -133,22 +137,21 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         """Refuse an address."""
         if value and ":/" in str(value):
             raise ValueError("it must be a folder of this machine")
-        return value
+        return value and state_dir() / value
 
-    @model_validator(mode="after")
-    def absolute_paths(self) -> Self:
-        """Make paths absolute, so that they mean the same in every working folder."""
-        object.__setattr__(self, "prefect_home", state_dir() / self.prefect_home)
-        if self.prediction_log:
-            object.__setattr__(self, "prediction_log", state_dir() / self.prediction_log)
-        if "://" not in self.mlflow_artifact_root:
-            object.__setattr__(self, "mlflow_artifact_root", (state_dir() / self.mlflow_artifact_root).as_uri())
-        scheme, _, path = self.mlflow_tracking_uri.partition(":///")
-        if scheme == "sqlite":
-            # While another process writes, wait for a minute instead of 5 seconds.
-            wait = "" if "?" in path else "?timeout=60"
-            object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{state_dir() / path}{wait}")
-        return self
+    @field_validator("mlflow_artifact_root")
+    @classmethod
+    def is_uri(cls, value: str) -> str:
+        """Make a folder the URI that MLflow keeps."""
+        return value if "://" in value else (state_dir() / value).as_uri()
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def is_patient(cls, value: str) -> str:
+        """Make the path of SQLite absolute, and wait for a minute instead of 5 seconds while another process writes."""
+        scheme, _, path = value.partition(":///")
+        wait = "" if "?" in path else "?timeout=60"
+        return f"sqlite:///{state_dir() / path}{wait}" if scheme == "sqlite" else value
 
     @property
     def serve_key(self) -> str | None:
@@ -285,7 +288,6 @@ def _fields(section: type[BaseModel], location: Sequence[str]) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

@@ -17,10 +17,9 @@ from .access import LOOPBACK, Access
 from .batches import Batches, BusyError
 from .follower import Follower
 from .locations import Alias, location
-from .metrics import Measured
+from .observed import Observed
 from .openapi import describe
 from .prediction_log import PredictionLog
-from .request_id import RequestId
 from .routes import NotReadyError, Service, public, router
 from .schema import RefusedError
 from .shadow import Shadow
@@ -56,8 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.serve_host in LOOPBACK:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
-    app.add_middleware(Measured)
-    app.add_middleware(RequestId)
+    app.add_middleware(Observed)
     _explain_errors(app, settings.serve_timeout)
     return app
 
