@@ -104,6 +104,12 @@ def test_refused_update_changes_nothing(template: Template, tmp_path: Path) -> N
     commit(project, "No record")
     (said,) = ask((None, {}))
     assert "is missing or damaged" in said
+    project.git("update-ref", "-d", "HEAD")
+    (said,) = ask((None, {}))
+    assert said.startswith("git has no commit yet: `git add --all && git commit")
+    (project.path / ".git").rename(tmp_path / ".git")
+    (said,) = ask((None, {}))
+    assert said.startswith("The project is a folder inside another git repository")
 
 
 def asking(project: Running) -> Callable[..., list[str]]:
