@@ -18,11 +18,14 @@ Version = Annotated[int, typer.Argument(help="Number of the version in the regis
 
 
 @app.command()
-def status() -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: the newest version and the champion.")] = False,  # noqa: FBT002
+) -> None:
     """Show the newest version: its alias and its metrics on the holdout."""
-    from .status import describe
+    from .status import read
 
-    typer.echo(describe())
+    found = read()
+    typer.echo(found.model_dump_json(indent=2) if as_json else found)
 
 
 @app.command()
