@@ -9,7 +9,6 @@ class ProjectError(Exception):
         super().__init__(*map(printable, sentences))
 
     def __str__(self) -> str:
-        """Return the sentences, one per line."""
         return "\n".join(map(str, self.args))
 
 

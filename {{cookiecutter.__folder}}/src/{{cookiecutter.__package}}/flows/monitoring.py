@@ -7,7 +7,6 @@ from functools import partial
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import PositiveFloat
 
@@ -15,7 +14,7 @@ from ..errors import ProjectError
 from ..ops.files import write_text
 from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import STEP
 from ..ops.orchestration.results import MonitoringResult
 from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE, ROWS
 from ..ops.predictions import find
@@ -90,7 +89,7 @@ def read_labels(labels: str, on: Sequence[str] | None, rows: Rows, version: int)
     return known, list(on) if on else [str(find(name, names)) for name in recorded.KEYS]
 
 
-@task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="compare", **STEP)
 def compare_rows(
     rows: Rows, labels: tuple[Rows, list[str]] | None, version: int, threshold: float, *, labelled: bool
 ) -> Drift:
@@ -125,7 +124,7 @@ def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, s
     write_text(DRIFT_PAGE, drift_page.render(findings))
 
 
-@task(name="record", timeout_seconds=600, cache_policy=NO_CACHE, **RETRY)
+@task(name="record", **STEP)
 def record(result: Drift, origin: dict[str, str]) -> Comparison:
     """Record the comparison in MLflow."""
     tags = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from prefect import get_run_logger, tags
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import FlowFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import DeploymentSort
 from prefect.deployments import run_deployment
@@ -123,8 +123,7 @@ def find_deployment() -> DeploymentResponse | None:
         return None
     with get_client(sync_client=True) as client:
         # The last that `deploy` registered comes first.
-        found = client.read_deployments(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[retraining.name])), sort=DeploymentSort.UPDATED_DESC
-        )
+        named = FlowFilter(name={"any_": [retraining.name]})
+        found = client.read_deployments(flow_filter=named, sort=DeploymentSort.UPDATED_DESC)
     ours = f"{PACKAGE}.flows.retraining.retraining"
     return next((deployment for deployment in found if deployment.entrypoint == ours), None)

@@ -379,7 +379,6 @@ def _describe(move: _Move, limit: float, verdict: Verdict) -> ColumnDrift:
 
 
 def _labels(column: Column) -> list[str]:
-    """Name the bins."""
     last = ["unseen values" if column.known is not None else "other values"] if column.others else []
     if column.edges is None:
         return ["missing", *(column.levels or []), *last]

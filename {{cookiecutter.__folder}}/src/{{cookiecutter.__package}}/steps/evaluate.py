@@ -162,7 +162,6 @@ def _listed(classes: set[object]) -> str:
 
 
 def _scorers(problem: Problem, predictions: Predictions) -> dict[str, Callable[[], float]]:
-    """Return a function per metric that is defined."""
     truth, predicted = predictions.truth, predictions.predicted
     if problem == "regression":
         return {

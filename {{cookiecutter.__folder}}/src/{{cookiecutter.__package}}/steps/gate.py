@@ -108,7 +108,6 @@ def _worse_slices(metric: str, new: Mapping[str, Slice], old: Mapping[str, Slice
 
 
 def _slices_compared(slices: Mapping[str, Slice]) -> str:
-    """Say how many slices were compared, and which were not."""
     if not slices:
         return ""
     skipped = [f"{name} ({rows} rows)" for name, (rows, value) in slices.items() if value is None]

@@ -35,7 +35,6 @@ class Candidate(NamedTuple):
         return float(np.std(self.scores))
 
     def __str__(self) -> str:
-        """Show the result in a log."""
         return self.failure or f"{self.mean:.4g} ± {self.std:.2g}"
 
 

@@ -155,7 +155,6 @@ def _labels(profiles: Sequence[profile.Profile]) -> list[str]:
 
 
 def _check_time(column: profile.Profile) -> None:
-    """Raise ProjectError if rows cannot be ordered by this column."""
     if column.type in {"string", "boolean"}:
         raise ProjectError(f"--time is '{column.name}', whose type is {column.type}; it must be a date or a number.")
     if column.nullable:

@@ -213,7 +213,9 @@ def _locked() -> Iterator[Store]:
 
 def _write(store: Store, history: History, move: Entry) -> ChampionState:
     """Append an entry to the journal and carry it out; if this is killed, the next `_settle` carries it out."""
-    if not store.add_tag(history.next_key(), move.model_dump_json(by_alias=True)):
+    # Six digits keep the tags in order.
+    key = f"journal.{max(history.last, history.settled) + 1:06}"
+    if not store.add_tag(key, move.model_dump_json(by_alias=True)):
         raise OvertakenError(
             "Another command has changed the champion at the same moment: see `journal`, and try again."
         )
@@ -241,6 +243,5 @@ def _settle(store: Store) -> ChampionState:
 
 
 def _state(store: Store) -> ChampionState:
-    """Read the champion's state."""
     tags, aliases = store.model()
     return ChampionState(aliases.get(CHAMPION), History.read(tags), aliases)

@@ -44,7 +44,6 @@ def check_same(commit: str) -> str:
 
 
 def _committed(commit: str) -> dict[str, float]:
-    """Return the metrics of a commit, empty if it has none."""
     if not run_git("ls-tree", commit, "--", str(METRICS)):
         return {}
     return _parsed(run_git("show", f"{commit}:./{METRICS}").decode(), f"{METRICS} of {commit}")
