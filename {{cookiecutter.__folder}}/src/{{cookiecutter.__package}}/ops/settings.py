@@ -18,7 +18,6 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -37,14 +36,13 @@ PACKAGE_DIR = Path(__file__).parents[1]
 
 # How the names of a cloud storage's variables begin.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
-# The keys of .env whose values are secret; the addresses may be.
-ENV_SECRETS = (
-    *("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "SERVE_API_KEY", "NOTIFY_WEBHOOK_URL"),
-    *("POSTGRES_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"),
-    *("AZURE_STORAGE_CONNECTION_STRING", "SOURCE_URL", "PREDICTIONS_URL"),
-)
+# How those of its secrets end.
+CLOUD_SECRETS = ("KEY", "PASSWORD", "SECRET", "STRING", "TOKEN")
+# A secret, or an address that may hold one: Settings do not show it, and `doctor` looks for it in git.
+Secret = Annotated[str | None, Field(repr=False)]
 # A key that prefect.yaml or compose.yaml uses; it is not passed on with the other settings.
 ForDeployment = Annotated[str | None, Field(exclude=True)]
+SecretForDeployment = Annotated[str | None, Field(exclude=True, repr=False)]
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -72,20 +70,20 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
     """Where the project runs; the defaults need no server."""
 
     prefect_api_url: AnyHttpUrl | None = None
-    prefect_api_key: str | None = None
-    prefect_api_auth_string: str | None = None
+    prefect_api_key: Secret = None
+    prefect_api_auth_string: Secret = None
     prefect_home: StatePath = Path(".prefect")
     prefect_logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
     mlflow_tracking_username: str | None = None
-    mlflow_tracking_password: str | None = None
+    mlflow_tracking_password: Secret = None
     mlflow_artifact_root: str = "mlartifacts"
-    source_url: str | None = None
-    predictions_url: str | None = None
-    notify_webhook_url: SecretStr | None = None
+    source_url: Secret = None
+    predictions_url: Secret = None
+    notify_webhook_url: Secret = None
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    serve_api_key: SecretStr | None = None
+    serve_api_key: Secret = None
     serve_workers: PositiveInt = 1
     serve_model: Path | None = None
     serve_poll_seconds: PositiveFloat = 5
@@ -105,8 +103,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
     image: ForDeployment = None
     repository: ForDeployment = None
     docker_gid: ForDeployment = None
-    postgres_password: ForDeployment = None
-    mlflow_flask_server_secret_key: ForDeployment = None
+    postgres_password: SecretForDeployment = None
+    mlflow_flask_server_secret_key: SecretForDeployment = None
     prefect_port: ForDeployment = None
     mlflow_port: ForDeployment = None
 
@@ -154,11 +152,6 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
         return f"sqlite:///{state_dir() / path}{wait}" if scheme == "sqlite" else value
 
     @property
-    def serve_key(self) -> str | None:
-        """The key that requests to the service need."""
-        return self.serve_api_key.get_secret_value() if self.serve_api_key else None
-
-    @property
     def mlflow_file(self) -> Path | None:
         """The file of MLflow's database, None if a server has it."""
         scheme, _, path = self.mlflow_tracking_uri.partition(":///")
@@ -182,6 +175,13 @@ def read_settings() -> Settings:
 def cloud_options() -> dict[str, str]:
     """Return the variables of a cloud's storage, such as AWS_ENDPOINT_URL."""
     return {name: value for name, value in variables().items() if name.startswith(CLOUD)}
+
+
+def secret_values() -> list[str]:
+    """Return the values of .env and of the environment that are secret."""
+    keys = {name.upper() for name, field in Settings.model_fields.items() if not field.repr}
+    keys |= {name for name in cloud_options() if name.endswith(CLOUD_SECRETS)}
+    return [value for name, value in variables().items() if name in keys]
 
 
 def image() -> str:

@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     # Made anew each time, as the model may have changed.
     app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
-    app.add_middleware(Access, key=settings.serve_key, max_bytes=settings.serve_max_bytes)
+    app.add_middleware(Access, key=settings.serve_api_key, max_bytes=settings.serve_max_bytes)
     if settings.serve_host in LOOPBACK:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])

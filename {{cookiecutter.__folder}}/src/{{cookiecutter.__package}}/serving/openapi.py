@@ -44,7 +44,7 @@ FAULTY: dict[int | str, dict[str, Any]] = {
 def describe(app: FastAPI, served: Served | None) -> dict[str, Any]:
     """Return the OpenAPI description; without a model yet, `/predict` is described without fields."""
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    if app.state.service.settings.serve_key:
+    if app.state.service.settings.serve_api_key:
         described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"key": []}]
     predict = described["paths"]["/predict"]["post"]

@@ -145,16 +145,19 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
 
 
 def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
-    """Return a sentence per column of text with values that differ only in case or blanks."""
+    """Return a sentence per column of text with values that differ only in case, blanks or invisible characters."""
     sentences = []
     levels = {name: pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode() for name in names}
     for name, values in compute(table, levels).items():
         same: dict[str, list[str]] = {}
         for value in values:
-            same.setdefault(" ".join(unicodedata.normalize("NFKC", value).casefold().split()), []).append(value)
+            visible = (char for char in value if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf"})
+            text = unicodedata.normalize("NFKC", "".join(visible)).casefold()
+            same.setdefault(" ".join(text.split()), []).append(value)
         if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
             shown = ", ".join(pairs[:EXAMPLES])
-            sentences.append(f"Values of '{name}' differ only in case or blanks, and count as different: {shown}.")
+            what = "case, blanks or invisible characters"
+            sentences.append(f"Values of '{name}' differ only in {what}, and count as different: {shown}.")
     return sentences
 
 

@@ -40,7 +40,7 @@ def webhook(pool: str) -> UUID | None:
     address = read_settings().notify_webhook_url
     if address is None:
         return None
-    block = Webhook(url=SecretStr(address.get_secret_value()))
+    block = Webhook(url=SecretStr(address))
     return cast("UUID", block.save(_block(pool, "channel"), overwrite=True))
 
 
