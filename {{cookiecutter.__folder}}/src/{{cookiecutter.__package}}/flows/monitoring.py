@@ -75,7 +75,7 @@ def monitoring(
         retraining = respond(comparison, cause(result), policy, publish)
         get_run_logger().info(retraining)
     show(result, retraining, runs.link(comparison.run_id, DRIFT_PAGE.name))
-    return MonitoringResult(result.version, result.verdict, result.reasons, moved(result), retraining)
+    return MonitoringResult(result.version, result.verdict, result.reasons, result.drifted, retraining)
 
 
 def read_labels(labels: str, on: Sequence[str] | None, rows: Rows, version: int) -> tuple[Rows, list[str]]:
@@ -156,11 +156,6 @@ def show(result: Drift, retraining: str, link: str) -> None:
     verdict = f"Version {result.version} of {PACKAGE}: **{result.verdict}**. {sentences}"
     create_markdown_artifact(verdict, key="verdict", description="Have the rows drifted from the training data?")
     create_link_artifact(link, "Drift", key="drift-page", description="Columns, pictures, and the last comparisons")
-
-
-def moved(result: Drift) -> dict[str, float]:
-    """Return what has drifted, with its PSI: columns, and the model's predictions."""
-    return {each.column: each.psi for each in [*result.columns, *result.predictions] if each.drifted}
 
 
 def cause(result: Drift) -> str:

@@ -142,8 +142,8 @@ class Drift(Result):
 
     @property
     def drifted(self) -> dict[str, float]:
-        """The columns that have drifted, with their index."""
-        return {drift.column: drift.psi for drift in self.columns if drift.drifted}
+        """What has drifted, with its index: columns, and the model's predictions."""
+        return {each.column: each.psi for each in [*self.columns, *self.predictions] if each.drifted}
 
     @property
     def values(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
-from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE, MAX_PARAMS_TAGS_PER_BATCH
+from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from ...config import Column, Contract
 from ...errors import ProjectError
@@ -141,11 +141,10 @@ def log_results(
     run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path, report: Path
 ) -> None:
     """Record parameters (nested names are joined by dots), metrics, plots and the report in a run."""
-    now, client = int(time.time() * 1000), MlflowClient()
-    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+    now = int(time.time() * 1000)
+    values = [Metric(name, value, now, 0) for name, value in metrics.items()]
     parameters = [Param(key, str(value)) for key, value in as_keys(dict(flatten(params))).items()]
-    for begin in range(0, len(parameters), MAX_PARAMS_TAGS_PER_BATCH):
-        client.log_batch(run_id, params=parameters[begin : begin + MAX_PARAMS_TAGS_PER_BATCH])
+    MlflowClient().log_batch(run_id, values, parameters)
     mlflow.log_artifacts(str(plots), "plots", run_id=run_id)
     mlflow.log_artifact(str(report), run_id=run_id)
 
