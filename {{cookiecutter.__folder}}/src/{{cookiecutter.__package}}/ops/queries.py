@@ -101,7 +101,6 @@ def _existing(url: sqlalchemy.URL) -> sqlalchemy.URL:
 
 
 def _created(url: sqlalchemy.URL) -> sqlalchemy.URL:
-    """Return the address of an SQLite file for writing."""
     file = url.database or ":memory:"
     if ":memory:" in file:
         raise ProjectError("A database in memory is lost: give the address of a file, such as sqlite:///table.db.")

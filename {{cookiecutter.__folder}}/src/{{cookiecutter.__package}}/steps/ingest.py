@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 import polars as pl
 import polars.selectors as cs
+import pyarrow as pa
+from polars.io.plugins import register_io_source
+from pyarrow import parquet
 
 from ..errors import ProjectError
 from ..model.casting import DTYPES, is_name
@@ -21,6 +24,9 @@ Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET, ARROW, JSON = (".parquet",), (".arrow", ".feather"), (".json", ".jsonl", ".ndjson")
+# Bytes of a row group of Parquet that is read in batches, and the rows of one.
+LARGE, BATCH = 100_000_000, 20_000
+DAMAGED = "the Parquet file is damaged or incomplete; get it again"
 # Files that hold types, by their first bytes; of JSON, records: one per line, or all in one list.
 TYPED = {
     ".parquet": rb"PAR1",
@@ -82,7 +88,7 @@ def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     """Tell whether a file is already what `read_table` returns, so that it can be copied as it is."""
-    if form(source) not in PARQUET or null_values:
+    if form(source) not in PARQUET or null_values or _has_large_groups(source):
         return False
     rows = pl.scan_parquet(source, glob=False)
     schema = rows.collect_schema()
@@ -117,7 +123,8 @@ def _checked(source: Path, *_: int) -> dialect.Dialect:
 def _typed_rows(source: Path) -> pl.LazyFrame:
     ending = form(source)
     if ending == ".parquet":
-        return pl.scan_parquet(source, glob=False)
+        rows = pl.scan_parquet(source, glob=False)
+        return _in_batches(source, rows) if _has_large_groups(source) else rows
     try:
         if ending not in {".arrow", ".arrows"}:
             return _records(source.read_bytes().removeprefix(codecs.BOM_UTF8), ending)
@@ -130,11 +137,45 @@ def _typed_rows(source: Path) -> pl.LazyFrame:
     return rows
 
 
+def _has_large_groups(source: Path) -> bool:
+    """Tell whether a Parquet file has a row group that takes much memory, of which Polars reads all columns at once."""
+    try:
+        file = parquet.read_metadata(source)
+    except (pa.ArrowException, OSError):  # damaged, as Polars will say
+        return False
+    groups = (file.row_group(number) for number in range(file.num_row_groups))
+    return any(max(group.total_byte_size, 8 * group.num_rows * group.num_columns) > LARGE for group in groups)
+
+
+def _in_batches(source: Path, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Read a Parquet file by pyarrow, which needs not hold a row group; as Polars, if its types would be others."""
+
+    def batches(
+        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        # Without `pre_buffer`, which would read all of a row group.
+        try:
+            with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
+                for batch in file.iter_batches(BATCH, columns=columns):
+                    table = pl.DataFrame(batch).slice(0, most)
+                    yield table if predicate is None else table.filter(predicate)
+                    most = None if most is None else most - len(table)
+                    if most == 0:
+                        return
+        except (pa.ArrowException, OSError):
+            raise dialect.NotATable(DAMAGED) from None
+
+    schema = rows.collect_schema()
+    if pl.DataFrame(parquet.read_schema(source).empty_table()).schema != schema:
+        return rows
+    return register_io_source(batches, schema=schema)
+
+
 def _records(content: bytes, ending: str) -> pl.LazyFrame:
     """Read JSON records; raise NotATable if one is damaged, nested, or has a key twice, of which Polars reads one."""
     for line, record in enumerate([content] if ending == ".json" else content.splitlines(), 1):
         try:
-            json.loads(record.strip() or b"0", object_pairs_hook=_check_keys)
+            json.loads(record.strip() or b"0", object_pairs_hook=_check_keys, parse_constant=_refuse)
         except json.JSONDecodeError as error:
             where = line + error.lineno - 1
             raise dialect.NotATable(f"line {where} is not a whole record of JSON: {error.msg}") from None
@@ -142,6 +183,10 @@ def _records(content: bytes, ending: str) -> pl.LazyFrame:
     if nested := [name for name, dtype in table.schema.items() if dtype.is_nested()]:
         raise dialect.NotATable(f"'{nested[0]}' is nested in its JSON; make its values columns of their own")
     return table.lazy()
+
+
+def _refuse(constant: str) -> None:
+    raise dialect.NotATable(f"its JSON has {constant}, which JSON does not allow; write null")
 
 
 def _check_keys(pairs: Sequence[tuple[str, Any]]) -> None:
@@ -159,6 +204,8 @@ def _all_rows(
     if found is None:
         table = _typed_rows(source)
         names = table.collect_schema().names()
+        if not names:
+            raise dialect.NotATable("it has no columns")
         _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
         # Categories are text, too.
@@ -216,9 +263,14 @@ def readable(source: Path | str) -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         if reason.startswith("parquet"):
-            damaged = "the Parquet file is damaged or incomplete; get it again"
-            reason = reason.partition("underlying IO error: ")[2] or damaged
+            reason = reason.partition("underlying IO error: ")[2] or DAMAGED
+        if reason.startswith("out-of-spec"):
+            reason = "the Arrow file is damaged or incomplete; get it again"
         raise ProjectError(f"Cannot read '{source}' as a table: {reason}.") from None
+    except OSError as error:
+        if "gzip" not in str(error):  # what follows the compressed text, which Python ignores if it is zeros
+            raise
+        raise ProjectError(f"Cannot read '{source}' as a table: {error}; unpack the file.") from None
 
 
 def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:
