@@ -58,11 +58,11 @@ class Model(Strict):
     trusted: list[str] = []
 
 
-# A finite number; an integer stays an integer.
+# A finite number; an integer of 64 bits stays an integer.
 Number = Annotated[
     float,
     Field(allow_inf_nan=False),
-    WrapValidator(lambda value, validate: value if type(value) is int else validate(value)),
+    WrapValidator(lambda value, validate: value if type(value) is int and abs(value) < 2**63 else validate(value)),
 ]
 
 

@@ -24,6 +24,13 @@ def test_missing_value_breaks_no_other_rule(rule):
     validate.check(pl.LazyFrame({"x": [2, None]}), contract({"x": {"type": "integer", "nullable": True} | rule}))
 
 
+def test_limit_may_have_more_digits_than_an_integer_of_64_bits():
+    rules = contract({"x": {"type": "float", "max": 10**300}})
+    validate.check(pl.LazyFrame({"x": [1e300]}), rules)
+    with pytest.raises(ContractError, match=r"'max: 1e\+300' in 1 row"):
+        validate.check(pl.LazyFrame({"x": [2e300]}), rules)
+
+
 def test_value_of_another_type_breaks_no_other_rule():
     rules = {"type": "integer", "min": 2, "allowed": [2], "unique": True}
     with pytest.raises(ContractError) as violation:

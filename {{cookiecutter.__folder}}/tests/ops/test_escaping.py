@@ -134,7 +134,7 @@ def test_plots_show_every_name(name, tmp_path):
 def test_page_of_drift_shows_every_name(name):
     rows = pl.LazyFrame({name: ["a", "b"] * 100})
     result = drift.compare(rows.select(pl.lit(name).alias(name)), Profile.of(rows), version=1)
-    history = [drift_page.comparison(result, datetime(2026, 1, day, tzinfo=UTC)) for day in (1, 2)]
+    history = [drift_page.Comparison(datetime(2026, 1, d, tzinfo=UTC), 1, "fine", result.values, "") for d in (1, 2)]
     page = drift_page.render(drift_page.Findings("p", result, history, {"source": name}))
     assert html.escape(printable(name)) in page
     assert name not in page

@@ -200,6 +200,12 @@ def test_identifier_and_row_number_are_hidden(kind):
     assert infer.decide(profile.profile(rows), "y", None, [name]).drop == []
 
 
+def test_times_are_named_even_if_they_are_hidden_as_row_numbers():
+    decision, _ = decide({"x": X, "unix": 1577836800 + 3600 * COUNT, "y": LABEL})
+    assert decision.drop == ["unix"]
+    assert [reason for reason in decision.reasons if "seconds since 1970 stay numbers" in reason]
+
+
 POINTS = RANDOM.choice(959, 218, replace=False)
 MEASUREMENTS = {
     "years": ("year", 1780 + COUNT),
@@ -261,7 +267,10 @@ BELONGING = {
     "a few errors": (
         VISITS.with_columns(sex=pl.when(COUNT.repeat(3) == 7).then(pl.lit("f")).otherwise("sex")), "--group patient,"
     ),
+    "units": (VISITS.select(unit_number=pl.col("patient").rank("dense"), y="pulse"), "--group unit_number,"),
     "days": ({"day": DAYS, "y": NUMBER}, "order of 'day', "),
+    "days with a gap": ({"day": [None, *DAYS[1:]], "y": NUMBER}, "; first correct or drop the 1 row(s) without it)"),
+    "fractions": ({"time": np.cumsum(np.abs(X)), "y": NUMBER}, "order of 'time', "),
     "days backwards": ({"day": DAYS[::-1], "y": NUMBER}, "order of 'day', "),
     "hours": ({"at": [dt.datetime(2020, 1, 1) + dt.timedelta(hours=int(h)) for h in COUNT], "y": NUMBER}, "--time at"),
     "years": ({"year": np.sort(COUNT % 5 + 2015), "x": X, "y": NUMBER}, "--time year"),
@@ -287,6 +296,7 @@ APART = {
     "categories": {"kind": COUNT % 40, "size": RANDOM.integers(0, 30, ROWS), "y": NUMBER},
     "months": {"month": COUNT % 12, "quarter": COUNT % 12 // 3, "y": NUMBER},
     "births": {"birth_date": [DAYS[row] for row in SHUFFLED], "x": X, "y": NUMBER},
+    "a date of some": {"left": some(DAYS, 0.5), "x": X, "y": NUMBER},
     "two dates": {"from": [DAYS[row] for row in SHUFFLED], "to": [DAYS[-row] for row in SHUFFLED], "y": NUMBER},
     "four stations": {"station": COUNT % 4, "x": X, "y": NUMBER},
     "rating": {"view.of.household": COUNT % 7, "x": X, "y": NUMBER},

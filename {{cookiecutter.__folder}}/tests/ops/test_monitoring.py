@@ -33,7 +33,7 @@ from penguin_model.flows.retrain_on_drift import (
 from penguin_model.ops.orchestration.results import TrainingResult
 from penguin_model.ops.settings import PACKAGE, read_contract
 from penguin_model.ops.tracking import comparisons, registry, runs
-from penguin_model.ops.tracking.comparisons import PSI, Comparison
+from penguin_model.ops.tracking.comparisons import Comparison
 from penguin_model.report import drift
 from penguin_model.steps.profile import Profile
 
@@ -133,7 +133,8 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     assert not re.search(r"(src|href)=|https?://|url\(|@import", page())
     [recorded] = comparisons.recent(5)
     assert (recorded.verdict, recorded.version) == ("drifted", result.version)
-    assert recorded.of(PSI, columns) == pytest.approx(columns)
+    values = {f"psi.{name}": value for name, value in columns.items()}
+    assert recorded.of(values) == pytest.approx(values)
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=of_run)}
@@ -239,13 +240,13 @@ def test_deployed_retraining_starts_once_if_monitors_are_killed_before_their_not
 def test_comparison_whose_process_was_killed_does_not_count(forgotten):
     tags = {comparisons.VERSION: "1", comparisons.VERDICT: "drifted"}
     names = ["a", "\x1b]0;owned\x07", "größe", "x" * 300, "../up"]
-    values = {f"{PSI}{name}": float(number) for number, name in enumerate(names)}
+    values = {f"psi.{name}": float(number) for number, name in enumerate(names)}
     whole = comparisons.record(tags, values, [])
     client = runs.connect()
     experiment = client.get_experiment_by_name(comparisons.EXPERIMENT).experiment_id
     killed = client.create_run(experiment, tags=tags, start_time=1).info.run_id
     assert comparisons.recent(5) == [whole]
-    assert whole.of(PSI, names) == {name: float(number) for number, name in enumerate(names)}
+    assert whole.of(values) == values
     comparisons.record(tags, {}, [])
     assert client.get_run(killed).info.status == "KILLED"
 

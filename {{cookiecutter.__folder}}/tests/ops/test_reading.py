@@ -4,6 +4,7 @@ import gzip
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from penguin_model.errors import ProjectError
 from penguin_model.ops import sources
@@ -187,9 +188,50 @@ def test_rows_in_which_everything_is_missing_are_left_out(tmp_path):
     table = pl.DataFrame({"a": [1.0, float("nan"), None, 4.0], "b": ["x", "?", None, None]})
     table.write_parquet(tmp_path / "t.parquet")
     assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect().rows() == [(1.0, "x"), (4.0, None)]
+    # Categories are text, too.
+    table.cast({"b": pl.Categorical}).write_parquet(tmp_path / "t.parquet")
+    assert ingest.read_table(tmp_path / "t.parquet", ["?"]).collect().rows() == [(1.0, "x"), (4.0, None)]
     (tmp_path / "t.csv").write_text("a,b\n1,x\nNA,\n\nNA,NA\n4,NA\n")
     types = {"a": "float", "b": "string"}
     assert ingest.read_table(tmp_path / "t.csv", ["NA"], types).collect().rows() == [(1.0, "x"), (4.0, None)]
+
+
+def test_large_row_group_is_read_in_batches_as_it_would_be_at_once(tmp_path, monkeypatch):
+    columns = {"a": range(50), "a.b": [f"x{row % 7}" for row in range(50)], "c": [0.1 * row for row in range(50)]}
+    table = pl.DataFrame(columns).with_columns(
+        pl.col("a.b").cast(pl.Categorical).alias("kind"),
+        pl.when(pl.col("a") % 3 > 0).then("c").cast(pl.Decimal(9, 2)).alias("price"),
+        pl.from_epoch("a").dt.replace_time_zone("Europe/Berlin").alias("at"),
+        pl.from_epoch("a").dt.time().alias("time"),
+        pl.col("a").cast(pl.UInt8).alias("small"),
+        pl.lit(None).alias("nothing"),
+        pl.col("a.b").cast(pl.Enum([f"x{row}" for row in range(7)])).alias("one of"),
+    )
+    table.write_parquet(tmp_path / "t.parquet")
+    assert ingest.is_as_kept(tmp_path / "t.parquet")
+    monkeypatch.setattr(ingest, "LARGE", 0)
+    monkeypatch.setattr(ingest, "BATCH", 8)
+    assert not ingest.is_as_kept(tmp_path / "t.parquet")
+    rows = ingest.read_table(tmp_path / "t.parquet")
+    assert "PYTHON SCAN" in rows.explain()
+    assert_frame_equal(rows.collect(engine="streaming"), table)
+    assert_frame_equal(rows.select("c", "a").collect(), table.select("c", "a"))
+    assert_frame_equal(rows.filter(pl.col("a") % 2 == 1).collect(), table[1::2])
+    assert_frame_equal(ingest._typed_rows(tmp_path / "t.parquet").head(11).collect(), table[:11])  # noqa: SLF001
+    assert ingest.notes(tmp_path / "t.parquet", rows) == []
+    monkeypatch.setattr(ingest, "LARGE", 10**8)
+    assert "PYTHON SCAN" not in ingest.read_table(tmp_path / "t.parquet").explain()
+
+
+def test_damage_in_a_large_row_group_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest, "LARGE", 0)
+    pl.DataFrame({"a": range(5000)}).write_parquet(tmp_path / "t.parquet")
+    content = bytearray((tmp_path / "t.parquet").read_bytes())
+    content[40:4000] = b"?" * 3960
+    (tmp_path / "t.parquet").write_bytes(content)
+    for use in (pl.LazyFrame.collect, lambda rows: rows.sink_parquet(tmp_path / "u.parquet", engine="streaming")):
+        with pytest.raises(ProjectError, match=r"^Cannot read 'mine' as a table: .*damaged"), ingest.readable("mine"):
+            ingest.read(tmp_path / "t.parquet", [], {}, use)
 
 
 def test_folder_of_text_is_refused(tmp_path):

@@ -21,7 +21,7 @@ from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE, ROWS
 from ..ops.predictions import find
 from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import comparisons, runs
-from ..ops.tracking.comparisons import METRIC, PREDICTIONS, PSI, Comparison
+from ..ops.tracking.comparisons import Comparison
 from ..ops.versioning.provenance import FLOW_RUN
 from ..report import drift, drift_page
 from ..report.drift import Drift
@@ -115,21 +115,11 @@ def compare_rows(
 
 def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, str], retraining: str = "") -> None:
     """Write the page and all numbers into the folder of reports; `retraining` is what came of it so far."""
-    columns, metrics = [each.column for each in result.columns], [each.metric for each in result.metrics]
-    predictions = [each.column for each in result.predictions]
     past = [
-        drift_page.Comparison(
-            each.when,
-            each.version,
-            each.verdict,
-            each.of(PSI, columns),
-            each.of(PREDICTIONS, predictions),
-            each.of(METRIC, metrics),
-            each.retraining,
-        )
+        drift_page.Comparison(each.when, each.version, each.verdict, each.of(result.values), each.retraining)
         for each in reversed(history)
     ]
-    this = drift_page.comparison(result, datetime.now(UTC), retraining)
+    this = drift_page.Comparison(datetime.now(UTC), result.version, result.verdict, result.values, retraining)
     findings = drift_page.Findings(PACKAGE, result, [*past, this], origin)
     write_text(DRIFT, result.model_dump_json(indent=2) + "\n")
     write_text(DRIFT_PAGE, drift_page.render(findings))
@@ -145,10 +135,8 @@ def record(result: Drift, origin: dict[str, str]) -> Comparison:
         FLOW_RUN: str(flow_run.id),
         **{f"monitoring.{key}": value for key, value in origin.items()},
     }
-    values = {"rows": float(result.rows)}
-    values |= {f"{PSI}{each.column}": each.psi for each in result.columns[:MAX_COLUMNS]}
-    values |= {f"{PREDICTIONS}{each.column}": each.psi for each in result.predictions}
-    values |= {f"{METRIC}{each.metric}": each.current for each in result.metrics}
+    few = result.model_copy(update={"columns": result.columns[:MAX_COLUMNS]})
+    values = {"rows": float(result.rows), **few.values}
     return comparisons.record(tags, values, [project_root() / DRIFT_PAGE, project_root() / DRIFT])
 
 

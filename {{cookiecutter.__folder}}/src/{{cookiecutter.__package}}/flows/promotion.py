@@ -1,4 +1,4 @@
-"""The end of a training: judge the champion on the same rows, and give the new version its alias."""
+"""The end of a training: judge the champion on the same rows, give the new version its alias, and see it in use."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from ..config import Data, Gate
 from ..errors import ProjectError
 from ..model import casting
 from ..model.predictor import Predictor, Recipe
+from ..ops import service
 from ..ops.files import File
 from ..ops.orchestration.policies import RETRY
 from ..ops.settings import PACKAGE, project_root
@@ -125,3 +126,12 @@ def _promote(version: int, decision: Decision, champion: int | None) -> Decision
         registry.set_tag(version, "reason", str(error))
         return Decision("challenger", str(error))
     return decision
+
+
+@task(name="deploy", timeout_seconds=3600, cache_policy=NO_CACHE)
+def deploy(version: int) -> str:
+    """Wait until the service of .env serves the version, and say so; one that does not is only a warning."""
+    log = get_run_logger()
+    deployment = service.deployed(version, log.info)
+    (log.info if deployment.followed else log.warning)("%s", deployment.text)
+    return deployment.text

@@ -31,9 +31,8 @@ from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
 from ..steps import evaluate, ingest, split, train, validate
 from ..steps.search import outcome
-from .deployment import deploy
 from .evaluation import evaluate_model, link_report
-from .promotion import choose_alias, register_model
+from .promotion import choose_alias, deploy, register_model
 from .search import search_parameters
 
 

@@ -60,6 +60,8 @@ UNSEEN = 10
 PREDICTED_ROWS = 100_000
 PERMUTATIONS, SEED = 1999, 0
 CONFIDENCE = "confidence"
+# How the names of a comparison's values begin: PSI of columns, PSI of predictions, metrics with labels.
+PSI, PREDICTIONS, METRIC = "psi.", "psi_of_model.", "metric."
 
 Verdict = Literal["fine", "watch", "drifted", "too few rows"]
 
@@ -142,6 +144,13 @@ class Drift(Result):
     def drifted(self) -> dict[str, float]:
         """The columns that have drifted, with their index."""
         return {drift.column: drift.psi for drift in self.columns if drift.drifted}
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The index of each column and of the predictions, and each metric: what is followed over time."""
+        values = {f"{PSI}{each.column}": each.psi for each in self.columns}
+        values |= {f"{PREDICTIONS}{each.column}": each.psi for each in self.predictions}
+        return values | {f"{METRIC}{each.metric}": each.current for each in self.metrics}
 
 
 def compare_table(  # noqa: PLR0913 - options
@@ -456,13 +465,11 @@ def _chances_of_worse(holdout: Holdout, judged: Predictions) -> dict[str, float]
 
     Intervals would not do: of a holdout without a single error, for one, that of the accuracy has no width.
     """
-    some = slice(None, None, -(-len(judged.truth) // profile.HOLDOUT_ROWS))
-    old = holdout.predictions
+    old, new = holdout.predictions, judged.take(slice(None, None, -(-len(judged.truth) // profile.HOLDOUT_ROWS)))
     probabilities = None
-    if old.probabilities is not None and judged.probabilities is not None:
-        probabilities = np.concatenate([old.probabilities, judged.probabilities[some]])
-    new = judged.truth[some]
-    truth, predicted = np.concatenate([old.truth, new]), np.concatenate([old.predicted, judged.predicted[some]])
+    if old.probabilities is not None and new.probabilities is not None:
+        probabilities = np.concatenate([old.probabilities, new.probabilities])
+    truth, predicted = np.concatenate([old.truth, new.truth]), np.concatenate([old.predicted, new.predicted])
     pooled = Predictions(truth, predicted, judged.classes, probabilities)
     is_new = np.arange(len(truth)) >= len(old.truth)
     shuffled = np.random.default_rng(SEED).permuted(np.tile(is_new, (PERMUTATIONS, 1)), axis=1)

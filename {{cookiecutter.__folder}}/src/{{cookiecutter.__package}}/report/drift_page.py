@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .drift import ColumnDrift, Drift
+from .drift import METRIC, PREDICTIONS, PSI, ColumnDrift, Drift
 from .intervals import Interval
 from .page import environment
 
@@ -15,17 +15,12 @@ WIDTH, HEIGHT, MARGIN = 320, 90, 8
 
 
 class Comparison(NamedTuple):
-    """A comparison with a version: the PSI of columns and of predictions, and metrics, by name.
-
-    `retraining` says what came of the retraining, if the version had drifted.
-    """
+    """A comparison with a version; `values` are those of `Drift`, `retraining` says what came of it."""
 
     when: datetime
     version: int
     verdict: str
-    psi: Mapping[str, float]
-    predictions: Mapping[str, float]
-    metrics: Mapping[str, float]
+    values: Mapping[str, float]
     retraining: str
 
 
@@ -66,12 +61,9 @@ def render(findings: Findings) -> str:
     """Return the page."""
     drift, history = findings.drift, findings.history[-MAX_COMPARISONS:]
     columns = drift.columns[:MAX_PICTURES]
-    by_column = [(past, past.psi) for past in history]
-    by_prediction = [(past, past.predictions) for past in history]
-    by_metric = [(past, past.metrics) for past in history]
-    moved = [series(each.column, by_prediction, each.limit) for each in drift.predictions]
-    moved += [series(each.column, by_column, each.limit) for each in columns]
-    metrics = [series(each.metric, by_metric, band=each.holdout_interval) for each in drift.metrics]
+    moved = [series(each.column, PREDICTIONS, history, each.limit) for each in drift.predictions]
+    moved += [series(each.column, PSI, history, each.limit) for each in columns]
+    metrics = [series(each.metric, METRIC, history, band=each.holdout_interval) for each in drift.metrics]
     template = environment().get_template("drift.html.jinja")
     return template.render(
         **findings._replace(history=history)._asdict(),
@@ -82,19 +74,6 @@ def render(findings: Findings) -> str:
         metric_series=[each for each in metrics if len(each.points) > 1],
         size=(WIDTH, HEIGHT),
         max_bins=MAX_BINS,
-    )
-
-
-def comparison(drift: Drift, when: datetime, retraining: str = "") -> Comparison:
-    """Return a comparison as a point of the series."""
-    return Comparison(
-        when,
-        drift.version,
-        drift.verdict,
-        {each.column: each.psi for each in drift.columns},
-        {each.column: each.psi for each in drift.predictions},
-        {each.metric: each.current for each in drift.metrics},
-        retraining,
     )
 
 
@@ -112,13 +91,10 @@ def bins(drift: ColumnDrift) -> list[Bin]:
 
 
 def series(
-    title: str,
-    history: Sequence[tuple[Comparison, Mapping[str, float]]],
-    limit: float | None = None,
-    band: Interval | None = None,
+    title: str, prefix: str, history: Sequence[Comparison], limit: float | None = None, band: Interval | None = None
 ) -> Series:
     """Place the value of this name in each comparison that has it, and its limits, in an SVG."""
-    values = [(named[title], past) for past, named in history if title in named]
+    values = [(past.values[name], past) for past in history if (name := f"{prefix}{title}") in past.values]
     ends = [*(number for number, _ in values), *([limit, 0] if limit is not None else []), *(band or ())]
     low, high = min(ends, default=0), max(ends, default=1)
     step = (WIDTH - 2 * MARGIN) / max(len(values) - 1, 1)

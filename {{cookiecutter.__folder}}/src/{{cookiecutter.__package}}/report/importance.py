@@ -111,11 +111,9 @@ def _measure(  # noqa: PLR0913, PLR0917 - what it closes over
         for begin in range(0, len(shuffled), size):
             batch = shuffled[begin : begin + size]
             copies = pl.concat(rows.with_columns(pl.col(group).gather(order)) for group, order in batch)
-            actual, predicted, classes, probabilities = evaluate.predict(model, copies, pl.concat([truth] * len(batch)))
+            predictions = evaluate.predict(model, copies, pl.concat([truth] * len(batch)))
             for number in range(len(batch)):
-                here = slice(number * rows.height, (number + 1) * rows.height)
-                given = None if probabilities is None else probabilities[here]
-                part = evaluate.Predictions(actual[here], predicted[here], classes, given)
+                part = predictions.take(slice(number * rows.height, (number + 1) * rows.height))
                 drops.append(sign * (base - evaluate.metric(problem, metric, part)))
         return [drops[begin : begin + shuffles] for begin in range(0, len(drops), shuffles)]
 

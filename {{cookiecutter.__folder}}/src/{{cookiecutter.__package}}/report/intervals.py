@@ -29,10 +29,7 @@ def intervals(problem: Problem, predictions: Predictions, metrics: dict[str, flo
         return {}
     random = np.random.default_rng(seed)
     if rows > MAX_ROWS:
-        sample = random.choice(rows, MAX_ROWS, replace=False)
-        truth, predicted, classes, probabilities = predictions
-        probabilities = None if probabilities is None else probabilities[sample]
-        predictions = Predictions(truth[sample], predicted[sample], classes, probabilities)
+        predictions = predictions.take(random.choice(rows, MAX_ROWS, replace=False))
     count = len(predictions.truth)
     weights = np.array([np.bincount(random.integers(count, size=count), minlength=count) for _ in range(RESAMPLES)])
     drawn = resampled(problem, predictions, weights)

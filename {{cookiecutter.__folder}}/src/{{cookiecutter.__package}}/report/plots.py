@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
-from sklearn.metrics import ConfusionMatrixDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PredictionErrorDisplay
 
 from ..config import Problem
 from ..errors import printable
@@ -141,18 +141,13 @@ def _per_class(predictions: Predictions, folder: Path) -> None:
 
 def _errors(predictions: Predictions, folder: Path) -> None:
     """Draw actual against predicted values, and the residuals."""
-    drawn = np.random.default_rng(0).permutation(len(predictions.truth))[:MAX_POINTS]
-    truth, predicted = predictions.truth[drawn].astype(float), predictions.predicted[drawn]
-    look: Any = {"s": 16, "alpha": 0.6, "linewidths": 0}
-    with _axes(folder / "predicted_against_actual.svg") as [axes]:
-        ends = (min(*truth, *predicted), max(*truth, *predicted))
-        axes.plot(ends, ends, **REFERENCE)
-        axes.scatter(predicted, truth, **look)
-        axes.set(xlabel="Predicted", ylabel="Actual")
-    with _axes(folder / "residuals.svg") as [axes]:
-        axes.axhline(0, **REFERENCE)
-        axes.scatter(predicted, truth - predicted, **look)
-        axes.set(xlabel="Predicted", ylabel="Actual minus predicted")
+    drawn = predictions.take(np.random.default_rng(0).permutation(len(predictions.truth))[:MAX_POINTS])
+    display = PredictionErrorDisplay(y_true=drawn.truth, y_pred=drawn.predicted)
+    kinds: Any = {"predicted_against_actual": "actual_vs_predicted", "residuals": "residual_vs_predicted"}
+    for name, kind in kinds.items():
+        with _axes(folder / f"{name}.svg") as [axes]:
+            look = {"s": 16, "alpha": 0.6, "linewidths": 0, "color": COLORS[0]}
+            display.plot(axes, kind=kind, scatter_kwargs=look, line_kwargs=REFERENCE)
 
 
 def _importance(importances: Sequence[Importance], folder: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -40,6 +40,11 @@ class Predictions(NamedTuple):
     predicted: np.ndarray
     classes: np.ndarray | None
     probabilities: np.ndarray | None
+
+    def take(self, rows: Any) -> Self:
+        """Return the predictions of some rows: those of an index or a slice."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return self._replace(truth=self.truth[rows], predicted=self.predicted[rows], probabilities=probabilities)
 
 
 def predict(model: BaseEstimator, rows: pl.DataFrame, truth: pl.Series) -> Predictions:

@@ -77,16 +77,9 @@ def evaluate_slices(problem: Problem, gate: Gate, rows: pl.DataFrame, prediction
         categories = rows.select(category=pl.col(column).cast(pl.String).fill_null("missing")).with_row_index("place")
         for category, places in categories.group_by("category").agg("place").sort("category").iter_rows():
             enough = len(places) >= MIN_SLICE_ROWS
-            value = evaluate.metric_or_none(problem, gate.metric, _only(predictions, places)) if enough else None
+            value = evaluate.metric_or_none(problem, gate.metric, predictions.take(places)) if enough else None
             slices[f"{column} {category}"] = Slice(len(places), value)
     return slices
-
-
-def _only(predictions: Predictions, places: Sequence[int]) -> Predictions:
-    probabilities = None if predictions.probabilities is None else predictions.probabilities[places]
-    return predictions._replace(
-        truth=predictions.truth[places], predicted=predictions.predicted[places], probabilities=probabilities
-    )
 
 
 def _compare(gate: Gate, challenger: Evaluation, champion: Evaluation) -> Decision:

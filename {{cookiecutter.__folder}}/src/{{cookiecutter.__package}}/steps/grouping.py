@@ -18,10 +18,13 @@ AGREEING = 0.98
 ENTITY = re.compile(
     r"(cust(omer)?|client|pat(ient)?|person|subj(ect)?|participant|user|member|household|emp(loyee)?|student|player|driver|animal|"
     r"machine|device|sensor|engine|vehicle|station|account|session)s?([\W_]*(id|no|nr|key|code|number|name))?"
+    r"|(unit|asset|serial|kunden?)[\W_]*(id|no|nr|key|code|number|nummer)"
     r"|(.*[\W_])?(id|uuid|guid|e-?mail|login|mrn|ssn|vin|iban)",
     re.IGNORECASE,
 )
 FEWEST_TIMES = 3
+# Of so many rows, one may lack its time.
+LACKING = 10
 # Places and times have many rows that do not belong together.
 OTHERS = re.compile(r"zip|plz|post.?code|postal|city|town|county|state|country|region|district|street", re.IGNORECASE)
 BIRTH = re.compile(r"birth|born|dob", re.IGNORECASE)
@@ -114,25 +117,28 @@ def _independent(names: Sequence[str], codes: Mapping[str, np.ndarray]) -> bool:
 def _time(rows: pl.LazyFrame, target: str) -> list[str]:
     """Return a sentence if the rows are in the order of time, or have one date each."""
     dates = [name for name, dtype in rows.collect_schema().items() if dtype.is_temporal() and not BIRTH.search(name)]
-    numbers = [name for name, dtype in rows.collect_schema().items() if dtype.is_integer() and TIME.fullmatch(name)]
+    numbers = [name for name, dtype in rows.collect_schema().items() if dtype.is_numeric() and TIME.fullmatch(name)]
     names = [name for name in [*dates, *numbers] if name != target]
     facts = rows.select(
         pl.struct(
-            usable=(column.null_count() == 0) & (column.n_unique() >= FEWEST_TIMES),
-            ordered=(column >= column.shift()).all() | (column <= column.shift()).all(),
+            missing=pl.col(name).null_count(),
+            usable=(present.len() > (1 - 1 / LACKING) * pl.len()) & (present.n_unique() >= FEWEST_TIMES),
+            ordered=(present >= present.shift()).all() | (present <= present.shift()).all(),
         ).alias(name)
         for name in names
-        for column in [pl.col(name)]
+        for present in [pl.col(name).drop_nulls()]
     )
     found = facts.collect(engine="streaming").row(0, named=True) if names else {}
     usable = [name for name in names if found[name]["usable"]]
     if ordered := [name for name in usable if found[name]["ordered"]]:
         name, what = ordered[0], "The rows are in the order of"
     elif len(dates) == 1 and dates[0] in usable:
-        name, what = dates[0], "Each row has a date in"
+        name, what = dates[0], "The rows have a date in"
     else:
         return []
-    advice = f"if the model will predict later rows, hold out the latest ({_option('time', name)})"
+    missing = found[name]["missing"]
+    first = f"; first correct or drop the {missing} row(s) without it" if missing else ""
+    advice = f"if the model will predict later rows, hold out the latest ({_option('time', name)}{first})"
     return [f"{what} '{name}', and the split is random: {advice}."]
 
 

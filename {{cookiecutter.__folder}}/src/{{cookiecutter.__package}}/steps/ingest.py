@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 import polars as pl
 import polars.selectors as cs
+import pyarrow as pa
+from polars.io.plugins import register_io_source
+from pyarrow import parquet
 
 from ..errors import ProjectError
 from ..model.casting import DTYPES, is_name
@@ -21,6 +24,9 @@ Result = TypeVar("Result")
 
 TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 PARQUET, ARROW, JSON = (".parquet",), (".arrow", ".feather"), (".json", ".jsonl", ".ndjson")
+# Bytes of a row group of Parquet that is read in batches, and the rows of one.
+LARGE, BATCH = 100_000_000, 20_000
+DAMAGED = "the Parquet file is damaged or incomplete; get it again"
 # Files that hold types, by their first bytes; of JSON, records: one per line, or all in one list.
 TYPED = {
     ".parquet": rb"PAR1",
@@ -82,7 +88,7 @@ def notes(source: Path, rows: pl.LazyFrame) -> list[str]:
 
 def is_as_kept(source: Path, null_values: Sequence[str] = ()) -> bool:
     """Tell whether a file is already what `read_table` returns, so that it can be copied as it is."""
-    if form(source) not in PARQUET or null_values:
+    if form(source) not in PARQUET or null_values or _has_large_groups(source):
         return False
     rows = pl.scan_parquet(source, glob=False)
     schema = rows.collect_schema()
@@ -117,7 +123,8 @@ def _checked(source: Path, *_: int) -> dialect.Dialect:
 def _typed_rows(source: Path) -> pl.LazyFrame:
     ending = form(source)
     if ending == ".parquet":
-        return pl.scan_parquet(source, glob=False)
+        rows = pl.scan_parquet(source, glob=False)
+        return _in_batches(source, rows) if _has_large_groups(source) else rows
     try:
         if ending not in {".arrow", ".arrows"}:
             return _records(source.read_bytes().removeprefix(codecs.BOM_UTF8), ending)
@@ -128,6 +135,40 @@ def _typed_rows(source: Path) -> pl.LazyFrame:
             raise dialect.NotATable("the Arrow file is damaged or incomplete; get it again") from None
         raise dialect.NotATable(f"its JSON is damaged, or no records: {str(error).splitlines()[0]}") from None
     return rows
+
+
+def _has_large_groups(source: Path) -> bool:
+    """Tell whether a Parquet file has a row group that takes much memory, of which Polars reads all columns at once."""
+    try:
+        file = parquet.read_metadata(source)
+    except (pa.ArrowException, OSError):  # damaged, as Polars will say
+        return False
+    groups = (file.row_group(number) for number in range(file.num_row_groups))
+    return any(max(group.total_byte_size, 8 * group.num_rows * group.num_columns) > LARGE for group in groups)
+
+
+def _in_batches(source: Path, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Read a Parquet file by pyarrow, which needs not hold a row group; as Polars, if its types would be others."""
+
+    def batches(
+        columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        # Without `pre_buffer`, which would read all of a row group.
+        try:
+            with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
+                for batch in file.iter_batches(BATCH, columns=columns):
+                    table = pl.DataFrame(batch).slice(0, most)
+                    yield table if predicate is None else table.filter(predicate)
+                    most = None if most is None else most - len(table)
+                    if most == 0:
+                        return
+        except (pa.ArrowException, OSError):
+            raise dialect.NotATable(DAMAGED) from None
+
+    schema = rows.collect_schema()
+    if pl.DataFrame(parquet.read_schema(source).empty_table()).schema != schema:
+        return rows
+    return register_io_source(batches, schema=schema)
 
 
 def _records(content: bytes, ending: str) -> pl.LazyFrame:
@@ -161,6 +202,8 @@ def _all_rows(
         names = table.collect_schema().names()
         _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
+        # Categories are text, too.
+        table = table.with_columns(cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String))
         present = pl.when(~cs.string().is_in(list(null_values))).then(cs.string())
         return table.with_columns(present) if null_values else table
     names = _all_named(found.heading.values)
@@ -214,8 +257,7 @@ def readable(source: Path | str) -> Iterator[None]:
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         if reason.startswith("parquet"):
-            damaged = "the Parquet file is damaged or incomplete; get it again"
-            reason = reason.partition("underlying IO error: ")[2] or damaged
+            reason = reason.partition("underlying IO error: ")[2] or DAMAGED
         raise ProjectError(f"Cannot read '{source}' as a table: {reason}.") from None
 
 

@@ -22,7 +22,7 @@ ERRORS, VARIANCE = 0.005, 0.001
 FEWEST, CATEGORIES = 20, 50
 # The correlation of the steps of two numbers of which one is a function of the other.
 ALIKE = 0.9
-TIME = re.compile(r"(.*[\W_])?(year|month|week|day|date|hour|time|datetime|timestamp|epoch)", re.IGNORECASE)
+TIME = re.compile(r"(.*[\W_])?(year|jahr|month|week|day|date|datum|hour|time|datetime|timestamp|epoch)", re.IGNORECASE)
 
 
 def notes(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: Problem) -> list[str]:

@@ -74,18 +74,18 @@ class Holdout(BaseModel):
         intervals: Mapping[str, tuple[float, float]],
     ) -> Self:
         """Keep what monitoring needs."""
-        truth, predicted, classes, probabilities = predictions
-        some = slice(None, None, -(-len(truth) // HOLDOUT_ROWS) or 1)
+        rows = len(predictions.truth)
+        truth, predicted, classes, probabilities = predictions.take(slice(None, None, -(-rows // HOLDOUT_ROWS) or 1))
         return cls(
-            rows=len(truth),
+            rows=rows,
             columns=distributions(outputs(problem, predictions).lazy()),
             problem=problem,
             metrics={name: value for name, value in metrics.items() if "." not in name},
             intervals={name: tuple(interval) for name, interval in intervals.items()},
-            truth=truth[some].tolist(),
-            predicted=predicted[some].tolist(),
+            truth=truth.tolist(),
+            predicted=predicted.tolist(),
             classes=None if classes is None else classes.tolist(),
-            probabilities=None if probabilities is None else probabilities[some].tolist(),
+            probabilities=None if probabilities is None else probabilities.tolist(),
         )
 
     @property

@@ -73,7 +73,7 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
             f"{labels.rows - labels.present} of {labels.rows} rows have no target{what}; training skips them."
         )
     reasons += _grouped("Hidden from the model ({}): {}.", hidden)
-    times = {profile.name: _time(profile) for profile in profiles if profile.name not in {*hidden, target}}
+    times = {profile.name: _time(profile) for profile in profiles if profile is not labels and profile.distinct > 1}
     what = "Numbers that look like {} stay numbers, which --time can use; write dates as 2020-12-31: {}."
     reasons += _grouped(what, {name: looks for name, looks in times.items() if looks})
     contract = Contract(

@@ -34,7 +34,7 @@ TYPES: dict[DataTypeClass, Type] = {
     **dict.fromkeys([pl.UInt64, pl.Int128, pl.UInt128], "float"),
     pl.Date: "date",
     pl.Datetime: "datetime",
-    **dict.fromkeys([pl.String, pl.Categorical, pl.Enum], "string"),
+    pl.String: "string",
 }
 KINDS: tuple[Type, ...] = ("boolean", "integer", "float", "date", "datetime")
 

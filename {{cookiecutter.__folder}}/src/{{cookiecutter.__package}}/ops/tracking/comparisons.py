@@ -18,8 +18,6 @@ EXPERIMENT = f"{PACKAGE}-monitoring"
 # Tags of a run; the last says what came of the retraining, or why there was none.
 VERSION, VERDICT, REASONS = "monitoring.version", "monitoring.verdict", "monitoring.reasons"
 RETRAINING = "monitoring.retraining"
-# The prefixes of its metrics: PSI of columns, PSI of predictions, metrics with labels.
-PSI, PREDICTIONS, METRIC = "psi.", "psi_of_model.", "metric."
 # MLflow's limits: metrics of a batch, and characters of a tag.
 MAX_METRICS, MAX_TAG = 1000, 5000
 DAY, HOUR = 86_400_000, 3_600_000  # milliseconds
@@ -35,9 +33,9 @@ class Comparison(NamedTuple):
     retraining: str
     values: Mapping[str, float]
 
-    def of(self, prefix: str, names: Iterable[str]) -> dict[str, float]:
+    def of(self, names: Iterable[str]) -> dict[str, float]:
         """Return the metrics of these names that were recorded."""
-        keys = as_keys({f"{prefix}{name}": name for name in names})
+        keys = as_keys({name: name for name in names})
         return {name: self.values[key] for key, name in keys.items() if key in self.values}
 
 
