@@ -15,14 +15,16 @@ from tiers import SEED
 # Each is run by one worker.
 LONGEST = (
     "TestFaults",
-    "TestRegression",
+    "TestOwnTests",
+    "TestPairs",
+    "TestMorePairs",
+    "TestOtherPairs",
     "TestStack",
     "TestRegistry",
     "TestProcessDeployments",
     "TestExperiments",
     "TestMoved",
     "TestTables",
-    "TestClassification",
     "TestEarlierVersions",
 )
 

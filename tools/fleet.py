@@ -9,14 +9,13 @@ import argparse
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -30,13 +29,6 @@ UPDATE_SECONDS = 900
 NONE = "-"
 COLUMNS = ("project", "template", "behind", "tested", "trained", "champion", "drift", "doctor")
 FOREIGN = ("PROJECT_ROOT", "PREFECT_", "MLFLOW_", "VIRTUAL_ENV", "MAKE", "MFLAGS", "GIT_DIR", "GIT_WORK_TREE")
-
-CHAMPION = """
-    SELECT metrics.value FROM registered_model_aliases AS aliases
-    JOIN model_versions AS versions ON versions.name = aliases.name AND versions.version = aliases.version
-    JOIN latest_metrics AS metrics ON metrics.run_uuid = versions.run_id
-    WHERE aliases.name = ? AND aliases.alias = 'champion' AND metrics.key = ?
-"""
 
 Row = dict[str, str]
 
@@ -87,18 +79,32 @@ def describe(folder: Path, _: str) -> Row:
     """Return what the files of a project say, and its doctor if it is installed."""
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-        slug = str(project["project"]["name"])
+        program = folder / ".venv/bin" / str(project["project"]["name"])
     except (ValueError, LookupError, TypeError) as error:
         problem = f"pyproject.toml is damaged ({error})"
         raise ValueError(problem) from None
     return {
         **distance(folder),
-        "tested": str(project.get("tool", {}).get("uv", {}).get("exclude-newer", NONE))[:10],
+        "tested": tested(folder, str(project.get("tool", {}).get("uv", {}).get("exclude-newer", NONE))),
         "trained": last_training(folder),
-        "champion": metric(folder, slug.replace("-", "_")),
+        "champion": metric(folder, program),
         "drift": str(content(folder / "reports/drift.json").get("verdict", NONE)),
-        "doctor": doctor(folder, slug),
+        "doctor": doctor(program),
     }
+
+
+def tested(folder: Path, newest: str) -> str:
+    """Return the date of the tested versions, and how many packages uv.lock has at versions not tested."""
+    try:
+        constraints = (folder / "constraints.txt").read_text(encoding="utf-8")
+        lock = tomllib.loads((folder / "uv.lock").read_text(encoding="utf-8"))["package"]
+    except (OSError, ValueError, LookupError):
+        return f"{newest[:10]}, not locked"
+    known = set(re.findall(r"^([\w.-]+)==([^\s;]+)", constraints, re.MULTILINE))
+    names = {name for name, _ in known}
+    locked = {(package["name"], package.get("version")) for package in lock if package["name"] in names}
+    others = len({name for name, _ in locked - known})
+    return f"{newest[:10]}, {others} differ" if others else newest[:10]
 
 
 def distance(folder: Path) -> Row:
@@ -123,34 +129,41 @@ def last_training(folder: Path) -> str:
     return git("log", "-1", "--format=%cs", "--", lock.name, cwd=folder)
 
 
-def metric(folder: Path, package: str) -> str:
-    """Return the champion's metric of the gate; without MLflow's database that of the last training."""
+def metric(folder: Path, program: Path) -> str:
+    """Return the champion's metric of the gate; if the project cannot tell, that of the last training."""
     try:
         key = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["gate"]["metric"]
     except (ValueError, LookupError, TypeError, yaml.YAMLError):
         problem = "params.yaml has no gate.metric, or is not valid YAML"
         raise ValueError(problem) from None
-    with (
-        suppress(sqlite3.Error),
-        closing(sqlite3.connect(f"{(folder / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as file,
-    ):
-        for (value,) in file.execute(CHAMPION, (package, key)):
-            return f"{key} {value:.4f}"
-    value = content(folder / "reports/metrics.json").get(key)
-    return NONE if value is None else f"{key} {value:.4f} (last training)"
-
-
-def doctor(folder: Path, slug: str) -> str:
-    """Return the names of the checks that found something."""
-    program = folder / ".venv/bin" / slug
-    if not program.exists():
-        return "not installed"
-    run = call([str(program), "doctor", "--json"], folder, SECONDS)
     try:
-        findings = [finding["check"] for finding in json.loads(run.stdout)["findings"]]
-    except ValueError:
-        return f"failed: {(run.stderr.strip().splitlines() or ['no output'])[-1]}"
+        metrics, note = (ask(program, "status")["champion"] or {}).get("metrics", {}), ""
+    except (ValueError, LookupError):
+        metrics, note = content(folder / "reports/metrics.json"), " (last training)"
+    value = metrics.get(key)
+    return NONE if value is None else f"{key} {value:.4f}{note}"
+
+
+def doctor(program: Path) -> str:
+    """Return the names of the checks that found something."""
+    try:
+        findings = [finding["check"] for finding in ask(program, "doctor")["findings"]]
+    except ValueError as error:
+        return str(error)
     return ", ".join(dict.fromkeys(findings)) or "well"
+
+
+def ask(program: Path, verb: str) -> dict[str, Any]:
+    """Return what a verb of an installed project prints for programs; raise ValueError if it does not."""
+    if not program.exists():
+        problem = "not installed"
+        raise ValueError(problem)
+    run = call([str(program), verb, "--json"], program.parents[2], SECONDS)
+    try:
+        return dict(json.loads(run.stdout))
+    except ValueError:
+        problem = f"failed: {(run.stderr.strip().splitlines() or ['no output'])[-1]}"
+        raise ValueError(problem) from None
 
 
 def update(_: Path, origin: str) -> Row:

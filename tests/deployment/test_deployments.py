@@ -7,15 +7,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 import running
 from running import Running
+from servers import channel
 from template import CHOICES, Bake
 from tiers import in_turn
 
@@ -47,30 +45,6 @@ DEPLOYED = """
 
 
 FOREIGN = {"Origin": "http://example.org"}
-
-
-@contextmanager
-def channel() -> Iterator[tuple[str, list[str]]]:
-    """Serve a webhook on loopback for the block; yield its address and the messages that it receives."""
-    received: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/secret", received
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class TestProcessDeployments:
@@ -115,24 +89,6 @@ class TestProcessDeployments:
     @staticmethod
     def project(deployed: Running) -> list[str]:
         return [str(deployed.environment / "bin/python"), "-m", deployed.package]
-
-    def run_by_hand(self, deployed: Running, name: str) -> str:
-        """Start a run; return its id."""
-        said = deployed.run(*self.project(deployed), "prefect", "deployment", "run", name)
-        found = re.search(r"UUID: (\S+)", said)
-        assert found, said
-        return found[1]
-
-    def wait(self, deployed: Running, run: str, *states: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait until a run is in one of these states; return the run."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for found in deployed.flow_runs(*states):
-                if found["id"] == run:
-                    return found
-            time.sleep(1)
-        message = f"{run} did not reach any of {states} within {seconds} s"
-        raise AssertionError(message)
 
     def test_deploying_twice_changes_nothing(self, deployed: Running) -> None:
         assert "unchanged" in deployed.make("deploy")
@@ -229,12 +185,12 @@ class TestProcessDeployments:
     def test_runs_by_hand_and_by_cron_complete_and_a_stopped_worker_marks_its_run(
         self, deployed: Running
     ) -> None:
-        by_hand = self.run_by_hand(deployed, f"training/{deployed.path.name}")
+        by_hand = deployed.run_deployment(f"training/{deployed.path.name}")
         worker = deployed.start(*self.project(deployed), "worker", "--pool", deployed.path.name)
         try:
             fired = deployed.wait_for_scheduled_run(seconds=150)
             assert fired["state_name"] == "Completed", fired
-            assert self.wait(deployed, by_hand, "COMPLETED", "FAILED", "CRASHED")["state_name"] == "Completed"
+            assert deployed.wait_for_run(by_hand)["state_name"] == "Completed"
             mlflow = deployed.ask(running.MLFLOW)
             assert (mlflow["status"], mlflow["champion"] in range(1, mlflow["versions"] + 1)) == (
                 "FINISHED",
@@ -243,14 +199,14 @@ class TestProcessDeployments:
             assert mlflow["tags"]["prefect.flow_run_id"]
             assert json.loads(deployed.uv("run", "dvc", "status", "--json")) == {}
             (deployed.path / "hold").touch()
-            held = self.run_by_hand(deployed, "waiting/waiting")
-            self.wait(deployed, held, "RUNNING")
+            held = deployed.run_deployment("waiting/waiting")
+            deployed.wait_for_run(held, "RUNNING")
         finally:
             worker.send_signal(signal.SIGTERM)
             worker.communicate(timeout=60)
         assert worker.returncode == 0
         # Sooner than the server would mark a run whose heartbeats have stopped.
-        assert self.wait(deployed, held, "CRASHED", seconds=30)
+        assert deployed.wait_for_run(held, "CRASHED", seconds=30)
 
     def test_drift_starts_the_deployed_retraining(self, deployed: Running) -> None:
         """The champion is that of the test before; without a worker the run stays scheduled."""
@@ -294,7 +250,7 @@ class TestProcessDeployments:
         finally:
             flow.kill()
             flow.communicate()
-        crashed = self.wait(deployed, run, "CRASHED", seconds=150)
+        crashed = deployed.wait_for_run(run, "CRASHED", seconds=150)
         assert (crashed["state_name"], "heartbeats" in crashed["state"]["message"]) == ("Crashed", True)
         end = time.monotonic() + 30
         while not told[1] and time.monotonic() < end:

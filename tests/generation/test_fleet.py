@@ -1,10 +1,9 @@
 """`make fleet`: a line for each project, also for the broken ones."""
 
 import json
+import re
 import shutil
-import sqlite3
 import subprocess
-from contextlib import closing
 from pathlib import Path
 
 import fleet
@@ -12,13 +11,18 @@ import pytest
 from template import Bake
 from tiers import nightly
 
-METRIC = """
-    CREATE TABLE registered_model_aliases (name, alias, version);
-    CREATE TABLE model_versions (name, version, run_id);
-    CREATE TABLE latest_metrics (run_uuid, key, value);
-    INSERT INTO registered_model_aliases VALUES ('p0', 'champion', 2);
-    INSERT INTO model_versions VALUES ('p0', 1, 'a'), ('p0', 2, 'b');
-    INSERT INTO latest_metrics VALUES ('a', 'f1_macro', 0.1), ('b', 'f1_macro', 0.9), ('b', 'accuracy', 0.2);
+STATUS = json.dumps({"champion": {"metrics": {"f1_macro": 0.9, "accuracy": 0.2}}})
+FINDINGS = json.dumps({"findings": [{"check": name} for name in ("lock", "lock", "disk")]})
+LOCK = """
+[[package]]
+name = "polars"
+version = "0.1"
+[[package]]
+name = "numpy"
+version = "2.4.6"
+[[package]]
+name = "of-the-owner"
+version = "0.1"
 """
 
 
@@ -34,7 +38,7 @@ def rows(
 
 
 def program(folder: Path, slug: str, prints: str) -> None:
-    """Write what stands for the doctor of an installed project."""
+    """Write what stands for the verbs of an installed project."""
     file = folder / ".venv/bin" / slug
     file.parent.mkdir(parents=True)
     file.write_text(f"#!/bin/sh\n{prints}\n")
@@ -56,16 +60,15 @@ def test_each_project_is_a_line_whatever_is_wrong_with_it(
     (first / "reports").mkdir(exist_ok=True)
     (first / "reports/drift.json").write_text('{"verdict": "watch"}')
     (first / "dvc.lock").write_text("stages: {}\n")
-    with closing(sqlite3.connect(first / "mlflow.db")) as database:
-        database.executescript(METRIC)
-    program(
-        first,
-        "p0",
-        """echo '{"findings": [{"check": "lock"}, {"check": "lock"}, {"check": "disk"}]}'; exit 1""",
+    newest = re.sub('(?<=exclude-newer = ").*(?=")', "2030-01-31", (first / "pyproject.toml").read_text())
+    (first / "pyproject.toml").write_text(newest)
+    (first / "constraints.txt").write_text(
+        "numpy==2.4.6 ; python_full_version < '3.12'\nnumpy==2.5.4\npolars==2.1.0\n"
     )
+    (first / "uv.lock").write_text(LOCK)
+    program(first, "p0", f"[ $1 = status ] && echo '{STATUS}' && exit; echo '{FINDINGS}'; exit 1")
     (second / "reports").mkdir(exist_ok=True)
     (second / "reports/metrics.json").write_text('{"f1_macro": 0.5}')
-    (second / "mlflow.db").write_text("no database, but long enough to be read as one")
     program(second, "p1", "echo Traceback >&2; echo broken >&2; exit 1")
     (third / "params.yaml").write_text("a: [")
     (fourth / "pyproject.toml").unlink()
@@ -80,7 +83,7 @@ def test_each_project_is_a_line_whatever_is_wrong_with_it(
         "project": str(first),
         "template": "",
         "behind": "",
-        "tested": found[0]["tested"],
+        "tested": "2030-01-31, 1 differ",
         "trained": "",
         "champion": "f1_macro 0.9000",
         "drift": "watch",
@@ -90,6 +93,7 @@ def test_each_project_is_a_line_whatever_is_wrong_with_it(
     assert found[0]["trained"].endswith("(uncommitted)")
     assert found[1]["champion"] == "f1_macro 0.5000 (last training)"
     assert found[1]["doctor"] == "failed: broken"
+    assert found[1]["tested"].endswith(", not locked")
     assert "params.yaml" in found[2]["error"]
     assert "pyproject.toml" in found[3]["error"]
     assert (found[4]["template"], found[4]["trained"], found[4]["doctor"]) == (

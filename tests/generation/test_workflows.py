@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from template import CHOICES, ROOT, Bake
+from template import CHOICES, PROJECT, ROOT, Bake
 
 pytestmark = pytest.mark.slow
 
@@ -56,11 +56,17 @@ def test_every_action_is_pinned_by_commit_with_its_version(workflow: Path) -> No
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action) for action in used)
 
 
+def test_projects_use_the_versions_of_actions_that_the_template_uses() -> None:
+    texts = [file.read_text() for file in (*OWN, PROJECT / ".github/workflows/ci.yml")]
+    used = {action for text in texts for action in re.findall(r"uses: (.*)@(.*)", text)}
+    assert sorted(name for name, _ in used) == sorted({name for name, _ in used})
+
+
 @pytest.mark.parametrize(
     ("schema", "ci", "file", "own"),
     [
         ("github-workflows", "github", ".github/workflows/ci.yml", OWN),
-        ("dependabot", "github", ".github/dependabot.yml", []),
+        ("dependabot", "github", ".github/dependabot.yml", [ROOT / ".github/dependabot.yml"]),
         ("gitlab-ci", "gitlab", ".gitlab-ci.yml", []),
         ("renovate", "gitlab", "renovate.json", []),
     ],

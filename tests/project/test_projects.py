@@ -1,4 +1,4 @@
-"""Generated projects, installed from their own declared dependencies and run. Slow: minutes each.
+"""What does not depend on the answers of a generated project that is installed and run. Slow: minutes each.
 
 Prefect, DVC and MLflow are asked what happened; an exit code alone proves nothing.
 """
@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
-from running import MADE, Running, generate, set_up
+from running import Running, set_up
 from template import CHOICES, Bake
 from tiers import nightly
 
@@ -26,7 +25,6 @@ print(json.dumps({{"predictions": len(model.predict(rows)), "required": required
 """
 
 
-PYTHONS = CHOICES["python_version"]
 # A file of each room whose code decides what a model is.
 RETRAINS = (
     "config.py",
@@ -36,107 +34,24 @@ RETRAINS = (
     "flows/training.py",
     "flows/search.py",
 )
-# All tests of a project run once, with coverage: the machinery depends neither on problem nor on Python.
-# At night, they also run on the oldest Python.
-EVERYTHING = ("regression", PYTHONS[-1])
 
 
-class Projects:
-    """What is true of a project of one problem, on every Python. A class is what one worker runs."""
+class TestOwnTests:
+    """All tests of a project, also those of its machinery, which hardly depends on the answers."""
 
-    problem: str
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def project(
-        cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
-    ) -> Running:
-        """Set a project up once for the tests below, which run in their order."""
-        folder = tmp_path_factory.mktemp("running")
-        made = generate(bake, folder, request.param, cls.problem)
-        made.install()
-        made.make("setup")
-        return made
-
-    def test_installs_the_tested_set(self, project: Running) -> None:
-        listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
-        tested = set(re.findall(r"^[\w.-]+==[^\s;]+", listed, flags=re.MULTILINE))
-        python = str(project.environment / "bin/python")
-        installed = set(project.uv("pip", "freeze", "--exclude-editable", "--python", python).split())
-        assert installed
-        assert installed <= tested
-
-    def test_is_clean(self, project: Running) -> None:
-        project.make("check")
-
-    def test_passes_its_own_tests(self, project: Running) -> None:
-        everything = (self.problem, project.python) == EVERYTHING
-        said = project.make("test-ops" if everything else "test")
+    def test_all_pass_with_coverage(self, bake: Bake, tmp_path: Path) -> None:
+        said = set_up(bake, tmp_path, "3.13", "regression").make("test-ops")
         assert re.search(r"\d+ passed", said)
         assert not re.search(r"\d+ (failed|skipped)", said)
-        assert bool(re.search(r"Required test coverage of 90.*% reached", said)) == everything
+        assert re.search(r"Required test coverage of 90.*% reached", said)
 
-    def test_trains_a_champion(self, project: Running) -> None:
-        assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
-        project.make("train")
-        assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
-        recorded = project.recorded()
-        assert recorded["flows"] == ["Completed"]
-        steps = ["deploy", "evaluate", "features", "ingest", "promote", "register", "train", "validate"]
-        assert recorded["tasks"] == [[step, "Completed"] for step in steps]
-        assert (recorded["champion"], recorded["status"]) == (1, "FINISHED")
-        assert recorded["metrics"] == json.loads((project.path / "reports/metrics.json").read_text())
-        assert "version 1: champion" in project.make("status")
-
-    def test_dvc_lock_and_the_model_name_each_other(self, project: Running) -> None:
-        lock = yaml.safe_load((project.path / "dvc.lock").read_text(encoding="utf-8"))["stages"]["training"]
-        recorded = {entry["path"]: entry["md5"] for entry in lock["deps"] + lock["outs"]}
-        tags = dict(project.rows("mlflow.db", "SELECT key, value FROM model_version_tags"))
-        tied = json.loads(tags["dvc.lock"])
-        # The record of a run cannot hold its own MD5.
-        record = "reports/provenance.json"
-        assert tied["outs"] == {out["path"]: out["md5"] for out in lock["outs"] if out["path"] != record}
-        for path in ("data/raw/penguins.csv", "contract.yaml"):
-            assert tied["deps"][path] == tags[f"input.{path}"] == recorded[path]
-        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", tags["git.commit"])
-
-    def test_does_nothing_when_nothing_changed(self, project: Running) -> None:
-        assert "up to date" in project.make("train")
-        assert project.versions() == 1
-
-
-# On each push, one problem on the oldest and the other on the newest Python.
-OLDEST = [PYTHONS[0], *(pytest.param(python, marks=nightly) for python in PYTHONS[1:])]
-NEWEST = [PYTHONS[-1], *(pytest.param(python, marks=nightly) for python in PYTHONS[-2::-1])]
-
-
-@pytest.mark.parametrize("project", OLDEST, indirect=True, scope="class")
-class TestClassification(Projects):
-    """The default project."""
-
-    problem = "classification"
-
-    def test_commands_of_agents_md_have_run(self, project: Running) -> None:
-        text = (project.path / "AGENTS.md").read_text(encoding="utf-8")
-        [block] = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-        commands = {line.partition("#")[0].strip() for line in block.splitlines()}
-        assert commands <= {f"make {target}" for target in MADE[project.path]}
-
-
-@pytest.mark.parametrize("project", NEWEST, indirect=True, scope="class")
-class TestRegression(Projects):
-    """The other problem."""
-
-    problem = "regression"
-
-
-@nightly
-def test_oldest_python_passes_all_tests(bake: Bake, tmp_path: Path) -> None:
-    project = set_up(bake, tmp_path, str(PYTHONS[0]), "classification")
-    # Without coverage, which doubles the time before Python 3.12.
-    said = project.uv("run", "pytest", "tests")
-    assert re.search(r"\d+ passed", said)
-    assert not re.search(r"\d+ (failed|skipped)", said)
+    @nightly
+    def test_all_pass_on_the_oldest_python(self, bake: Bake, tmp_path: Path) -> None:
+        project = set_up(bake, tmp_path, CHOICES["python_version"][0], "classification")
+        # Without coverage, which doubles the time before Python 3.12.
+        said = project.uv("run", "pytest", "tests")
+        assert re.search(r"\d+ passed", said)
+        assert not re.search(r"\d+ (failed|skipped)", said)
 
 
 class TestExperiments:

@@ -1,49 +1,20 @@
-"""DVC's remote on real servers of each protocol, with the settings of .dvc/config and .env. Slow."""
+"""DVC's remote on a real server of S3, and one that is not reachable; the others: test_pairs.py. Slow."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from botocore.client import BaseClient
 from running import Running
-from storages import BUCKET, SERVED, refuse_after, s3
+from storages import dvc, push_and_pull, refuse_after, s3
 from template import Bake
-from tiers import in_turn
+from tiers import nightly
 
 pytestmark = pytest.mark.slow
 
 
-OTHERS = in_turn(*((kind, kind) for kind in SERVED))
-# Tested in the turn of Google's storage, which is the first.
-GOOGLE = in_turn(*SERVED)[:1]
-
-
-def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run DVC with the keys of .env; it may fail."""
-    command = [str(project.environment / "bin" / "penguin-model"), "dvc", *arguments]
-    env = project.env() | more
-    return subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=False)
-
-
-def push_and_pull(project: Running, clone: Path, **more: str) -> Path:
-    """Push a new table, pull it in a clone, and return its path."""
-    table = project.path / "data/raw/own.csv"
-    table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
-    assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
-    pushed = dvc(project, "push", "--quiet", "data/raw/own.csv.dvc", **more)
-    assert pushed.returncode == 0, pushed.stderr
-    project.git("add", ".")
-    project.git("commit", "--quiet", "--message", "Add a table")
-    other = project._replace(path=clone)
-    project.git("clone", "--quiet", str(project.path), str(clone))
-    if (project.path / ".env").exists():
-        shutil.copy(project.path / ".env", clone)
-    pulled = dvc(other, "pull", "--quiet", "data/raw/own.csv.dvc", **more)
-    assert pulled.returncode == 0, pulled.stderr
-    assert (clone / "data/raw/own.csv").read_bytes() == table.read_bytes()
-    return table
+BUCKET = "penguin-model-data"
 
 
 class TestS3:
@@ -106,35 +77,15 @@ class TestS3:
         assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.skipif(
-    shutil.which("npx") is None, reason="npx, which runs Azure's emulator, is not installed here"
-)
-class TestOtherRemotes:
-    """The other storages; Google's is emulated without keys."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def project(
-        cls, request: pytest.FixtureRequest, bake: Bake, tmp_path_factory: pytest.TempPathFactory
-    ) -> Running:
-        """Set up a project with this kind of remote."""
-        folder = tmp_path_factory.mktemp("running")
-        return Running.copy_of(bake(data_remote=request.param), folder, "3.13").prepare()
-
-    @pytest.mark.parametrize(("project", "kind"), OTHERS, indirect=["project"], scope="class")
-    def test_what_was_pushed_comes_back_in_a_clone(self, project: Running, kind: str) -> None:
-        with SERVED[kind](project) as variables:
-            # Beside the project, where the home folder with the keys is.
-            push_and_pull(project, project.path.parent / "clone", **variables)
-
-    @pytest.mark.parametrize("project", GOOGLE, indirect=True, scope="class")
-    def test_unreachable_google_is_reported(self, project: Running) -> None:
-        nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
-        (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")
-        assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
-        shutil.rmtree(project.path / ".dvc/cache")
-        (project.path / "data/raw/own.csv").unlink()
-        refused = dvc(project, "pull", "data/raw/own.csv.dvc", **nowhere)
-        assert refused.returncode
-        assert "ERROR: failed to connect to gs" in refused.stderr
-        assert "Traceback" not in refused.stderr
+@nightly
+def test_unreachable_google_is_reported(bake: Bake, tmp_path: Path) -> None:
+    project = Running.copy_of(bake(data_remote="gcs"), tmp_path, "3.13").prepare()
+    nowhere = {"STORAGE_EMULATOR_HOST": "http://nowhere.invalid", "NO_GCE_CHECK": "true"}
+    (project.path / "data/raw/own.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+    shutil.rmtree(project.path / ".dvc/cache")
+    (project.path / "data/raw/own.csv").unlink()
+    refused = dvc(project, "pull", "data/raw/own.csv.dvc", **nowhere)
+    assert refused.returncode
+    assert "ERROR: failed to connect to gs" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -6,43 +6,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from running import Running, ask, free_port, set_up
+from running import Running, ask, set_up
+from servers import served, started
 from template import Bake
 
 pytestmark = pytest.mark.slow
-
-
-@contextmanager
-def started(project: Running, **settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Start the service on a free port; yield its address once it is ready, and its process."""
-    port = free_port()
-    (project.path / ".env").write_text(
-        "".join(f"{key}={value}\n" for key, value in {"SERVE_PORT": str(port), **settings}.items())
-    )
-    with project.started("-m", project.package, "serve") as process:
-        address, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                if ask(f"{address}/health/ready")[0] == 200:
-                    break
-            except OSError:
-                time.sleep(0.2)
-        yield address, process
-
-
-@contextmanager
-def served(project: Running, **settings: str) -> Iterator[str]:
-    """Start the service, yield its address, and stop it after the block."""
-    with started(project, **settings) as (address, process):
-        yield address
-        process.terminate()
-        said = process.communicate(timeout=20)[0]
-        assert process.returncode in {0, 143, -15}, said
-        assert "Traceback" not in said
 
 
 class TestServing:

@@ -1,20 +1,15 @@
 """`make update`: the template's changes are merged into an owner's work. Slow."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import SHARED, Running
-from template import PROJECT, copy_template
-from tiers import nightly
+from releases import Template, commit, edit, merged, resolve, work
+from running import Running
 
 pytestmark = pytest.mark.slow
 
-SOURCE = "src/{{cookiecutter.__package}}"
 # Calls `update` with each pair of a version and answers; prints what it said or refused.
 REFUSED = """
 import json, sys
@@ -28,87 +23,16 @@ for to, answers in json.loads(sys.argv[1]):
 """
 
 
-class Template:
-    """A copy of the template, with releases."""
-
-    def __init__(self, folder: Path) -> None:
-        """Copy the template, and release it as v1."""
-        self.folder, self.project = folder, folder / PROJECT.name
-        copy_template(folder)
-        self.git("tag", "v1")
-
-    def git(self, *arguments: str) -> None:
-        """Call git in the template."""
-        subprocess.run(["git", *arguments], cwd=self.folder, check=True)
-
-    def release(self, tag: str) -> None:
-        """Commit everything as a release."""
-        self.git("add", "--all", "--force")
-        self.git("commit", "--quiet", "--message", tag)
-        self.git("tag", tag)
-
-    def edit(self, name: str, old: str, new: str) -> None:
-        """Replace text in a file of the project."""
-        edit(self.project / name, old, new)
-
-    def generate(self, folder: Path, *answers: str) -> Running:
-        """Generate a project by plain Cookiecutter, and install it."""
-        command = [sys.executable, "-m", "cookiecutter", "--no-input", str(self.folder), *answers]
-        home = {**os.environ, "HOME": str(folder)}
-        subprocess.run(command, cwd=folder, env=home, check=True, stdout=subprocess.DEVNULL)
-        worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-        project = Running(folder / "penguin-model", "penguin_model", "3.13", SHARED / f"{worker}-3.13")
-        project.install()
-        commit(project, "Lock")
-        return project
-
-
-def edit(file: Path, old: str, new: str) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def commit(project: Running, message: str) -> None:
-    project.git("add", "--all")
-    project.git("commit", "--quiet", "--message", message)
-
-
 @pytest.fixture
 def template(tmp_path: Path) -> Template:
     return Template(tmp_path / "template")
 
 
-def release_second(template: Template) -> None:
-    """Release v2: lines changed, a file renamed, one deleted, one new, and others of the owner's."""
-    template.edit("AGENTS.md", "# Working in this project", "# How to work in this project")
-    template.edit("AGENTS.md", "## Never", "## Never, ever")
-    template.edit("docs/scaling.md", "# ", "# About: ")
-    versioning = template.project / SOURCE / "ops/versioning"
-    (versioning / "lock_check.py").rename(versioning / "lock_checking.py")
-    for file in template.project.rglob("*.py"):
-        text = file.read_text(encoding="utf-8")
-        if "lock_check" in text:
-            file.write_text(text.replace("lock_check", "lock_checking"), encoding="utf-8")
-    for name in ("params.yaml", "contract.yaml", "data/new/note.txt"):
-        with (template.project / name).open("a", encoding="utf-8") as own:
-            own.write("# the template's\n")
-    (template.project / "SECURITY.md").unlink()
-    (template.project / "docs/added.md").write_text("# New\n", encoding="utf-8")
-    edit(template.folder / "CHANGELOG.md", "# Changelog\n", "# Changelog\n\n- **v2**: delete SECURITY.md.\n")
-    template.release("v2")
-
-
 def test_update_merges_the_owners_work(template: Template, tmp_path: Path) -> None:
     project = template.generate(tmp_path)
-    release_second(template)
+    template.release_second()
     ours = project.path
-    edit(ours / "AGENTS.md", "# Working in this project", "# The owner's title")  # on a line that changes
-    edit(ours / "AGENTS.md", "## Commands", "## The owner's commands")  # beside one
-    edit(ours / "src/penguin_model/ops/versioning/lock_check.py", '"""', '"""Edited. ')
-    edit(ours / "SECURITY.md", "# ", "# Our ")
-    (ours / "docs/scaling.md").unlink()
-    (ours / "src/penguin_model/steps/own.py").write_text('"""The owner\'s."""\n', encoding="utf-8")
+    work(project)
     edit(ours / "params.yaml", "max_depth: ", "max_depth: 1")
     commit(project, "The owner's work")
     before, owned = project.git("rev-parse", "HEAD").strip(), (ours / "params.yaml").read_bytes()
@@ -117,42 +41,30 @@ def test_update_merges_the_owners_work(template: Template, tmp_path: Path) -> No
     assert "- **v2**: delete SECURITY.md." in said
     assert "Resolve the conflicts in AGENTS.md, SECURITY.md, docs/scaling.md" in said
     assert f"git reset --hard {before[:12]}" in said
-    # Conflicts as git has them: a line changed twice, and a file that only one side deleted.
-    state = dict(line.split(maxsplit=1)[::-1] for line in project.git("status", "--porcelain").splitlines())
-    expected = {"AGENTS.md": "UU", "SECURITY.md": "UD", "docs/scaling.md": "DU", "docs/added.md": "A"}
-    assert expected.items() <= state.items()
-    text = (ours / "AGENTS.md").read_text(encoding="utf-8")
-    assert "## The owner's commands" in text
-    assert "## Never, ever" in text
-    renamed = ours / "src/penguin_model/ops/versioning/lock_checking.py"
-    assert renamed.read_text(encoding="utf-8").startswith('"""Edited. ')
-    assert not renamed.with_name("lock_check.py").exists()
+    merged(project)
     assert (ours / "params.yaml").read_bytes() == owned
-    assert not (ours / "data/new/note.txt").exists()
-    assert not list(ours.rglob("*.rej"))
     assert json.loads((ours / ".cruft.json").read_text(encoding="utf-8"))["commit"] != before
     project.git("reset", "--hard", "--quiet", before)
     assert project.git("status", "--porcelain") == ""
     # Undone, it can be done again.
     assert "Resolve the conflicts in AGENTS.md, SECURITY.md, docs/scaling.md" in project.make("update")
-    project.git("checkout", "--theirs", "AGENTS.md")
-    project.git("rm", "--quiet", "SECURITY.md", "docs/scaling.md")
-    commit(project, "Update")
+    resolve(project)
     assert "The project is up to date with its template: v2.\n" in project.make("update")
     project.uv("run", "ruff", "check")
     project.uv("run", "penguin-model", "check-lock", "--help")
 
 
 def test_answers_can_be_changed(template: Template, tmp_path: Path) -> None:
-    project = template.generate(tmp_path, "serving=none")
-    changed = ["compute=dask", "description=Say “so”.", "serving=fastapi"]
+    project = template.generate(tmp_path, serving="none")
+    answers = {"compute": "dask", "description": "Say “so”.", "serving": "fastapi"}
+    changed = [f"{name}={value}" for name, value in answers.items()]
     said = project.run("make", "update", *changed)
     assert f"From v1 to v1, {', '.join(changed)}: " in said
     assert project.git("status", "--porcelain") == ""
     project.uv("sync")
     commit(project, "Lock")
     assert "serve " in project.uv("run", "penguin-model", "--help")
-    wanted = template.generate(new_folder(tmp_path, "wanted"), *changed).path
+    wanted = template.generate(new_folder(tmp_path, "wanted"), **answers).path
     runner = "src/penguin_model/ops/orchestration/task_runner.py"
     for name in ("README.md", "Makefile", "pyproject.toml", ".cruft.json", runner):
         assert (project.path / name).read_bytes() == (wanted / name).read_bytes(), name
@@ -177,7 +89,7 @@ def test_refused_update_changes_nothing(template: Template, tmp_path: Path) -> N
     for expected, said in zip(cases, ask(*cases.values()), strict=True):
         assert expected in said
     (project.path / "docs/added.md").write_text("the owner's, not in git", encoding="utf-8")
-    release_second(template)
+    template.release_second()
     (said,) = ask((None, {}))
     assert "docs/added.md" in said
     (project.path / "docs/added.md").unlink()
@@ -192,6 +104,12 @@ def test_refused_update_changes_nothing(template: Template, tmp_path: Path) -> N
     commit(project, "No record")
     (said,) = ask((None, {}))
     assert "is missing or damaged" in said
+    project.git("update-ref", "-d", "HEAD")
+    (said,) = ask((None, {}))
+    assert said.startswith("git has no commit yet: `git add --all && git commit")
+    (project.path / ".git").rename(tmp_path / ".git")
+    (said,) = ask((None, {}))
+    assert said.startswith("The project is a folder inside another git repository")
 
 
 def asking(project: Running) -> Callable[..., list[str]]:
@@ -208,16 +126,3 @@ def asking(project: Running) -> Callable[..., list[str]]:
 def new_folder(parent: Path, name: str) -> Path:
     (parent / name).mkdir()
     return parent / name
-
-
-@nightly
-def test_updated_project_passes_its_checks_and_keeps_its_champion(template: Template, tmp_path: Path) -> None:
-    project = template.generate(tmp_path).prepare()
-    project.make("train")
-    commit(project, "Train")
-    release_second(template)
-    project.make("update")
-    for target in ("setup", "check", "test", "train"):
-        project.make(target)
-    assert project.recorded()["champion"] == 1
-    assert "→ version 1" in project.uv("run", "penguin-model", "journal")

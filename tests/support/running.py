@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -11,7 +12,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
@@ -27,9 +27,6 @@ from template import ROOT, Bake, Project
 SHARED = ROOT / "build/environments"
 
 DATABASES = (".prefect/prefect.db", "mlflow.db")
-
-# The targets that were made in each project.
-MADE: dict[Path, set[str]] = defaultdict(set)
 
 # Questions for `Running.ask`; `Running.recorded` asks both.
 PREFECT = """
@@ -156,6 +153,17 @@ class Running(NamedTuple):
         )
 
     @contextmanager
+    def settings(self, **settings: str) -> Iterator[None]:
+        """Add settings to .env for the block."""
+        file = self.path / ".env"
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
+        file.write_text(before + "".join(f"{name}={value}\n" for name, value in settings.items()))
+        try:
+            yield
+        finally:
+            file.write_text(before)
+
+    @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run Python in the project, its output and errors in one; kill what is left of it at the end."""
         with subprocess.Popen(
@@ -230,7 +238,6 @@ class Running(NamedTuple):
 
     def make(self, target: str) -> str:
         """Make a target."""
-        MADE[self.path].add(target)
         return self.run("make", target)
 
     def uv(self, *arguments: str, cwd: Path | None = None) -> str:
@@ -271,6 +278,26 @@ class Running(NamedTuple):
         assert status == 200, said
         return list(json.loads(said))
 
+    def run_deployment(self, name: str) -> str:
+        """Start a run of a deployment; return its id."""
+        python = str(self.environment / "bin/python")
+        said = self.run(python, "-m", self.package, "prefect", "deployment", "run", name)
+        found = re.search(r"UUID: (\S+)", said)
+        assert found, said
+        return found[1]
+
+    def wait_for_run(self, run: str, *states: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait until a run is in one of the states, by default in a final one; return it."""
+        end = time.monotonic() + seconds
+        wanted = states or ("COMPLETED", "FAILED", "CRASHED")
+        while time.monotonic() < end:
+            for found in self.flow_runs(*wanted):
+                if found["id"] == run:
+                    return found
+            time.sleep(1)
+        message = f"{run} did not reach any of {wanted} within {seconds} s"
+        raise AssertionError(message)
+
     def wait_for_scheduled_run(self, seconds: float) -> dict[str, Any]:
         """Wait until a run that the schedule made has ended, and return it as the server of `ui` has it."""
         end = time.monotonic() + seconds
@@ -283,16 +310,11 @@ class Running(NamedTuple):
         raise AssertionError(message)
 
 
-def generate(bake: Bake, folder: Path, python: str, problem: str) -> Running:
-    """Generate a project for a Python that is here."""
+def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
+    """Generate a project for a Python that is here, and prepare it."""
     # Asked of uv, as a name on the PATH may lead nowhere.
     if subprocess.run(
         ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
     ).returncode:
         pytest.skip(f"Python {python} is not installed here")
-    return Running.copy_of(bake(python_version=python, problem=problem), folder, python)
-
-
-def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
-    """Generate a project and prepare it."""
-    return generate(bake, folder, python, problem).prepare()
+    return Running.copy_of(bake(python_version=python, problem=problem), folder, python).prepare()

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import urllib.request
@@ -21,16 +22,20 @@ from running import Running, free_port
 
 # What a process must be told beside .env.
 Environment = dict[str, str]
-BUCKET = "penguin-model-data"
 AZURITE = ("npx", "--yes", "--package", "azurite@3.35.0", "azurite-blob")
-# A bucket is made for a project, as in every cloud; with the library that DVC itself uses.
+# With the library that DVC itself uses.
 CONTAINER = """
-import os
+import sys
 from azure.storage.blob import BlobServiceClient
 text = open(".env").read().partition("=")[2].strip()
-BlobServiceClient.from_connection_string(text).create_container("penguin-model-data")
+BlobServiceClient.from_connection_string(text).create_container(sys.argv[1])
 print("[]")
 """
+
+
+def bucket_of(project: Running) -> str:
+    """Return the name of the bucket, or of Azure's container, that the project expects."""
+    return f"{project.path.name.replace('_', '-')}-data"
 
 
 @contextmanager
@@ -68,10 +73,18 @@ def _tell(client: BaseClient, verb: str, said: str = "") -> None:
 
 
 @contextmanager
-def gcs(_: Running) -> Iterator[Environment]:
+def bucket(project: Running) -> Iterator[Environment]:
+    """Serve S3 with the project's bucket."""
+    with s3(project) as client:
+        client.create_bucket(Bucket=bucket_of(project))
+        yield {}
+
+
+@contextmanager
+def gcs(project: Running) -> Iterator[Environment]:
     """Emulate Google's storage, which asks for no key."""
     port = free_port()
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=BUCKET)
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket=bucket_of(project))
     with server:
         # There is no key to look for, neither here nor at the machine's metadata service.
         yield {"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}", "NO_GCE_CHECK": "true"}
@@ -103,7 +116,7 @@ def azure(project: Running) -> Iterator[Environment]:
             account = f"DefaultEndpointsProtocol=http;AccountName=team;AccountKey={key}"
             endpoint = f"BlobEndpoint=http://127.0.0.1:{port}/team"
             (project.path / ".env").write_text(f"AZURE_STORAGE_CONNECTION_STRING={account};{endpoint}\n")
-            project.ask(CONTAINER)
+            project.ask(CONTAINER, bucket_of(project))
             yield {}
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -149,8 +162,42 @@ def ssh(project: Running) -> Iterator[Environment]:
         thread.join()
 
 
+@contextmanager
+def local(_: Running) -> Iterator[Environment]:
+    """Serve nothing: the remote is a folder of the home."""
+    yield {}
+
+
 SERVED: dict[str, Callable[[Running], AbstractContextManager[Environment]]] = {
+    "local": local,
+    "s3": bucket,
     "gcs": gcs,
     "azure": azure,
     "ssh": ssh,
 }
+
+
+def dvc(project: Running, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run DVC with the keys of .env; it may fail."""
+    command = [str(project.environment / "bin/python"), "-m", project.package, "dvc", *arguments]
+    env = project.env() | more
+    return subprocess.run(command, cwd=project.path, env=env, capture_output=True, text=True, check=False)
+
+
+def push_and_pull(project: Running, clone: Path, **more: str) -> Path:
+    """Push a new table, pull it in a clone, and return its path."""
+    table = project.path / "data/raw/own.csv"
+    table.write_text("a,b\n" + "1,2\n" * 50, encoding="utf-8")
+    assert dvc(project, "add", "--quiet", "data/raw/own.csv").returncode == 0
+    pushed = dvc(project, "push", "--quiet", "data/raw/own.csv.dvc", **more)
+    assert pushed.returncode == 0, pushed.stderr
+    project.git("add", ".")
+    project.git("commit", "--quiet", "--message", "Add a table")
+    other = project._replace(path=clone)
+    project.git("clone", "--quiet", str(project.path), str(clone))
+    if (project.path / ".env").exists():
+        shutil.copy(project.path / ".env", clone)
+    pulled = dvc(other, "pull", "--quiet", "data/raw/own.csv.dvc", **more)
+    assert pulled.returncode == 0, pulled.stderr
+    assert (clone / "data/raw/own.csv").read_bytes() == table.read_bytes()
+    return table

@@ -163,7 +163,6 @@ class Column(Strict):
         return self.model_dump(include={"decimal", "thousands", "unit", "format"}, exclude_none=True)
 
     def __str__(self) -> str:
-        """Name the type, and how text spells it."""
         spelling = ", ".join(f"{key} '{value}'" for key, value in self.spelling.items())
         return f"{self.type} ({spelling})" if spelling else self.type
 

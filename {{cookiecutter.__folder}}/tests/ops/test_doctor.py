@@ -14,7 +14,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from penguin_model.errors import ProjectError
 from penguin_model.ops.doctor import doctor, local, network, secrets
 from penguin_model.ops.doctor.findings import NotCheckedError
 from penguin_model.ops.settings import project_root
@@ -64,14 +63,18 @@ def served(answers):
 
 
 def problems(check):
-    """Return what a check finds, in one text."""
-    return "\n".join(" ".join(finding) for finding in check())
+    """Return what a check finds, in one text; each finding has a command."""
+    findings = list(check())
+    assert all(finding.remedy for finding in findings)
+    return "\n".join(" ".join(finding) for finding in findings)
 
 
 def test_files_are_read_and_their_faults_are_named(project):
     (project / "params.yaml").write_text("data: {surce: a}\n")
-    with pytest.raises(ProjectError, match="did you mean `source`"):
-        list(local.files())
+    assert "did you mean `source`" in problems(local.files)
+    assert problems(local.files).endswith("} params.yaml")
+    (project / "params.yaml").unlink()
+    assert problems(local.files).endswith("git checkout params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_home_is_the_projects_own(project, monkeypatch):
         ("oldest", "older"),
         (None, "older schema"),
         ("f00", "does not know"),
-        (b"", "cannot be"),
+        (b"", "is damaged"),
     ],
 )
 def test_schemas_are_compared_with_the_installed_packages(package, revision, found, project):
@@ -180,17 +183,21 @@ def test_disk_is_nearly_full(free, total, found, project, monkeypatch):
         ("src/a b.py", "KEY = 'AKIAABCDEFGHIJKLMNOP'", 1),
         ("notes.md", "-----BEGIN RSA PRIVATE KEY-----", 1),
         ("ö.py", "key = 'of-the-env-file'", 1),
+        ("cloud.py", "key = 'of-the-cloud'", 1),
+        ("account.py", "account = 'no-secret'", 0),
     ],
 )
 def test_secrets_in_git_are_found_but_not_shown(name, text, line, project, monkeypatch):
     monkeypatch.setenv("SERVE_API_KEY", "of-the-env-file")
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "of-the-cloud")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "no-secret")
     (project / name).parent.mkdir(parents=True, exist_ok=True)
     (project / name).write_text(text)
     subprocess.run([GIT, "add", "--force", name], cwd=project, check=True)
     found = problems(secrets.secrets)
     assert (f"{name}:{line} holds" if line else f"git tracks {name}" if line is None else "") in found
     assert bool(found) == (line != 0)
-    assert not any(secret in found for secret in ("hunter2", "abcdefgh", "AKIA", "of-the-env"))
+    assert not any(secret in found for secret in ("hunter2", "abcdefgh", "AKIA", "of-the-env", "of-the-cloud"))
 
 
 @pytest.mark.parametrize(

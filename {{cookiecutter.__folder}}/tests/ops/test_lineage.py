@@ -393,7 +393,7 @@ def test_registry_is_read_where_nothing_may_be_written(trained, monkeypatch):
     file.chmod(0o444)  # root may write nevertheless
     try:
         number = registry.champion().champion
-        assert f"{PACKAGE} version {registry.newest().number}: " in status.describe()
+        assert f"{PACKAGE} version {registry.newest().number}: " in str(status.read())
         assert f"version {number} (champion)" in lineage.describe(None)
         with registry.load(number) as package, package.loaded() as predictor:
             assert predictor.recipe.data.target == read_params().data.target

@@ -79,10 +79,10 @@ def test_columns_are_those_of_the_classes(estimator, target, schema):
 def test_record_is_raw_columns_then_prediction_then_origin():
     rows = pl.DataFrame({"x": [1.0, 2.0], "other": ["a", None]})
     predicted = predictions.predict(fitted(LinearRegression(), [0.5, 1.5]), rows)
-    table = predictions.record(rows, predicted, Origin(None, "champion", "r1"), first=7, at=AT)
+    table = predictions.record(rows, predicted, Origin(None, "champion", "r1"), at=AT)
     assert table.columns == ["x", "other", "prediction", *ORIGIN]
     assert {name: table.schema[name] for name in ORIGIN} == ORIGIN
-    assert table.select(*ORIGIN).row(1) == (None, "champion", "r1", 8, AT, None)
+    assert table.select(*ORIGIN).row(1) == (None, "champion", "r1", 1, AT, None)
     assert predictions.record(rows, predicted, Origin(3, "version", "r1", "run"))["flow_run"].to_list() == ["run"] * 2
 
 

@@ -129,6 +129,13 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         (GOOD + b",Total,6\n", "line 4, the last, looks like a total"),
         (GOOD + b"Grand total,1,6", "line 4, the last, looks like a total"),
         (gzip.compress(GOOD * 99)[:-12], "its compression is damaged or incomplete"),
+        (gzip.compress(GOOD) + bytes(99), "invalid gzip header; unpack the file"),
+        (GOOD.replace(b"\n", b"\r\r\n"), "line 1 has a carriage return in a value"),
+        (GOOD.replace(b"\n", b"\n\r"), "line 2 has a carriage return in a value"),
+        (GOOD.replace(b"\n", b"\r", 1), "line 1 has a carriage return in a value"),
+        (GOOD + b"5\r,6,z\n", "line 4 has a carriage return in a value"),
+        (b'{"a": 1}\n{"a": NaN}\n', "its JSON has NaN, which JSON does not allow; write null"),
+        (b"[{}]", "it has no columns"),
         (b"PAR1 and no end", "the Parquet file is damaged or incomplete"),
     ],
 )
@@ -194,6 +201,12 @@ def test_rows_in_which_everything_is_missing_are_left_out(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,x\nNA,\n\nNA,NA\n4,NA\n")
     types = {"a": "float", "b": "string"}
     assert ingest.read_table(tmp_path / "t.csv", ["NA"], types).collect().rows() == [(1.0, "x"), (4.0, None)]
+
+
+@pytest.mark.parametrize(("origin", "reason"), [("/dev/zero", "is a device or a pipe"), ("", "holds no .parquet file")])
+def test_what_holds_no_table_is_refused(origin, reason, tmp_path):
+    with pytest.raises(ProjectError, match=reason):
+        sources.take(origin or str(tmp_path), None, tmp_path / "t.parquet")
 
 
 def test_large_row_group_is_read_in_batches_as_it_would_be_at_once(tmp_path, monkeypatch):

@@ -240,7 +240,7 @@ def test_reading_changes_nothing_and_reports_what_is_pending(client, tmp_path):
     before = file.read_bytes()
     state = registry.champion()
     assert (state.champion, state.history.champion, state.pending) == (2, 1, True)
-    assert status.describe().endswith(registry.PENDING)
+    assert str(status.read()).endswith(registry.PENDING)
     assert file.read_bytes() == before
     assert not registry.reconcile().pending
 
@@ -558,11 +558,15 @@ def test_verbs_move_the_alias_and_say_so(client, monkeypatch, capsys):
         return verb(monkeypatch, capsys, *words)
 
     assert "No version has been champion yet" in say("journal")
+    assert json.loads(say("status", "--json"))["champion"] is None
     assert "Version 1 is the champion now; before, it was no champion" in say("promote", "1", "--reason", "first")
     assert "is the champion already" in say("promote", "1", "--reason", "first")
     assert "no version 9 of " in say("promote", "9", "--reason", "why not")
     assert "needs a reason: promote 3 --reason" in say("promote", "3", "--reason", " ")
     assert "version 3: challenger of version 1 (made)" in say("status")
+    found = json.loads(say("status", "--json"))
+    assert (found["newest"]["version"], found["newest"]["reason"], found["problem"]) == (3, "made", "")
+    assert found["champion"] == {"version": 1, "reason": "first", "metrics": registry.get(1).metrics}
     assert "Version 3 is the champion now" in say("promote", "3", "--reason", "by request")
     assert "version 3: champion (by request)" in say("status")
     assert "Version 1 is the champion again, instead of version 3" in say("rollback", "--reason", "too slow")

@@ -425,9 +425,10 @@ def test_a_dash_is_missing_among_numbers_of_any_spelling(tmp_path):
 
 
 def test_values_that_differ_only_in_case_or_blanks_are_named():
-    table = pl.LazyFrame({"y": ["Yes", "yes ", "No", "caf\u00e9", "cafe\u0301"], "z": ["a", "b", "c", "d", "e"]})
+    looks = ["Yes", "yes ", "\ufeffyes", "No", "caf\u00e9", "cafe\u0301"]
+    table = pl.LazyFrame({"y": looks, "z": ["a", "b", "c", "d", "e", "f"]})
     [sentence] = spelling.lookalikes(table, ["y", "z"])
-    assert "'Yes' and 'yes '" in sentence
+    assert r"'Yes' and 'yes ' and '\ufeffyes'" in sentence
     assert "caf" in sentence
     assert "'y'" in sentence
 
@@ -450,7 +451,7 @@ def test_contract_says_how_numbers_and_dates_are_spelled(project, tmp_path):
     table.write_csv(tmp_path / "t.csv", separator=";")
     summary = "\n".join(adopt(AdoptRequest(str(tmp_path / "t.csv"), "Lage", time="Tag")))
     assert "Dates in 'Tag' use %d.%m.%Y: " in summary
-    assert "differ only in case or blanks" in summary
+    assert "differ only in case, blanks or invisible characters" in summary
     contract = read_contract()
     assert contract.columns["Tag"].format == "%d.%m.%Y"
     assert contract.columns["Preis"].spelling == {"decimal": ",", "thousands": ".", "unit": "€"}

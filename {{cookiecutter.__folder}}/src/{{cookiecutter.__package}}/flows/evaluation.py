@@ -10,12 +10,11 @@ from pathlib import Path
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.artifacts import create_link_artifact
-from prefect.cache_policies import NO_CACHE
 
 from ..config import Params
 from ..model.predictor import Predictor
 from ..ops.files import File
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import STEP
 from ..ops.paths import METRICS, MODELS, PLOTS, PROFILE, REPORT, SERIES
 from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import runs
@@ -29,7 +28,7 @@ from ..steps.profile import Holdout, Profile
 from ..steps.search import Candidate
 
 
-@task(name="evaluate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="evaluate", **STEP)
 def evaluate_model(
     predictor: Predictor,
     files: Sequence[File],

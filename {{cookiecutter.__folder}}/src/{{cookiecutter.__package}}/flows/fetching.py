@@ -4,14 +4,13 @@ from functools import partial
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 
 from ..config import Contract, Data
 from ..errors import ProjectError
 from ..ops import sources
 from ..ops.files import scratch
 from ..ops.notify.channel import NOTIFIED
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import STEP
 from ..ops.orchestration.violations import violations_kept
 from ..ops.settings import project_root, read_contract, read_params
 from ..ops.versioning import dvc
@@ -28,7 +27,7 @@ def fetching() -> None:
         track(snapshot, Path(data.source))
 
 
-@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="read", **STEP)
 def read_origin(data: Data, folder: Path) -> Path:
     """Take a new snapshot into the folder."""
     if data.origin is None:
@@ -41,14 +40,14 @@ def read_origin(data: Data, folder: Path) -> Path:
     return snapshot
 
 
-@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="validate", **STEP)
 def validate_snapshot(snapshot: Path, data: Data, contract: Contract) -> None:
     """Stop if the new snapshot breaks the contract: the present one stays."""
     with violations_kept(), ingest.readable(str(data.origin)):
         ingest.read(snapshot, data.null_values, contract.types, partial(validate.check, contract=contract))
 
 
-@task(name="track", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="track", **STEP)
 def track(snapshot: Path, source: Path) -> None:
     """Replace the present snapshot with the new one, and version it with DVC."""
     pointer = dvc.store(snapshot, source)

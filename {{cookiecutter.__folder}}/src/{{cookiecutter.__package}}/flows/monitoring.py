@@ -7,7 +7,6 @@ from functools import partial
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from pydantic import PositiveFloat
 
@@ -15,7 +14,7 @@ from ..errors import ProjectError
 from ..ops.files import write_text
 from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import STEP
 from ..ops.orchestration.results import MonitoringResult
 from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE, ROWS
 from ..ops.predictions import find
@@ -76,7 +75,7 @@ def monitoring(
         retraining = respond(comparison, cause(result), policy, publish)
         get_run_logger().info(retraining)
     show(result, retraining, runs.link(comparison.run_id, DRIFT_PAGE.name))
-    return MonitoringResult(result.version, result.verdict, result.reasons, moved(result), retraining)
+    return MonitoringResult(result.version, result.verdict, result.reasons, result.drifted, retraining)
 
 
 def read_labels(labels: str, on: Sequence[str] | None, rows: Rows, version: int) -> tuple[Rows, list[str]]:
@@ -90,7 +89,7 @@ def read_labels(labels: str, on: Sequence[str] | None, rows: Rows, version: int)
     return known, list(on) if on else [str(find(name, names)) for name in recorded.KEYS]
 
 
-@task(name="compare", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="compare", **STEP)
 def compare_rows(
     rows: Rows, labels: tuple[Rows, list[str]] | None, version: int, threshold: float, *, labelled: bool
 ) -> Drift:
@@ -125,7 +124,7 @@ def write_page(result: Drift, history: Sequence[Comparison], origin: dict[str, s
     write_text(DRIFT_PAGE, drift_page.render(findings))
 
 
-@task(name="record", timeout_seconds=600, cache_policy=NO_CACHE, **RETRY)
+@task(name="record", **STEP)
 def record(result: Drift, origin: dict[str, str]) -> Comparison:
     """Record the comparison in MLflow."""
     tags = {
@@ -157,11 +156,6 @@ def show(result: Drift, retraining: str, link: str) -> None:
     verdict = f"Version {result.version} of {PACKAGE}: **{result.verdict}**. {sentences}"
     create_markdown_artifact(verdict, key="verdict", description="Have the rows drifted from the training data?")
     create_link_artifact(link, "Drift", key="drift-page", description="Columns, pictures, and the last comparisons")
-
-
-def moved(result: Drift) -> dict[str, float]:
-    """Return what has drifted, with its PSI: columns, and the model's predictions."""
-    return {each.column: each.psi for each in [*result.columns, *result.predictions] if each.drifted}
 
 
 def cause(result: Drift) -> str:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 from sklearn.pipeline import Pipeline
 
@@ -14,7 +13,7 @@ from ..model import casting
 from ..model.predictor import Predictor, Recipe
 from ..ops import service
 from ..ops.files import File
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import STEP
 from ..ops.settings import PACKAGE, project_root
 from ..ops.tracking import digests, packaging, registry, runs
 from ..ops.tracking.history import new_entry
@@ -23,7 +22,7 @@ from ..steps import evaluate
 from ..steps.gate import Decision, Evaluation, NotComparable, decide, evaluate_slices
 
 
-@task(name="promote", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="promote", **STEP)
 def choose_alias(
     gate: Gate, predictor: Predictor, metrics: dict[str, float], holdout: File, origin: Provenance
 ) -> tuple[Decision, int | None]:
@@ -97,7 +96,7 @@ def _trained_on_other_rows(champion: int, recipe: Recipe, origin: Provenance) ->
     return (other.split, other.inputs.get(source)) != (origin.split, origin.inputs.get(source))
 
 
-@task(name="register", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="register", **STEP)
 def register_model(
     recipe: Recipe, models: Path, table: File, origin: Provenance, verdict: tuple[Decision, int | None]
 ) -> tuple[int, Decision]:
@@ -128,7 +127,7 @@ def _promote(version: int, decision: Decision, champion: int | None) -> Decision
     return decision
 
 
-@task(name="deploy", timeout_seconds=3600, cache_policy=NO_CACHE)
+@task(name="deploy", **STEP)
 def deploy(version: int) -> str:
     """Wait until the service of .env serves the version, and say so; one that does not is only a warning."""
     log = get_run_logger()

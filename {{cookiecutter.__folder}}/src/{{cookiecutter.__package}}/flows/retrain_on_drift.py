@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from prefect import get_run_logger, tags
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import FlowFilter
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import DeploymentSort
 from prefect.deployments import run_deployment
@@ -19,9 +19,6 @@ from ..ops.tracking import comparisons
 from ..ops.tracking.comparisons import Comparison
 from ..report.drift import Verdict
 from .retraining import FAILED, NOTHING_NEW, failure_noted, outcome, retraining
-
-if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
 
 # The days of the cap.
 PERIOD = 30
@@ -99,22 +96,18 @@ def start(cause: str, comparisons: Sequence[str]) -> str:
     after they started the deployment. The deployed run records its outcome with the comparison that started it.
     """
     if deployment := find_deployment():
-        # For a key that it knows, Prefect returns the run instead of starting a second one.
-        runs = (run_once(deployment, cause, comparison) for comparison in comparisons)
-        run = next(run for run in runs if not (run.state and run.state.is_final()))
+        for comparison in comparisons:
+            parameters = {"cause": cause, "comparison": comparison}
+            # For a key that it knows, Prefect returns the run instead of starting a second one.
+            run: Any = run_deployment(
+                deployment.id, parameters=parameters, idempotency_key=comparison, timeout=0, as_subflow=False
+            )
+            if not (run.state and run.state.is_final()):
+                break
         return f"Started the retraining as flow run {run.name}."
     get_run_logger().warning("Retraining, %s", cause)
     with tags(PACKAGE):
         return outcome(retraining(cause))
-
-
-def run_once(deployment: DeploymentResponse, cause: str, comparison: str) -> "FlowRun":
-    """Return the run of a deployment that a comparison has started, or start it."""
-    parameters = {"cause": cause, "comparison": comparison}
-    started = run_deployment(
-        deployment.id, parameters=parameters, idempotency_key=comparison, timeout=0, as_subflow=False
-    )
-    return cast("FlowRun", started)
 
 
 def find_deployment() -> DeploymentResponse | None:
@@ -123,8 +116,7 @@ def find_deployment() -> DeploymentResponse | None:
         return None
     with get_client(sync_client=True) as client:
         # The last that `deploy` registered comes first.
-        found = client.read_deployments(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[retraining.name])), sort=DeploymentSort.UPDATED_DESC
-        )
+        named = FlowFilter(name={"any_": [retraining.name]})
+        found = client.read_deployments(flow_filter=named, sort=DeploymentSort.UPDATED_DESC)
     ours = f"{PACKAGE}.flows.retraining.retraining"
     return next((deployment for deployment in found if deployment.entrypoint == ours), None)

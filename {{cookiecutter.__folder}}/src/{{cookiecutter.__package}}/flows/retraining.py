@@ -5,13 +5,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect import flow, get_run_logger, tags, task
-from prefect.cache_policies import NO_CACHE
 
 from ..ops import faults
 from ..ops.addresses import shown
 from ..ops.files import File
 from ..ops.notify.channel import NOTIFIED
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import STEP
 from ..ops.orchestration.results import TrainingResult
 from ..ops.paths import CONTRACT, PARAMS
 from ..ops.settings import PACKAGE, read_params
@@ -85,7 +84,7 @@ def outcome(result: TrainingResult | None) -> str:
     return f"{NOTHING_NEW} to train on: {data.source} is the table that the last training had, and {hint}."
 
 
-@task(name="pull", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="pull", **STEP)
 def pull_data(source: Path) -> None:
     """Pull the version of the source table that git tracks."""
     dvc.pull(source)
@@ -101,7 +100,7 @@ def trained_already(source: Path) -> bool:
     return origin.commit == origin.code == str(git.code()) and origin.inputs == inputs
 
 
-@task(name="push", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="push", **STEP)
 def push_all() -> None:
     """Push data and model to the remote; if that fails, warn, and leave it to the next run."""
     if reason := dvc.push():

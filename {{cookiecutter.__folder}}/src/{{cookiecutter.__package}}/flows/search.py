@@ -13,7 +13,7 @@ from ..config import Model, Params, Split
 from ..model.predictor import Recipe
 from ..ops.files import File
 from ..ops.orchestration.policies import CACHED, RETRY
-from ..ops.tracking.child_runs import log_candidate
+from ..ops.tracking import runs
 from ..steps import evaluate, search, split, train
 from ..steps.search import Candidate
 
@@ -77,7 +77,7 @@ def _record_each(
         except Exception as error:  # noqa: BLE001 - whatever it was, even a killed worker, the others go on
             candidate = Candidate(drawn[number], [], str(error))
         ended[number] = candidate
-        log_candidate(run_id, number, candidate, metric, seconds)
+        runs.log_candidate(run_id, number, candidate, metric, seconds)
         scored = [candidate for candidate in ended.values() if not candidate.failure]
         best = search.best(scored, metric) if scored else "none"
         score = f"failed: {candidate}" if candidate.failure else f"{metric} {candidate}"

@@ -8,7 +8,6 @@ import polars as pl
 from httpx import TransportError
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from ..config import Contract, Model, Params, Split
@@ -19,7 +18,7 @@ from ..ops.files import File
 from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
 from ..ops.orchestration import run_locks
-from ..ops.orchestration.policies import CACHED, RETRY, reuse
+from ..ops.orchestration.policies import CACHED, RETRY, STEP, reuse
 from ..ops.orchestration.results import TrainingResult
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
@@ -75,7 +74,9 @@ def train_and_register(cause: str = "") -> TrainingResult:
         )
         complete = origin._replace(outputs=digests(File.all_at(MADE)))
         verdict = choose_alias(params.gate, predictor, metrics, holdout, complete)
-        _write_record(params, complete)
+        # Where the data is missing, dvc.lock is checked against this.
+        values, deps, outs = params.model_dump(mode="json"), dict(complete.inputs), dict(complete.outputs)
+        Record(code=digest_of_code(), params=values, deps=deps, outs=outs).write()
         version, decision = register_model(recipe, MODELS, table, complete, verdict)
     result = TrainingResult(metrics, version, decision.alias, decision.reason, verdict[1], cause)
     # The model is registered: a Prefect server that is gone by now does not fail the run.
@@ -103,7 +104,7 @@ def ingest_table(source: File, null_values: list[str], types: dict[str, str]) ->
     return [table]
 
 
-@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="validate", **STEP)
 def validate_table(table: File, contract: Contract) -> None:
     """Stop if the table violates the contract; write the rows that violate it to a file, and show some in Prefect."""
     with violations_kept(), ingest.readable(table.path):
@@ -133,7 +134,7 @@ def build_features(table: File, recipe: Recipe, parts: Split) -> list[File]:
     return File.all_at([TRAINING, HOLDOUT])
 
 
-@task(name="train", timeout_seconds=6 * 3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="train", **STEP | {"timeout_seconds": 6 * 3600})
 def train_model(training: File, recipe: Recipe, model: Model, seed: int) -> Predictor:
     """Fit the pipeline; save it with its recipe."""
     pipeline = train.build_pipeline(recipe.data.problem, model.estimator, model.params, seed)
@@ -168,16 +169,6 @@ def _mlflow_run(
         rows = table.scan().select(pl.len()).collect().item()
         runs.log_dataset(run_id, source.path, source.md5, contract, rows)
         yield run_id, origin
-
-
-def _write_record(params: Params, origin: Provenance) -> None:
-    """Write the file that dvc.lock is checked against where the data is missing."""
-    Record(
-        code=digest_of_code(),
-        params=params.model_dump(mode="json"),
-        deps=dict(origin.inputs),
-        outs=dict(origin.outputs),
-    ).write()
 
 
 def summary(result: TrainingResult, run_id: str) -> str:

@@ -87,7 +87,6 @@ def write(to: str, table: str, files: Sequence[Path], request_id: str) -> None:
 
 
 def _insert(to: str, table: str, files: Sequence[Path], request_id: str) -> None:
-    """Insert predictions into a table in one transaction."""
     schema = pl.read_parquet_schema(files[0])
     by_request = predictions.find("request_id", schema) or ""
     with _connected(to) as connection:

@@ -78,7 +78,6 @@ def is_full(error: object) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that caused it."""
     while error is not None:
         yield error
         error = error.__cause__

@@ -60,11 +60,9 @@ def probability(class_: object) -> str:
     return f"probability_{class_}"
 
 
-def record(
-    rows: pl.DataFrame, predictions: pl.DataFrame, origin: Origin, first: int = 0, at: datetime | None = None
-) -> pl.DataFrame:
-    """Return raw rows with their predictions and the origin of these; `first` is the number of the first row."""
-    numbers = pl.int_range(first, first + rows.height, eager=True)
+def record(rows: pl.DataFrame, predictions: pl.DataFrame, origin: Origin, at: datetime | None = None) -> pl.DataFrame:
+    """Return raw rows with their predictions and the origin of these."""
+    numbers = pl.int_range(rows.height, eager=True)
     return join(rows, predictions, {**origin._asdict(), "row": numbers, "predicted_at": at or datetime.now(UTC)})
 
 

@@ -61,7 +61,6 @@ def _mlflow(settings: Settings, before: datetime, database: str | None, *, dry_r
 
 
 def _is_before(path: Path, day: date) -> bool:
-    """Tell whether a file is from before a day, by the date in its name."""
     found = DAY.search(path.as_posix())
     with suppress(ValueError):
         return found is not None and date.fromisoformat(found[0]) < day

@@ -31,7 +31,7 @@ def deployed(version: int, say: Callable[[str], object]) -> Deployment:
     attempts = [Attempt("it does not answer")]
     # A thread, because the timeout of httpx is per read and does not cover DNS.
     end = time.monotonic() + timeout
-    thread = Thread(target=_wait, args=(url, settings.serve_key, version, end, attempts), daemon=True)
+    thread = Thread(target=_wait, args=(url, settings.serve_api_key, version, end, attempts), daemon=True)
     thread.start()
     thread.join(timeout)
     if attempts[-1].problem:
@@ -57,7 +57,6 @@ def _wait(url: str, key: str | None, version: int, end: float, attempts: list[At
 
 
 def _ask(url: str, key: str | None, version: int, end: float) -> Attempt:
-    """Ask the service once, by a connection of its own."""
     import httpx  # noqa: PLC0415 - only where a service is named
 
     headers = {"Authorization": f"Bearer {key}"} if key else {}

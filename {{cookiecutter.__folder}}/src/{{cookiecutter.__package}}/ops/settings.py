@@ -6,22 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.metadata import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dotenv import dotenv_values
 from pydantic import (
+    AfterValidator,
     AnyHttpUrl,
     BaseModel,
     Field,
     PositiveFloat,
     PositiveInt,
-    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -37,14 +36,13 @@ PACKAGE_DIR = Path(__file__).parents[1]
 
 # How the names of a cloud storage's variables begin.
 CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
-# The keys of .env whose values are secret; the addresses may be.
-ENV_SECRETS = (
-    *("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD", "SERVE_API_KEY", "NOTIFY_WEBHOOK_URL"),
-    *("POSTGRES_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY"),
-    *("AZURE_STORAGE_CONNECTION_STRING", "SOURCE_URL", "PREDICTIONS_URL"),
-)
+# How those of its secrets end.
+CLOUD_SECRETS = ("KEY", "PASSWORD", "SECRET", "STRING", "TOKEN")
+# A secret, or an address that may hold one: Settings do not show it, and `doctor` looks for it in git.
+Secret = Annotated[str | None, Field(repr=False)]
 # A key that prefect.yaml or compose.yaml uses; it is not passed on with the other settings.
 ForDeployment = Annotated[str | None, Field(exclude=True)]
+SecretForDeployment = Annotated[str | None, Field(exclude=True, repr=False)]
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -64,24 +62,28 @@ def state_dir() -> Path:
     return originals[0] if originals else here
 
 
-class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper):
+# Means the same in every working folder.
+StatePath = Annotated[Path, AfterValidator(lambda path: state_dir() / path)]
+
+
+class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, alias_generator=str.upper):
     """Where the project runs; the defaults need no server."""
 
     prefect_api_url: AnyHttpUrl | None = None
-    prefect_api_key: str | None = None
-    prefect_api_auth_string: str | None = None
-    prefect_home: Path = Path(".prefect")
+    prefect_api_key: Secret = None
+    prefect_api_auth_string: Secret = None
+    prefect_home: StatePath = Path(".prefect")
     prefect_logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
     mlflow_tracking_username: str | None = None
-    mlflow_tracking_password: str | None = None
+    mlflow_tracking_password: Secret = None
     mlflow_artifact_root: str = "mlartifacts"
-    source_url: str | None = None
-    predictions_url: str | None = None
-    notify_webhook_url: SecretStr | None = None
+    source_url: Secret = None
+    predictions_url: Secret = None
+    notify_webhook_url: Secret = None
     serve_host: str = "127.0.0.1"
     serve_port: Annotated[int, Field(ge=1, le=65535)] = 8000
-    serve_api_key: SecretStr | None = None
+    serve_api_key: Secret = None
     serve_workers: PositiveInt = 1
     serve_model: Path | None = None
     serve_poll_seconds: PositiveFloat = 5
@@ -101,8 +103,8 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
     image: ForDeployment = None
     repository: ForDeployment = None
     docker_gid: ForDeployment = None
-    postgres_password: ForDeployment = None
-    mlflow_flask_server_secret_key: ForDeployment = None
+    postgres_password: SecretForDeployment = None
+    mlflow_flask_server_secret_key: SecretForDeployment = None
     prefect_port: ForDeployment = None
     mlflow_port: ForDeployment = None
 
@@ -133,27 +135,21 @@ class Settings(BaseModel, extra="forbid", frozen=True, alias_generator=str.upper
         """Refuse an address."""
         if value and ":/" in str(value):
             raise ValueError("it must be a folder of this machine")
-        return value
+        return value and state_dir() / value
 
-    @model_validator(mode="after")
-    def absolute_paths(self) -> Self:
-        """Make paths absolute, so that they mean the same in every working folder."""
-        object.__setattr__(self, "prefect_home", state_dir() / self.prefect_home)
-        if self.prediction_log:
-            object.__setattr__(self, "prediction_log", state_dir() / self.prediction_log)
-        if "://" not in self.mlflow_artifact_root:
-            object.__setattr__(self, "mlflow_artifact_root", (state_dir() / self.mlflow_artifact_root).as_uri())
-        scheme, _, path = self.mlflow_tracking_uri.partition(":///")
-        if scheme == "sqlite":
-            # While another process writes, wait for a minute instead of 5 seconds.
-            wait = "" if "?" in path else "?timeout=60"
-            object.__setattr__(self, "mlflow_tracking_uri", f"sqlite:///{state_dir() / path}{wait}")
-        return self
+    @field_validator("mlflow_artifact_root")
+    @classmethod
+    def is_uri(cls, value: str) -> str:
+        """Make a folder the URI that MLflow keeps."""
+        return value if "://" in value else (state_dir() / value).as_uri()
 
-    @property
-    def serve_key(self) -> str | None:
-        """The key that requests to the service need."""
-        return self.serve_api_key.get_secret_value() if self.serve_api_key else None
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def is_patient(cls, value: str) -> str:
+        """Make the path of SQLite absolute, and wait for a minute instead of 5 seconds while another process writes."""
+        scheme, _, path = value.partition(":///")
+        wait = "" if "?" in path else "?timeout=60"
+        return f"sqlite:///{state_dir() / path}{wait}" if scheme == "sqlite" else value
 
     @property
     def mlflow_file(self) -> Path | None:
@@ -179,6 +175,13 @@ def read_settings() -> Settings:
 def cloud_options() -> dict[str, str]:
     """Return the variables of a cloud's storage, such as AWS_ENDPOINT_URL."""
     return {name: value for name, value in variables().items() if name.startswith(CLOUD)}
+
+
+def secret_values() -> list[str]:
+    """Return the values of .env and of the environment that are secret."""
+    keys = {name.upper() for name, field in Settings.model_fields.items() if not field.repr}
+    keys |= {name for name in cloud_options() if name.endswith(CLOUD_SECRETS)}
+    return [value for name, value in variables().items() if name in keys]
 
 
 def image() -> str:
@@ -285,7 +288,6 @@ def _fields(section: type[BaseModel], location: Sequence[str]) -> list[str]:
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the sections in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):

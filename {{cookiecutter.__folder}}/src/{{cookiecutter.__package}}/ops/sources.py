@@ -33,7 +33,8 @@ def take(origin: str, query: str | None, target: Path) -> None:
     Raises UnreachableError if it does not answer, and ProjectError for errors that trying again cannot solve.
     """
     scheme = scheme_of(origin)
-    with _explained(origin):
+    where = redacted(origin)
+    with _explained(origin, where):
         if is_address(origin) and not scheme:
             raise malformed(origin)
         if query is not None:
@@ -43,10 +44,12 @@ def take(origin: str, query: str | None, target: Path) -> None:
         elif scheme in CLOUD or (not scheme and (project_root() / origin).is_dir()):
             _stream(f"{scheme}{origin[len(scheme) :]}" if scheme else str(project_root() / origin), target)
         elif not scheme:
-            shutil.copyfile(project_root() / origin, target)
+            if (file := project_root() / origin).exists() and not file.is_file():
+                raise ProjectError(f"Cannot read '{where}': it is a device or a pipe; save the table as a file.")
+            shutil.copyfile(file, target)
         else:
             raise ProjectError(
-                f"Unsupported address '{redacted(origin)}': use http, https, {', '.join(CLOUD[:3])} or, with a query, "
+                f"Unsupported address '{where}': use http, https, {', '.join(CLOUD[:3])} or, with a query, "
                 "the address of a database."
             )
 
@@ -72,9 +75,8 @@ def suffix(origin: str, query: str | None = None) -> str:
 
 
 @contextmanager
-def _explained(origin: str) -> Iterator[None]:
+def _explained(origin: str, where: str) -> Iterator[None]:
     """Turn the errors of a source into one sentence, without the secrets of its address."""
-    where = redacted(origin)
     try:
         yield
     except ProjectError:
@@ -141,9 +143,11 @@ def _stream(origin: str, target: Path) -> None:
         elif end in ARROW:
             pl.scan_ipc(origin, storage_options=options).sink_ipc(target)
         else:
-            files = [] if options is not None else [f.name for f in Path(origin).rglob("*")]
+            files = [] if options is not None else [f.name for f in Path(origin).rglob("*") if f.is_file()]
             if found := [name for name in files if name.lower().endswith((*TEXT, *JSON, *ARROW))]:
                 raise ProjectError(f"The folder '{origin}' holds {found[0]}; adopt that file, or a folder of Parquet.")
+            if Path(origin).is_dir() and not any(name.lower().endswith(PARQUET) for name in files):
+                raise ProjectError(f"The folder '{origin}' holds no {PARQUET[0]} file.")
             pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
     except pl.exceptions.PolarsError as error:
         if options is not None and re.match("parquet: File out of|out-of-spec|ipc file|invalid utf8", str(error)):

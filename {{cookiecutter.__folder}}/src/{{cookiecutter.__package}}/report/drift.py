@@ -142,8 +142,8 @@ class Drift(Result):
 
     @property
     def drifted(self) -> dict[str, float]:
-        """The columns that have drifted, with their index."""
-        return {drift.column: drift.psi for drift in self.columns if drift.drifted}
+        """What has drifted, with its index: columns, and the model's predictions."""
+        return {each.column: each.psi for each in [*self.columns, *self.predictions] if each.drifted}
 
     @property
     def values(self) -> dict[str, float]:
@@ -379,7 +379,6 @@ def _describe(move: _Move, limit: float, verdict: Verdict) -> ColumnDrift:
 
 
 def _labels(column: Column) -> list[str]:
-    """Name the bins."""
     last = ["unseen values" if column.known is not None else "other values"] if column.others else []
     if column.edges is None:
         return ["missing", *(column.levels or []), *last]

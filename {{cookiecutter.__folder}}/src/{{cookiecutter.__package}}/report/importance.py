@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator
 
 from ..config import Params
 from ..steps import evaluate
-from ..steps.evaluate import LOWER_IS_BETTER
 
 SHUFFLES, MAX_ROWS, MIN_ROWS, ROWS_AT_ONCE = 5, 1000, 100, 100_000
 # The work is bounded: one row costs a cell per column and, as many models have trees per class, so many per class.
@@ -102,7 +101,6 @@ def _measure(  # noqa: PLR0913, PLR0917 - what it closes over
     base = evaluate.metric_or_none(problem, metric, evaluate.predict(model, rows, truth))
     if base is None:
         return None
-    sign = -1 if metric in LOWER_IS_BETTER else 1
     size = max(1, min(ROWS_AT_ONCE, rows_at_once) // rows.height)
 
     def measure(groups: Sequence[Sequence[str]], shuffles: int) -> list[list[float]]:
@@ -114,7 +112,7 @@ def _measure(  # noqa: PLR0913, PLR0917 - what it closes over
             predictions = evaluate.predict(model, copies, pl.concat([truth] * len(batch)))
             for number in range(len(batch)):
                 part = predictions.take(slice(number * rows.height, (number + 1) * rows.height))
-                drops.append(sign * (base - evaluate.metric(problem, metric, part)))
+                drops.append(evaluate.gain(metric, base, evaluate.metric(problem, metric, part)))
         return [drops[begin : begin + shuffles] for begin in range(0, len(drops), shuffles)]
 
     return measure

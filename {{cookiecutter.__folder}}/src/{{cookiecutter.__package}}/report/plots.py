@@ -140,7 +140,6 @@ def _per_class(predictions: Predictions, folder: Path) -> None:
 
 
 def _errors(predictions: Predictions, folder: Path) -> None:
-    """Draw actual against predicted values, and the residuals."""
     drawn = predictions.take(np.random.default_rng(0).permutation(len(predictions.truth))[:MAX_POINTS])
     display = PredictionErrorDisplay(y_true=drawn.truth, y_pred=drawn.predicted)
     kinds: Any = {"predicted_against_actual": "actual_vs_predicted", "residuals": "residual_vs_predicted"}

@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import binascii
 import hmac
-from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -45,8 +43,13 @@ class Access:
 
     def _knows_key(self, authorization: str) -> bool:
         kind, _, value = authorization.partition(" ")
-        given = [value.encode()] if kind.lower() == "bearer" else _password(value) if kind.lower() == "basic" else []
-        return any(hmac.compare_digest(candidate, self.key or b"") for candidate in given)
+        given = value.encode()
+        if kind.lower() == "basic":
+            try:
+                given = base64.b64decode(value, validate=True).partition(b":")[2]
+            except ValueError:
+                return False
+        return kind.lower() in {"basic", "bearer"} and hmac.compare_digest(given, self.key or b"")
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         size = 0
@@ -67,10 +70,3 @@ class Access:
         except asyncio.CancelledError:  # the service stops, and the rest of the request has not come in time
             headers = {"Connection": "close", "Retry-After": "1"}
             await JSONResponse({"detail": "The service stops; ask again."}, 503, headers)(scope, receive, send)
-
-
-def _password(value: str) -> Iterable[bytes]:
-    try:
-        yield base64.b64decode(value, validate=True).partition(b":")[2]
-    except binascii.Error:
-        return

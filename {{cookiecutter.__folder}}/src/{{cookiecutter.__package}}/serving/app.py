@@ -17,10 +17,9 @@ from .access import LOOPBACK, Access
 from .batches import Batches, BusyError
 from .follower import Follower
 from .locations import Alias, location
-from .metrics import Measured
+from .observed import Observed
 from .openapi import describe
 from .prediction_log import PredictionLog
-from .request_id import RequestId
 from .routes import NotReadyError, Service, public, router
 from .schema import RefusedError
 from .shadow import Shadow
@@ -52,12 +51,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     # Made anew each time, as the model may have changed.
     app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
-    app.add_middleware(Access, key=settings.serve_key, max_bytes=settings.serve_max_bytes)
+    app.add_middleware(Access, key=settings.serve_api_key, max_bytes=settings.serve_max_bytes)
     if settings.serve_host in LOOPBACK:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
-    app.add_middleware(Measured)
-    app.add_middleware(RequestId)
+    app.add_middleware(Observed)
     _explain_errors(app, settings.serve_timeout)
     return app
 

@@ -92,7 +92,6 @@ class Follower:
         gc.freeze()
 
     def _report(self, error: Exception) -> None:
-        """Count a failure, and say why."""
         if self._answers:
             FAILURES.inc()
         self._say(reason(error))

@@ -1,7 +1,6 @@
 """What Prometheus reads from /metrics: of all worker processes together, if there are several."""
 
 import os
-import time
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -13,7 +12,6 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -34,34 +32,6 @@ LOG_FAILURES = Counter("serving_log_failures", "Failed attempts to write the pre
 SHADOWED = Counter("serving_shadow_rows", "Rows that the challenger predicted, too")
 SHADOW_DROPPED = Counter("serving_shadow_dropped_rows", "Rows that the challenger had no time for")
 SHADOW_FAILED = Counter("serving_shadow_failed_rows", "Rows that the challenger could not predict")
-
-
-class Measured:
-    """Counts requests and measures how long they take."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note its route, status and time."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        start, status = time.perf_counter(), 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, noted)
-        finally:
-            # Unknown paths share one label, so that nobody can make the metrics grow.
-            route = getattr(scope.get("route"), "path", "other")
-            REQUESTS.labels(route, status).inc()
-            LATENCY.labels(route).observe(time.perf_counter() - start)
 
 
 def exposition() -> tuple[bytes, str]:

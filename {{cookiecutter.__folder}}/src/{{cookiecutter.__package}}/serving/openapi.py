@@ -4,89 +4,68 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from ..config import Contract
+from .schema import Fault
 from .served import Served
 
 JSON_TYPES = {"integer": "integer", "float": "number", "boolean": "boolean"}
-DETAIL = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
 REFUSALS = {
-    401: "The API key is missing or wrong",
+    401: "The service has an API key, which is missing or wrong",
     413: "The body is too large",
     415: "The body is not JSON",
     503: "No model is loaded yet, or too many requests are waiting",
 }
-FAULTS = {
-    "type": "object",
-    "required": ["detail"],
-    "properties": {
-        "detail": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["row", "field", "rule", "value", "message"],
-                "properties": {
-                    "row": {"type": ["integer", "null"], "description": "number of the row, from 0"},
-                    "field": {"type": ["string", "null"]},
-                    "rule": {"type": "string", "description": "the rule of the contract that the value breaks"},
-                    "value": {"description": "the refused value"},
-                    "message": {"type": "string"},
-                },
-            },
-        }
-    },
+
+
+class Refusal(BaseModel):
+    """Why a request is not answered."""
+
+    detail: str
+
+
+class Faults(BaseModel):
+    """What is wrong with the rows of a request."""
+
+    detail: list[Fault]
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe for a route the answers with these statuses."""
+    return {status: {"description": REFUSALS[status], "model": Refusal} for status in statuses}
+
+
+FAULTY: dict[int | str, dict[str, Any]] = {
+    422: {"description": "A row breaks the contract; none is predicted", "model": Faults}
 }
 
 
 def describe(app: FastAPI, served: Served | None) -> dict[str, Any]:
     """Return the OpenAPI description; without a model yet, `/predict` is described without fields."""
     described = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    described["components"] = {"schemas": {"Refusal": DETAIL, "Faults": FAULTS}}
-    if app.state.service.settings.serve_key:
+    if app.state.service.settings.serve_api_key:
         described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"key": []}]
-    for path, operations in described["paths"].items():
-        for operation in operations.values():
-            wanted = {413, 415, 503} if path == "/predict" else {503} if path in {"/model", "/health/ready"} else set()
-            if app.state.service.settings.serve_key and not path.startswith("/health"):
-                wanted.add(401)
-            operation["responses"] |= {str(status): _response(REFUSALS[status], "Refusal") for status in wanted}
     predict = described["paths"]["/predict"]["post"]
-    predict["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-    predict["responses"] |= {"422": _response("A row breaks the contract; none is predicted", "Faults")}
+    content: dict[str, Any] = {"schema": {"type": "object"}}
+    predict["requestBody"] = {"required": True, "content": {"application/json": content}}
     if served:
         described["info"]["description"] = f"Predictions of {app.title} version {served.version}."
         described["components"]["schemas"] |= {"Row": served.schema.row, "Answer": _answer(served)}
-        predict["requestBody"]["content"]["application/json"] = {
-            "schema": {
-                "anyOf": [
-                    {"$ref": "#/components/schemas/Row"},
-                    {
-                        "type": "array",
-                        "items": {"$ref": "#/components/schemas/Row"},
-                        "minItems": 1,
-                        "maxItems": served.schema.max_rows,
-                    },
-                ]
-            },
-            "examples": {
-                "one row": {"value": served.example},
-                "several rows": {"value": [served.example, served.example]},
-            },
+        row, answer = ({"$ref": f"#/components/schemas/{name}"} for name in ("Row", "Answer"))
+        rows = {"type": "array", "items": row, "minItems": 1, "maxItems": served.schema.max_rows}
+        content["schema"] = {"anyOf": [row, rows]}
+        examples = {"one row": served.example, "several rows": [served.example, served.example]}
+        content["examples"] = {name: {"value": example} for name, example in examples.items()}
+        predict["responses"]["200"] = {
+            "description": "The predictions, in the order of the rows",
+            "content": {"application/json": {"schema": answer}},
         }
-        predict["responses"]["200"] = _response("The predictions, in the order of the rows", "Answer")
     return described
 
 
-def _response(description: str, schema: str) -> dict[str, Any]:
-    return {
-        "description": description,
-        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
-    }
-
-
 def _answer(served: Served) -> dict[str, Any]:
-    """Return the schema of an answer."""
     recipe = served.predictor.recipe
     target = Contract.model_validate(recipe.contract.model_dump()).columns[recipe.data.target]
     prediction: dict[str, Any] = {"prediction": {"type": JSON_TYPES.get(target.type, "string")}}

@@ -19,6 +19,7 @@ from .backlog import Answered
 from .batches import Batches
 from .follower import Follower
 from .metrics import exposition
+from .openapi import FAULTY, refusals
 from .prediction_log import PredictionLog
 from .served import Served
 from .shadow import Shadow
@@ -61,7 +62,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
-@router.post("/predict", tags=["model"])
+@router.post("/predict", tags=["model"], responses=refusals(401, 413, 415, 503) | FAULTY)
 async def predict(request: Request) -> Response:
     """Predict one row (an object) or several (a list of objects)."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -84,7 +85,7 @@ async def pass_on(service: Service, answered: Answered) -> None:
         listener.put(answered)
 
 
-@router.get("/model", tags=["model"])
+@router.get("/model", tags=["model"], responses=refusals(401, 503))
 async def model(request: Request) -> dict[str, Any]:
     """Say which version answers, its metrics, and where it comes from."""
     return dict(service_of(request).served.about)
@@ -96,7 +97,7 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/health/ready", tags=["operation"])
+@router.get("/health/ready", tags=["operation"], responses=refusals(503))
 async def ready(request: Request) -> dict[str, Any]:
     """Say whether a model is loaded, and why it is not the champion if it is another."""
     service = service_of(request)
@@ -104,7 +105,7 @@ async def ready(request: Request) -> dict[str, Any]:
     return {"status": "ready", **described, "problem": public(service.follower.problem)}
 
 
-@router.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
+@router.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=refusals(401))
 def metrics() -> Response:
     """Return the metrics for Prometheus."""
     content, media_type = exposition()

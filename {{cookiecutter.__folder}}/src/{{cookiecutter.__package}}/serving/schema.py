@@ -24,6 +24,7 @@ RULES = {
     "extra_forbidden": "unknown field",
     "finite_number": "type",
 }
+TIMES = {"date", "datetime"}
 INT64 = 2**63
 Row = dict[str, Any]  # a row as JSON has it, but for text that spells a number or a date
 SHOWN = 100  # characters of a wrong value, and faults of a request
@@ -32,10 +33,10 @@ SHOWN = 100  # characters of a wrong value, and faults of a request
 class Fault(TypedDict):
     """What is wrong with a request: row (from 0), field, the rule that it breaks, and the value."""
 
-    row: int | None
+    row: Annotated[int | None, Field(description="number of the row, from 0")]
     field: str | None
-    rule: str
-    value: Any
+    rule: Annotated[str, Field(description="the rule of the contract that the value breaks")]
+    value: Annotated[Any, Field(description="the refused value")]
     message: str
 
 
@@ -62,7 +63,7 @@ class RequestSchema:
         self.many: TypeAdapter[list[Row]] = TypeAdapter(Annotated[list[row], Field(min_length=1, max_length=max_rows)])
         self.max_rows = max_rows
         self.dtypes = {name: DTYPES[column.type] for name, column in self.columns.items()}
-        self.spelled = [name for name, column in self.columns.items() if _is_spelled(column)]
+        self.spelled = [name for name, column in self.columns.items() if column.spelling or column.type in TIMES]
 
     def read(self, body: bytes) -> list[Row]:
         """Return the rows of a JSON body; raise RefusedError if any of them breaks the contract."""
@@ -144,7 +145,8 @@ def _field(column: Column, null_values: Sequence[str]) -> Any:
     """Return the type of a field; it may be left out if the column may be missing."""
     kind = _type(column)
     if column.type == "string" and null_values:
-        kind = Annotated[kind | None if column.nullable else kind, BeforeValidator(_missing_if(frozenset(null_values)))]
+        missing = BeforeValidator(lambda value: None if isinstance(value, str) and value in null_values else value)
+        kind = Annotated[kind | None if column.nullable else kind, missing]
     elif column.nullable:
         kind |= None
     return NotRequired[kind] if column.nullable else kind
@@ -153,7 +155,7 @@ def _field(column: Column, null_values: Sequence[str]) -> Any:
 def _type(column: Column) -> Any:
     if column.allowed is not None:
         return Literal[tuple(column.allowed)]
-    if column.type in {"date", "datetime"}:
+    if column.type in TIMES:
         described = {"type": "string", "description": f"a {column}"}
         return Annotated[str, WithJsonSchema(described if column.format else described | {"format": column.type})]
     kind: Any
@@ -171,17 +173,9 @@ def _type(column: Column) -> Any:
     return kind | str if column.spelling else kind
 
 
-def _is_spelled(column: Column) -> bool:
-    return bool(column.spelling) or column.type in {"date", "datetime"}
-
-
 def _whole(value: object) -> object:
     """Return 7.0 as 7: pandas writes integers so in a column that has missing values."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _missing_if(null_values: frozenset[str]) -> Any:
-    return lambda value: None if isinstance(value, str) and value in null_values else value
 
 
 def _fault(row: int | None, field: str | None, rule: str, value: Any, reason: str) -> Fault:
@@ -191,7 +185,6 @@ def _fault(row: int | None, field: str | None, rule: str, value: Any, reason: st
 
 
 def _shown(value: Any) -> Any:
-    """Return a value that JSON can show, in few characters."""
     if value is None or isinstance(value, bool) or (isinstance(value, int) and -INT64 <= value < INT64):
         return value
     return value if isinstance(value, float) and math.isfinite(value) else _shortened(str(value))

@@ -30,7 +30,7 @@ def serve() -> None:
     from .workers import Workers
 
     settings = read_settings()
-    if settings.serve_host not in LOOPBACK and not settings.serve_key:
+    if settings.serve_host not in LOOPBACK and not settings.serve_api_key:
         raise ProjectError(
             f"SERVE_HOST is {settings.serve_host}, which other machines reach, so .env needs SERVE_API_KEY: {KEY}."
         )

@@ -103,7 +103,6 @@ def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarr
 
 
 def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Count each of the wanted hashes among the others."""
     hashes, counts = np.unique(among, return_counts=True)
     place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
     return np.where(hashes[place] == wanted, counts[place], 0)

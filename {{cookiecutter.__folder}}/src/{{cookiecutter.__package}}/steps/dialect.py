@@ -105,7 +105,7 @@ def check_lines(source: Path, dialect: Dialect) -> Dialect:
     eol, total, blanks = dialect.eol.encode(), None, set[str]()
     with _opened(source) as file:
         # Every row comes after the end of a line, so every block starts with one: the end of `line`.
-        line = dialect.heading.last
+        line = dialect.heading.first - 1
         data = eol + b"".join(file.read(BLOCK).split(eol, line)[line:])
         while (block := file.read(BLOCK)) or data != eol:
             data += block or (b"" if data.endswith(eol) else eol)
@@ -141,6 +141,9 @@ def _check_rows(data: bytes, line: int, dialect: Dialect, blanks: set[str]) -> i
     within = ~np.isin(before, [separator, eol, QUOTE])
     stray = np.where(within, np.diff(pairs)[:, 0] > 1, ~np.isin(after, [separator, eol, RETURN, QUOTE]))
     faults = [(int(places[at]), "has a quote in a value, where it must be doubled") for at in pairs[stray, 0][:1]]
+    returns = np.flatnonzero((codes[:-1] == RETURN) & (codes[1:] != eol) & (eol != RETURN))
+    stray = np.searchsorted(places[quotes], returns) % 2 == 0
+    faults += [(int(at), "has a carriage return in a value, which must be quoted") for at in returns[stray][:1]]
     if quotes.size:
         outside = ((signs == QUOTE).cumsum() % 2 == 0) & (signs != QUOTE)
         places, signs = places[outside], signs[outside]

@@ -14,7 +14,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.pipeline import Pipeline
 
 from ..config import DUMMY, Problem
-from ..errors import ProjectError
+from ..errors import ProjectError, few
 from ..model.predictor import failures_explained
 
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
@@ -147,22 +147,16 @@ def notes(problem: Problem, predictions: Predictions) -> list[str]:
         sentences.append(f"The holdout has only {rows} row(s): too few to trust a metric, or for confidence intervals.")
     if problem == "classification" and predictions.classes is not None:
         present, known = set(predictions.truth), set(predictions.classes)
-        if absent := known - present:
-            sentences.append(f"The holdout lacks {len(absent)} class(es), so roc_auc is undefined: {_listed(absent)}.")
-        if new := present - known:
-            sentences.append(f"The holdout has {len(new)} class(es) that the model has never seen: {_listed(new)}.")
+        if absent := sorted(map(str, known - present)):
+            sentences.append(f"The holdout lacks {len(absent)} class(es), so roc_auc is undefined: {few(absent)}.")
+        if new := sorted(map(str, present - known)):
+            sentences.append(f"The holdout has {len(new)} class(es) that the model has never seen: {few(new)}.")
         if predictions.probabilities is None:
             sentences.append("The model gives no probabilities: there is no log_loss, no roc_auc and no curve.")
     return sentences
 
 
-def _listed(classes: set[object]) -> str:
-    names = sorted(map(str, classes))
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004 - enough examples
-
-
 def _scorers(problem: Problem, predictions: Predictions) -> dict[str, Callable[[], float]]:
-    """Return a function per metric that is defined."""
     truth, predicted = predictions.truth, predictions.predicted
     if problem == "regression":
         return {

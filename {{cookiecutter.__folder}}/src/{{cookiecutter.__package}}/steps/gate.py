@@ -1,13 +1,13 @@
 """Decide whether the new model becomes the champion; the flow acts on the decision."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import polars as pl
 
 from ..config import DUMMY, Gate, Problem
-from ..errors import ProjectError
+from ..errors import ProjectError, few
 from . import evaluate
 from .evaluate import Predictions
 
@@ -95,7 +95,7 @@ def _compare(gate: Gate, challenger: Evaluation, champion: Evaluation) -> Decisi
     if gain < gate.improvement and not math.isclose(gain, gate.improvement):
         return Decision("challenger", f"{better}, less than gate.improvement ({gate.improvement:g})")
     if worse := list(_worse_slices(metric, challenger.slices, champion.slices)):
-        return Decision("challenger", f"{better}, but {_few(worse)}")
+        return Decision("challenger", f"{better}, but {few(worse)}")
     return Decision("champion", better + _slices_compared(challenger.slices))
 
 
@@ -108,16 +108,10 @@ def _worse_slices(metric: str, new: Mapping[str, Slice], old: Mapping[str, Slice
 
 
 def _slices_compared(slices: Mapping[str, Slice]) -> str:
-    """Say how many slices were compared, and which were not."""
     if not slices:
         return ""
     skipped = [f"{name} ({rows} rows)" for name, (rows, value) in slices.items() if value is None]
     sentence = f", and worse in none of {len(slices) - len(skipped)} slices"
     if skipped:
-        sentence += f"; not compared (fewer than {MIN_SLICE_ROWS} rows, or without a class): {_few(skipped)}"
+        sentence += f"; not compared (fewer than {MIN_SLICE_ROWS} rows, or without a class): {few(skipped)}"
     return sentence
-
-
-def _few(items: Sequence[str]) -> str:
-    more = [f"{len(items) - 3} more"] if len(items) > 3 else []  # noqa: PLR2004 - enough examples
-    return ", ".join([*items[:3], *more])

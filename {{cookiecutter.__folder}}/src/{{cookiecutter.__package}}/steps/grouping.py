@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from ..errors import few
 from .leakage import CHANCE, TIME, encode, height_of, rows_wanted
 
 # An entity has more than one row on average, and between 2 and 50 unless its name tells.
@@ -148,5 +149,4 @@ def _option(method: str, name: str) -> str:
 
 def quoted(names: Sequence[str], most: int) -> str:
     """Return names for a sentence, and how many more there are than may be shown."""
-    shown = ", ".join(f"'{name}'" for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    return few([f"'{name}'" for name in names], most)

@@ -175,7 +175,7 @@ def _records(content: bytes, ending: str) -> pl.LazyFrame:
     """Read JSON records; raise NotATable if one is damaged, nested, or has a key twice, of which Polars reads one."""
     for line, record in enumerate([content] if ending == ".json" else content.splitlines(), 1):
         try:
-            json.loads(record.strip() or b"0", object_pairs_hook=_check_keys)
+            json.loads(record.strip() or b"0", object_pairs_hook=_check_keys, parse_constant=_refuse)
         except json.JSONDecodeError as error:
             where = line + error.lineno - 1
             raise dialect.NotATable(f"line {where} is not a whole record of JSON: {error.msg}") from None
@@ -183,6 +183,10 @@ def _records(content: bytes, ending: str) -> pl.LazyFrame:
     if nested := [name for name, dtype in table.schema.items() if dtype.is_nested()]:
         raise dialect.NotATable(f"'{nested[0]}' is nested in its JSON; make its values columns of their own")
     return table.lazy()
+
+
+def _refuse(constant: str) -> None:
+    raise dialect.NotATable(f"its JSON has {constant}, which JSON does not allow; write null")
 
 
 def _check_keys(pairs: Sequence[tuple[str, Any]]) -> None:
@@ -200,6 +204,8 @@ def _all_rows(
     if found is None:
         table = _typed_rows(source)
         names = table.collect_schema().names()
+        if not names:
+            raise dialect.NotATable("it has no columns")
         _check_names(names)
         table = table.rename(dict(zip(names, _all_named(names), strict=True)))
         # Categories are text, too.
@@ -258,7 +264,13 @@ def readable(source: Path | str) -> Iterator[None]:
         reason = str(error).splitlines()[0].rstrip(".")
         if reason.startswith("parquet"):
             reason = reason.partition("underlying IO error: ")[2] or DAMAGED
+        if reason.startswith("out-of-spec"):
+            reason = "the Arrow file is damaged or incomplete; get it again"
         raise ProjectError(f"Cannot read '{source}' as a table: {reason}.") from None
+    except OSError as error:
+        if "gzip" not in str(error):  # what follows the compressed text, which Python ignores if it is zeros
+            raise
+        raise ProjectError(f"Cannot read '{source}' as a table: {error}; unpack the file.") from None
 
 
 def drop_unlabelled(table: pl.LazyFrame, target: str) -> pl.LazyFrame:

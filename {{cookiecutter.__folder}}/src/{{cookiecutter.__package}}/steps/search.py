@@ -13,7 +13,6 @@ from sklearn.pipeline import Pipeline
 from ..config import Distribution, Search
 from ..errors import ProjectError
 from . import evaluate, train
-from .evaluate import LOWER_IS_BETTER
 
 
 class Candidate(NamedTuple):
@@ -35,7 +34,6 @@ class Candidate(NamedTuple):
         return float(np.std(self.scores))
 
     def __str__(self) -> str:
-        """Show the result in a log."""
         return self.failure or f"{self.mean:.4g} ± {self.std:.2g}"
 
 
@@ -87,11 +85,10 @@ def score(
 
 def best(candidates: Sequence[Candidate], metric: str) -> Candidate:
     """Return the candidate with the best mean, the first of equals; raise ProjectError if all failed."""
-    sign = 1 if metric in LOWER_IS_BETTER else -1
     scored = [candidate for candidate in candidates if not candidate.failure]
     if not scored:
         raise ProjectError(f"All {len(candidates)} candidates of the search failed; the first: {candidates[0].failure}")
-    return min(scored, key=lambda candidate: sign * candidate.mean)
+    return max(scored, key=lambda candidate: evaluate.gain(metric, candidate.mean, 0))
 
 
 def outcome(candidates: Sequence[Candidate]) -> dict[str, float]:

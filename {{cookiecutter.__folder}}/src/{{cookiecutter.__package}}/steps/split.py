@@ -127,7 +127,6 @@ def _ranks(places: np.ndarray) -> np.ndarray:
 
 
 def _check_column(rows: pl.LazyFrame, name: str, split: Split, target: str) -> None:
-    """Raise ProjectError if rows cannot be split by this column."""
     where = f"params.yaml: split.column is '{name}'"
     schema = rows.collect_schema()
     if name not in schema or name == target:

@@ -91,7 +91,6 @@ def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
 
 
 def _estimator(pipeline: Pipeline) -> tuple[str, BaseEstimator]:
-    """Return the estimator of params.yaml and the name of its step."""
     step, estimator = pipeline.steps[-1]
     if step != LABELS:
         return step, estimator
@@ -100,7 +99,6 @@ def _estimator(pipeline: Pipeline) -> tuple[str, BaseEstimator]:
 
 
 def _imported(estimator: str) -> Any:
-    """Return the class with this import path."""
     where = f"params.yaml: model.estimator is '{estimator}', which"
     module, _, name = estimator.rpartition(".")
     try:

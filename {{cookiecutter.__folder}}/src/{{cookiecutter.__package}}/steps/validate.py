@@ -30,7 +30,6 @@ class ContractError(ProjectError):
     """A table breaks the contract; `rows` are those that do, with their number and the rules."""
 
     def __init__(self, sentences: Sequence[str], rows: pl.LazyFrame) -> None:
-        """Keep the rows beside the sentences."""
         super().__init__(*sentences)
         self.rows = rows
 
@@ -47,7 +46,6 @@ class Rule(NamedTuple):
     hash: pl.Expr | None = None
 
     def __str__(self) -> str:
-        """Name column and rule."""
         return f"'{self.name}'" if self.column is None else f"column '{self.column}' breaks '{self.name}'"
 
 

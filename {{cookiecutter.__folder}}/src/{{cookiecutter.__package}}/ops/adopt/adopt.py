@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +51,7 @@ def adopt(request: AdoptRequest) -> list[str]:
         with ingest.readable(redacted(request.origin)):
             table, null_values, decision, duplicates, sentences = _inspect(snapshot, request)
             notes = ingest.notes(snapshot, table)
-            leaks = _leaks(snapshot, null_values, decision, request)
+            leaks = _leaks(table, decision, request)
         params, contract = folder / PARAMS, folder / CONTRACT
         params.write_text(
             rewriting.params_yaml(_data(request, source, null_values), _split(request), decision), encoding="utf-8"
@@ -133,29 +132,26 @@ def _linked(file: Path, link: Path) -> Path:
 def _inspect(snapshot: Path, request: AdoptRequest) -> tuple[pl.LazyFrame, list[str], infer.Decision, int, list[str]]:
     """Return the table as text, what counts as missing, what was decided, the number of duplicates, and sentences."""
     null_values = sorted({*profile.missing_words(ingest.read_table(snapshot, request.missing)), *request.missing})
-    table = ingest.read_table(snapshot, null_values)
+    # Every look at a CSV would parse all of it again.
+    copy = snapshot.with_name(f"{snapshot.name}.parquet")
+    ingest.read_table(snapshot, null_values).sink_parquet(copy)
+    table = pl.scan_parquet(copy, glob=False)
     if len(names := table.collect_schema().names()) == 1:
         raise ProjectError(f"'{redacted(request.origin)}' has one column, {names[0]!r}; separate columns by commas.")
     types = profile.types_of(table)
     spelled, sentences = spelling.find(snapshot, table, types, request.target, request.hints)
-    # To read values with their types is much faster than to read text and cast it.
-    read_as = {name: "string" if name in spelled else kind for name, kind in types.items() if kind}
-    profiles = ingest.read(snapshot, null_values, read_as, partial(profile.profile, spelled=spelled))
+    profiles = profile.profile(table, spelled)
     needed = [name for name in (request.group, request.time) if name]
     decision = infer.decide(profiles, request.target, request.problem, needed)
     if request.time:
         _check_time(next(column for column in profiles if column.name == request.time))
-    sentences += spelling.lookalikes(table, _labels(profiles))
+    labels = [each.name for each in profiles if each.type == "string" and each.distinct <= infer.NAMED_CLASSES]
+    sentences += spelling.lookalikes(table, labels)
     duplicates = profile.duplicates(table, list(decision.contract.columns))
     return table, null_values, decision, duplicates, sentences
 
 
-def _labels(profiles: Sequence[profile.Profile]) -> list[str]:
-    return [column.name for column in profiles if column.type == "string" and column.distinct <= infer.NAMED_CLASSES]
-
-
 def _check_time(column: profile.Profile) -> None:
-    """Raise ProjectError if rows cannot be ordered by this column."""
     if column.type in {"string", "boolean"}:
         raise ProjectError(f"--time is '{column.name}', whose type is {column.type}; it must be a date or a number.")
     if column.nullable:
@@ -163,18 +159,14 @@ def _check_time(column: profile.Profile) -> None:
         raise ProjectError(f"--time is '{column.name}', which is missing in {missing} row(s); all rows need it.")
 
 
-def _leaks(snapshot: Path, null_values: list[str], decision: infer.Decision, request: AdoptRequest) -> list[str]:
+def _leaks(table: pl.LazyFrame, decision: infer.Decision, request: AdoptRequest) -> list[str]:
     """Return sentences about columns that give the target away, and rows that belong together."""
     contract, target = decision.contract, request.target
     unseen = {target, request.group, request.time, *decision.drop}
     seen = [name for name in contract.columns if name not in unseen]
-
-    def notes(table: pl.LazyFrame) -> list[str]:
-        rows = casting.conform(table, contract)
-        belonging = [] if request.group or request.time else grouping.notes(rows, target)
-        return [*leakage.notes(rows, seen, target, decision.problem), *belonging]
-
-    return ingest.read(snapshot, null_values, contract.types, notes)
+    rows = casting.conform(table, contract)
+    belonging = [] if request.group or request.time else grouping.notes(rows, target)
+    return [*leakage.notes(rows, seen, target, decision.problem), *belonging]
 
 
 def _data(request: AdoptRequest, source: Path, null_values: list[str]) -> dict[str, object]:

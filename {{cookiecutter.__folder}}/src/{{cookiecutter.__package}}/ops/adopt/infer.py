@@ -192,7 +192,6 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 
 def _rounded_up(value: float) -> float:
-    """Round up to two significant digits."""
     if not value or not math.isfinite(value):
         return value
     unit = 10.0 ** (math.floor(math.log10(abs(value))) - 1)

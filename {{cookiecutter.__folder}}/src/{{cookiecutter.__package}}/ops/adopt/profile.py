@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -68,8 +68,10 @@ class Profile(NamedTuple):
 def missing_words(table: pl.LazyFrame) -> list[str]:
     """Return the text that stands for a missing value."""
     names = [name for name, dtype in table.collect_schema().items() if dtype == pl.String]
-    likely = [pl.col(name).filter(pl.col(name).str.strip_chars().is_in(MISSING | PERHAPS | {""})) for name in names]
-    words_of = dict(zip(names, compute(table, [words.unique().implode() for words in likely]), strict=True))
+    likely = {
+        name: pl.col(name).filter(pl.col(name).str.strip_chars().is_in(MISSING | PERHAPS | {""})) for name in names
+    }
+    words_of = compute(table, {name: words.unique().implode() for name, words in likely.items()})
     certain = {word for words in words_of.values() for word in words if word.strip() in MISSING | {""}}
     for name in names:
         if doubtful := set(words_of[name]) - certain:
@@ -95,12 +97,13 @@ def profile(table: pl.LazyFrame, spelled: Mapping[str, Column] = MappingProxyTyp
         cast(name, schema[name], spelled.get(name, Column(type=kind))).value for name, kind in known.items()
     )
     rows: int = table.select(pl.len()).collect(engine="streaming").item()
-    counted = _counted(typed, known, rows)
-    levels = _levels(typed, [name for name, facts in counted.items() if facts["distinct"] <= LEVELS])
+    counted = compute(typed, {name: _facts(name, kind, rows) for name, kind in known.items()})
+    few = [name for name, facts in counted.items() if facts["distinct"] <= LEVELS]
+    levels = compute(typed, {name: pl.col(name).drop_nulls().unique().sort().implode() for name in few})
     if rows > EXACT:
         for name, facts in counted.items():
             if facts["distinct"] > rows / 2 and known[name] != "float":
-                [facts["distinct"]] = compute(typed, [pl.col(name).drop_nulls().hash().n_unique()])
+                facts.update(compute(typed, {"distinct": pl.col(name).drop_nulls().hash().n_unique()}))
     numbers = {name: facts for name, facts in counted.items() if known[name] in {"integer", "float"}}
     rare = [name for name, facts in numbers.items() if facts["distinct"] >= UNIQUE * facts["present"]]
     for name, serial in _serial(typed, rare).items():
@@ -132,13 +135,15 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
     types = {name: TYPES.get(dtype.base_type()) for name, dtype in schema.items()}
     candidates = {name: KINDS if schema[name] == pl.String else ("integer",) for name in _doubtful(schema)}
     for part in (table.head(GUESSED), table):
-        pairs = [(name, kind) for name, kinds in candidates.items() for kind in kinds]
-        misfits = [
-            (cast(name, schema[name], Column(type=kind)).lost | _looks_different(name, kind)).any()
-            for name, kind in pairs
-        ]
-        fits = {pair for pair, misfit in zip(pairs, compute(part, misfits), strict=True) if not misfit}
-        candidates = {name: tuple(kind for kind in KINDS if (name, kind) in fits) for name in candidates}
+        misfits = {
+            (name, kind): (cast(name, schema[name], Column(type=kind)).lost | _looks_different(name, kind)).any()
+            for name, kinds in candidates.items()
+            for kind in kinds
+        }
+        wrong = compute(part, misfits)
+        candidates = {
+            name: tuple(kind for kind in kinds if not wrong[name, kind]) for name, kinds in candidates.items()
+        }
     return types | {name: kinds[0] for name, kinds in candidates.items() if kinds}
 
 
@@ -159,10 +164,6 @@ def _looks_different(name: str, kind: str) -> pl.Expr:
     return pl.col(name).cast(pl.String).str.contains(patterns[kind]) if kind in patterns else pl.lit(False)  # noqa: FBT003
 
 
-def _counted(typed: pl.LazyFrame, types: Mapping[str, Type], rows: int) -> dict[str, dict[str, Any]]:
-    return dict(zip(types, compute(typed, [_facts(name, kind, rows) for name, kind in types.items()]), strict=True))
-
-
 def _facts(name: str, kind: Type, rows: int) -> pl.Expr:
     column, present = pl.col(name), pl.col(name).drop_nulls()
     facts = {
@@ -176,22 +177,14 @@ def _facts(name: str, kind: Type, rows: int) -> pl.Expr:
     return pl.struct(expression.alias(fact) for fact, expression in facts.items())
 
 
-def _levels(typed: pl.LazyFrame, names: list[str]) -> dict[str, list[str] | list[int]]:
-    if not names:
-        return {}
-    levels = compute(typed, [pl.col(name).drop_nulls().unique().sort().implode() for name in names])
-    return dict(zip(names, levels, strict=True))
-
-
 def _serial(typed: pl.LazyFrame, names: list[str]) -> dict[str, bool]:
     """Tell for each column of whole numbers whether they lie so close that they would repeat by chance, but do not."""
-    wholes = compute(typed, [(pl.col(name) % 1 == 0).all() for name in names])
-    names = [name for name, whole in zip(names, wholes, strict=True) if whole]
-    facts = []
-    for name in names:
+    wholes = compute(typed, {name: (pl.col(name) % 1 == 0).all() for name in names})
+    facts = {}
+    for name in [name for name, whole in wholes.items() if whole]:
         gaps = pl.col(name).drop_nulls().sort().diff().drop_nulls()
-        facts.append(pl.concat_list(gaps.len() + 1, (gaps == 0).sum(), gaps.sum() / gaps.filter(gaps > 0).min() + 1))
-    return {name: _is_serial(*fact) for name, fact in zip(names, compute(typed, facts), strict=True)}
+        facts[name] = pl.concat_list(gaps.len() + 1, (gaps == 0).sum(), gaps.sum() / gaps.filter(gaps > 0).min() + 1)
+    return {name: _is_serial(*fact) for name, fact in compute(typed, facts).items()}
 
 
 def _is_serial(count: float, repeats: float, places: float | None) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -78,6 +78,7 @@ class Hints(NamedTuple):
 
 
 NO_HINTS = Hints()
+Key = TypeVar("Key")
 
 
 class Spelling(NamedTuple):
@@ -144,20 +145,20 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
 
 
 def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
-    """Return a sentence per column of text with values that differ only in case or blanks."""
+    """Return a sentence per column of text with values that differ only in case, blanks or invisible characters."""
     sentences = []
-    for name, values in zip(names, compute(table, [_levels(name) for name in names]), strict=True):
+    levels = {name: pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode() for name in names}
+    for name, values in compute(table, levels).items():
         same: dict[str, list[str]] = {}
         for value in values:
-            same.setdefault(" ".join(unicodedata.normalize("NFKC", value).casefold().split()), []).append(value)
+            visible = (char for char in value if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf"})
+            text = unicodedata.normalize("NFKC", "".join(visible)).casefold()
+            same.setdefault(" ".join(text.split()), []).append(value)
         if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
             shown = ", ".join(pairs[:EXAMPLES])
-            sentences.append(f"Values of '{name}' differ only in case or blanks, and count as different: {shown}.")
+            what = "case, blanks or invisible characters"
+            sentences.append(f"Values of '{name}' differ only in {what}, and count as different: {shown}.")
     return sentences
-
-
-def _levels(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode()
 
 
 def readings(
@@ -167,23 +168,27 @@ def readings(
     ways: dict[str, list[Column]] = {}
     for name, values in _samples(table, list(types), hints).items():
         columns = _ways(name, types[name], values, hints, labels=name == target)
-        read = compute(values.alias(name).to_frame().lazy(), [_fits(name, column) for column in columns])
-        kept = [column for column, count in zip(columns, read, strict=True) if count >= MOST * len(values)]
-        ways |= {name: kept} if kept else {}
-    marks = [uniform(pl.col(name)).str.contains(mark, literal=True).any() for name in ways for mark in SEPARATORS]
-    found = iter(compute(table, marks))
+        read = compute(values.alias(name).to_frame().lazy(), {column: _fits(name, column) for column in columns})
+        if kept := [column for column, count in read.items() if count >= MOST * len(values)]:
+            ways[name] = kept
+    marks = [(name, column.thousands) for name, columns in ways.items() for column in columns if column.thousands]
+    seen = compute(
+        table, {(name, mark): uniform(pl.col(name)).str.contains(mark, literal=True).any() for name, mark in marks}
+    )
+    # Ways that differ only in a mark that no value has read all alike.
+    ways = {name: [way for way in ways[name] if not way.thousands or seen[name, way.thousands]] for name in ways}
+    counted: dict[tuple[str, Column | str], pl.Expr] = {}
     for name, columns in ways.items():
-        # Ways that differ only in a mark that no value has read all alike.
-        seen = {mark for mark in SEPARATORS if next(found)} | {None}
-        ways[name] = [column for column in columns if column.thousands in seen]
-    counts = iter(compute(table, [count for name, columns in ways.items() for count in _counts(name, columns)]))
+        text, is_number = uniform(pl.col(name)), pl.lit(columns[0].unit is not None)
+        is_name = ~is_number & (text.str.contains(NAME).any() | text.str.starts_with("+").all())
+        counted |= {(name, "present"): pl.col(name).count(), (name, "is name"): is_name}
+        counted |= {(name, column): _fits(name, column) for column in columns}
+    counts = compute(table, counted)
     texts = []
     for name, columns in ways.items():
-        present, is_name = next(counts), next(counts)
-        fits = {column: next(counts) for column in columns}
-        texts.append(
-            Text(name, present, {way: count for way, count in fits.items() if count and (way.format or not is_name)})
-        )
+        allowed = [way for way in columns if way.format or not counts[name, "is name"]]
+        fits = {way: counts[name, way] for way in allowed if counts[name, way]}
+        texts.append(Text(name, counts[name, "present"], fits))
     return texts
 
 
@@ -192,19 +197,12 @@ def _samples(table: pl.LazyFrame, names: Sequence[str], hints: Hints) -> dict[st
     schema = table.collect_schema()
     names = [name for name in names if schema[name] == pl.String and name not in hints.text]
     head = table.select(names).head(GUESSED).collect()
-    digits = compute(head.lazy(), [pl.col(name).str.contains(r"\d").any() for name in names])
+    digits = compute(head.lazy(), {name: pl.col(name).str.contains(r"\d").any() for name in names})
     return {
         name: head.select(uniform(pl.col(name))).to_series().drop_nulls().unique(maintain_order=True).head(VALUES)
-        for name, digit in zip(names, digits, strict=True)
-        if digit
+        for name in names
+        if digits[name]
     }
-
-
-def _counts(name: str, columns: Sequence[Column]) -> Iterator[pl.Expr]:
-    text = uniform(pl.col(name))
-    yield pl.col(name).count()
-    yield pl.lit(columns[0].unit is None) & (text.str.contains(NAME).any() | text.str.starts_with("+").all())
-    yield from (_fits(name, column) for column in columns)
 
 
 def _fits(name: str, column: Column) -> pl.Expr:
@@ -267,8 +265,8 @@ def _different(table: pl.LazyFrame, text: Text) -> list[Column]:
     different: list[Column] = []
     for column in text.whole:
         values = cast(text.name, pl.String(), column).value
-        others = [(values != cast(text.name, pl.String(), other).value).any() for other in different]
-        if all(compute(table, others)):
+        others = {other: (values != cast(text.name, pl.String(), other).value).any() for other in different}
+        if all(compute(table, others).values()):
             different.append(column)
     return different
 
@@ -286,39 +284,36 @@ def _evidence(table: pl.LazyFrame, types: Mapping[str, Type | None], chosen: Map
     }
     schema = table.collect_schema()
     floats = [name for name, kind in types.items() if kind == "float" and schema[name] == pl.String]
-    points = compute(table, [(~pl.col(name).str.contains(THOUSANDS)).any() for name in floats])
-    pointed = [name for name, point in zip(floats, points, strict=True) if point]
+    points = compute(table, {name: (~pl.col(name).str.contains(THOUSANDS)).any() for name in floats})
+    pointed = [name for name, point in points.items() if point]
     return known | ({".": pointed[0]} if pointed else {})
 
 
 def _looks_grouped(table: pl.LazyFrame, name: str) -> bool:
     """Tell whether numbers look like 950 and 1.200: neither all rounded to three digits, nor without needless zeros."""
     text = uniform(pl.col(name))
-    plain_whole, zeros = ~text.str.contains(".", literal=True), text.str.contains(r"\.\d\d0$")
-    return all(compute(table, [plain_whole.any(), zeros.any()]))
+    looks = {"whole": ~text.str.contains(".", literal=True).all(), "zeros": text.str.contains(r"\.\d\d0$").any()}
+    return all(compute(table, looks).values())
 
 
 def _typed(table: pl.LazyFrame, columns: Mapping[str, Column]) -> dict[str, Column]:
     """Make numbers integers where none has a decimal mark or an exponent."""
     floats = {name: column for name, column in columns.items() if column.type == "float"}
     numbers = {name: column.model_copy(update={"type": "integer"}) for name, column in floats.items()}
-    fractions = [
-        plain(pl.col(name), column).str.contains("[.eE]").any() | cast(name, pl.String(), column).lost.any()
+    fractions = {
+        name: plain(pl.col(name), column).str.contains("[.eE]").any() | cast(name, pl.String(), column).lost.any()
         for name, column in numbers.items()
-    ]
-    found = zip(numbers.items(), compute(table, fractions), strict=True)
-    return dict(columns) | {name: column for (name, column), fraction in found if not fraction}
+    }
+    return dict(columns) | {name: numbers[name] for name, found in compute(table, fractions).items() if not found}
 
 
 def _mixed(file: Path, table: pl.LazyFrame, text: Text, *, refused: bool) -> tuple[bool, str]:
     """Tell whether text that is mostly numbers or dates is refused, and describe it."""
     name, (column, count) = text.name, max(text.fits.items(), key=lambda item: item[1])
     lost = cast(name, pl.String(), column).lost
-    present = pl.col(name).drop_nulls()
-    others = pl.col(name).filter(lost).unique(maintain_order=True)
-    good, different, odd = compute(
-        table, [pl.col(name).filter(~lost).drop_nulls().n_unique(), present.n_unique(), others.head(EXAMPLES).implode()]
-    )
+    values = {"good": pl.col(name).filter(~lost).drop_nulls().n_unique(), "all": pl.col(name).drop_nulls().n_unique()}
+    values["odd"] = pl.col(name).filter(lost).unique(maintain_order=True).head(EXAMPLES).implode()
+    good, different, odd = compute(table, values).values()
     shown = ", ".join(_place(file, table, name, value) for value in odd)
     example = _example(table, name, column)[0]
     numbers = f"{count} of {text.present} values are {'dates' if column.format else 'numbers'} like {example!r}"
@@ -347,7 +342,8 @@ def _as_text(name: str) -> str:
 def _two_ways(file: Path, table: pl.LazyFrame, name: str, columns: Sequence[Column]) -> str:
     values = [cast(name, pl.String(), column).value for column in columns]
     differ = pl.concat_list(values).list.n_unique().arg_max()
-    example, *read = compute(table, [value.get(differ) for value in (pl.col(name), *values)])
+    shown = {place: value.get(differ) for place, value in enumerate([pl.col(name), *values])}
+    example, *read = compute(table, shown).values()
     options = [
         f"--date-format {shlex.quote(column.format)}" if column.format else f"--decimal {column.decimal or '.'}"
         for column in columns
@@ -363,7 +359,8 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
         years = ""
         if "%y" in column.format:
             dates = cast(names[0], pl.String(), column).value.dt.year()
-            years = "; two-digit years are {} to {}".format(*compute(table, [dates.min(), dates.max()]))
+            ends = compute(table, {"first": dates.min(), "last": dates.max()})
+            years = f"; two-digit years are {ends['first']} to {ends['last']}"
         return f"Dates in {where} use {column.format}{why}: {example!r} is {value}{years}."
     parts = [
         {",": "a decimal comma", ".": _signs(example)}.get(column.decimal or ""),
@@ -393,12 +390,13 @@ def _example(table: pl.LazyFrame, name: str, column: Column) -> tuple[str, Any]:
 def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
     """Show a value, and the line of the file (of files with types: the row) where the column first has it."""
     if ingest.form(file):
-        return f"{value!r} (row {compute(table, [pl.arg_where(pl.col(name) == value).first()])[0] + 1})"
+        return f"{value!r} (row {compute(table, {name: pl.arg_where(pl.col(name) == value).first()})[name] + 1})"
     line = dialect.line_of(file, table.collect_schema().names().index(name), value)
     return f"{value!r} (line {line})" if line else repr(value)
 
 
-def compute(table: pl.LazyFrame, expressions: Sequence[pl.Expr]) -> Sequence[Any]:
+def compute(table: pl.LazyFrame, expressions: Mapping[Key, pl.Expr]) -> dict[Key, Any]:
     """Compute a value per expression, all in one streaming query."""
-    named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
-    return table.select(named).collect(engine="streaming").row(0) if named else ()
+    named = [expression.alias(str(index)) for index, expression in enumerate(expressions.values())]
+    values = table.select(named).collect(engine="streaming").row(0) if named else ()
+    return dict(zip(expressions, values, strict=True))

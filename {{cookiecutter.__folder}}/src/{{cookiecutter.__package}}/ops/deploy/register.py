@@ -15,16 +15,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import DeploymentSort, FlowRunSort
@@ -73,7 +64,7 @@ def deploy(kind: str, job: Path | None = None, *, prune: bool = False) -> Iterat
             "set it to an MLflow server in .env."
         )
     with get_client(sync_client=True) as client:
-        pools = client.read_work_pools(work_pool_filter=_named(name))
+        pools = client.read_work_pools(work_pool_filter=WorkPoolFilter(name={"any_": [name]}))
         pool = pools[0] if pools else None
         if pool and pool.type != kind:
             raise ProjectError(
@@ -118,10 +109,6 @@ def overlaid(below: Any, above: Any) -> Any:
         case list(), list():
             return [overlaid(*pair) for pair in zip(below, above, strict=False)] + below[len(above) :]
     return above
-
-
-def _named(pool: str) -> WorkPoolFilter:
-    return WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
 
 
 def _refuse_to_replace(client: SyncPrefectClient, plan: list[Deployment]) -> None:
@@ -199,7 +186,6 @@ def _report(pool: str, call: CallWebhook) -> AutomationCore:
 
 
 def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Create an automation, or update the one of this name."""
     if existing := client.read_automations_by_name(automation.name):
         client.update_automation(existing[0].id, automation)
     else:
@@ -257,10 +243,9 @@ def _left(
 def _next(client: SyncPrefectClient, deployment: UUID) -> datetime | None:
     """Return when the next planned run of a deployment is due, or None."""
     runs = client.read_flow_runs(
-        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
+        deployment_filter=DeploymentFilter(id={"any_": [deployment]}),
         flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-            expected_start_time=FlowRunFilterExpectedStartTime(after_=datetime.now(UTC)),
+            state={"type": {"any_": [StateType.SCHEDULED]}}, expected_start_time={"after_": datetime.now(UTC)}
         ),
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         limit=1,

@@ -31,7 +31,8 @@ def add_to(template: dict[str, Any], pool: str) -> None:
     # The server accepts references to blocks only here, as defaults of a variable.
     env = template["variables"]["properties"]["env"]
     others = {name: value for name, value in (env.get("default") or {}).items() if REFERENCE not in value}
-    env["default"] = others | {name: _placeholder(f"{REFERENCE}{_block(pool, name)}") for name in secrets}
+    before, after = "{" * 2, "}" * 2  # of a placeholder, which the server or a worker replaces by a value
+    env["default"] = others | {name: f"{before} {REFERENCE}{_block(pool, name)} {after}" for name in secrets}
 
 
 def webhook(pool: str) -> UUID | None:
@@ -39,13 +40,8 @@ def webhook(pool: str) -> UUID | None:
     address = read_settings().notify_webhook_url
     if address is None:
         return None
-    block = Webhook(url=SecretStr(address.get_secret_value()))
+    block = Webhook(url=SecretStr(address))
     return cast("UUID", block.save(_block(pool, "channel"), overwrite=True))
-
-
-def _placeholder(name: str) -> str:
-    """Return the placeholder that Prefect's server or worker replaces by a value."""
-    return "{" * 2 + f" {name} " + "}" * 2
 
 
 def _block(pool: str, name: str) -> str:

@@ -72,7 +72,6 @@ def _stop(worker: subprocess.Popen[bytes], number: signal.Signals) -> list[UUID]
 
 
 def _record(stopped: list[UUID]) -> None:
-    """Record flow runs that were stopped as crashed."""
     with get_client(sync_client=True) as client:
         for run in map(client.read_flow_run, stopped):
             if run.state and not run.state.is_final():

@@ -10,7 +10,7 @@ from ..addresses import shown
 from ..orchestration.session import configure
 from ..settings import project_root
 from . import local, network, secrets
-from .findings import Finding, NotCheckedError, Report
+from .findings import EDIT, SETUP, Finding, NotCheckedError, Report
 
 SECONDS = 8  # that all checks may take together
 LOCAL = (local.files, local.versions, local.home, secrets.secrets, local.databases, local.lock, local.disk)
@@ -24,7 +24,7 @@ def examine() -> Report:
     try:
         configure()
     except ProjectError as error:  # without settings, nothing else can be asked
-        return Report(findings=[{"check": "settings", "problem": str(error), "remedy": ""}])
+        return Report(findings=[{"check": "settings", "problem": str(error), "remedy": f"{EDIT} .env"}])
     # While DVC reads, it changes the folder of the whole process: to this one.
     os.chdir(project_root())
     end = time.monotonic() + SECONDS
@@ -51,7 +51,7 @@ def _run(check: Check) -> list[Finding] | str:
     try:
         return list(check())
     except ProjectError as error:
-        return [Finding(str(error))]
+        return [Finding(str(error), SETUP)]
     except NotCheckedError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - a check that fails must not hide the others

@@ -8,13 +8,15 @@ from pydantic import BaseModel
 from ..settings import PACKAGE
 
 RUN = f"uv run {metadata(PACKAGE)['Name']}"
+SETUP = "make setup"
+EDIT = "${EDITOR:-vi}"
 
 
 class Finding(NamedTuple):
-    """What is wrong, and the command that mends it; empty if the sentence says what to do."""
+    """What is wrong, and the command that mends it or opens the file to mend."""
 
     problem: str
-    remedy: str = ""
+    remedy: str
 
 
 class NotCheckedError(Exception):

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -17,9 +18,8 @@ from packaging.utils import canonicalize_name
 from ...errors import ProjectError
 from ..settings import project_root, read_contract, read_params, read_settings, state_dir
 from ..versioning import dvc, lock_check
-from .findings import RUN, Finding, NotCheckedError
+from .findings import EDIT, RUN, SETUP, Finding, NotCheckedError
 
-SETUP = "make setup"
 OLD = timedelta(days=365)
 LEAST, LEAST_SHARE = 5_000_000_000, 0.05  # bytes and share of a disk; with less than both it is nearly full
 # Where the packages keep their migrations; reading these files takes milliseconds, importing the packages seconds.
@@ -32,9 +32,13 @@ REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=(.*)", re.MULTILINE)
 
 def files() -> Iterator[Finding]:
     """Check params.yaml and contract.yaml, and what DVC needs of the folder."""
-    read_params()
-    read_contract()
-    yield from map(Finding, dvc.warnings())
+    for name, read in (("params.yaml", read_params), ("contract.yaml", read_contract)):
+        try:
+            read()
+        except ProjectError as error:
+            yield Finding(str(error), f"{EDIT} {name}" if (project_root() / name).exists() else f"git checkout {name}")
+            return
+    yield from (Finding(warning, SETUP) for warning in dvc.warnings())
 
 
 def versions() -> Iterator[Finding]:
@@ -64,7 +68,7 @@ def home() -> Iterator[Finding]:
         yield Finding(
             f"PREFECT_HOME is {folder}, outside of the project, so other projects may use it: "
             "remove it from .env and from the environment.",
-            "unset PREFECT_HOME",
+            f"unset PREFECT_HOME; {EDIT} .env",
         )
 
 
@@ -80,8 +84,14 @@ def databases() -> Iterator[Finding]:
             continue
         try:
             found = _revision(file)
-        except sqlite3.Error as error:
-            yield Finding(f"The database {file} cannot be read ({error}): bring a backup back, or move it away.", SETUP)
+        except sqlite3.OperationalError as error:
+            yield Finding(f"The database {file} cannot be read: {error}.", f"chmod u+rw {quote(str(file))}")
+            continue
+        except sqlite3.DatabaseError as error:
+            yield Finding(
+                f"The database {file} is damaged ({error}): bring a backup back, or move it away and start anew.",
+                f"mv {quote(str(file))} {quote(f'{file}.damaged')} && {SETUP}",
+            )
             continue
         newest, known = migrations(package)
         if found is None or (found not in newest and found in known):

@@ -21,8 +21,9 @@ from ..tracking import store
 from ..tracking.history import History
 from ..versioning import dvc
 from ..versioning.template import RECORD, Record, distance
-from .findings import RUN, Finding, NotCheckedError
+from .findings import EDIT, RUN, Finding, NotCheckedError
 
+REFUSED = {401, 403}
 CONNECT, SECONDS = 2, 5  # until a server accepts, and until it answers
 
 
@@ -37,17 +38,7 @@ def prefect() -> Iterator[Finding]:
     headers = {"Authorization": f"Basic {base64.b64encode(key.encode()).decode()}"} if key else {}
     if settings.prefect_api_key:
         headers = {"Authorization": f"Bearer {settings.prefect_api_key}"}
-    answer = _ask(f"{url}/admin/version", headers=headers)
-    if isinstance(answer, str):
-        start = "Start it, or remove PREFECT_API_URL from .env to run without a server."
-        yield Finding(f"The Prefect server at {url} does not answer ({answer}). {start}")
-    elif answer.status_code in {401, 403}:
-        yield Finding(f"The Prefect server at {url} refuses PREFECT_API_AUTH_STRING or PREFECT_API_KEY in .env.")
-    elif answer.is_success and (running := answer.json()) != (installed := version("prefect")):
-        yield Finding(
-            f"The Prefect server at {url} has version {running}, and this project {installed}: install {installed} "
-            "there, and start it again."
-        )
+    yield from _faults("Prefect", url, _ask(f"{url}/admin/version", headers=headers))
 
 
 def registry() -> Iterator[Finding]:
@@ -61,16 +52,13 @@ def registry() -> Iterator[Finding]:
     else:
         account = (settings.mlflow_tracking_username or "", settings.mlflow_tracking_password or "")
         options: dict[str, Any] = {"auth": account} if any(account) else {}
-        answer = _ask(f"{uri.rstrip('/')}/version")
-        if isinstance(answer, str):
-            yield Finding(f"The MLflow server at {uri} does not answer ({answer}). Start it, or correct .env.")
-            return
-        if answer.is_success and answer.text != (installed := version("mlflow")):
-            yield Finding(f"The MLflow server at {uri} has version {answer.text}, and this project {installed}.")
+        yield from _faults("MLflow", uri, _ask(f"{uri.rstrip('/')}/version"))
         # Not by MLflow's client, which takes seconds to import.
         answer = _ask(f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get", params={"name": PACKAGE}, **options)
-        if isinstance(answer, str) or answer.status_code in {401, 403}:
-            yield Finding(f"The MLflow server at {uri} refuses the account of .env, or does not answer in time.")
+        if isinstance(answer, str):
+            return
+        if answer.status_code in REFUSED:
+            yield from _faults("MLflow", uri, answer)
             return
         model = answer.json().get("registered_model", {}) if answer.is_success else {}
         tags = {tag["key"]: tag.get("value", "") for tag in model.get("tags", [])}
@@ -92,7 +80,8 @@ def remote() -> Iterator[Finding]:
             except Exception as error:  # noqa: BLE001 - each kind of storage has its own
                 reason = without_secrets(str(error) or type(error).__name__, config["url"]).partition("\n")[0]
                 url = redacted(config["url"])
-                yield Finding(f"DVC's remote {name}, {url}, cannot be reached ({reason}).", f"{RUN} dvc push")
+                problem = f"DVC's remote {name}, {url}, cannot be reached ({reason})."
+                yield Finding(problem, f"{RUN} dvc remote modify {name} url ADDRESS")
 
 
 def template() -> Iterator[Finding]:
@@ -142,6 +131,19 @@ def vulnerabilities() -> Iterator[Finding]:
                 "exclude-newer in pyproject.toml forward.",
                 f"uv lock --upgrade-package {name} && uv sync",
             )
+
+
+def _faults(kind: str, url: str, answer: httpx.Response | str) -> Iterator[Finding]:
+    """Yield what is wrong with a server that was asked for its version."""
+    installed = version(kind.lower())
+    if isinstance(answer, str):
+        problem = f"The {kind} server at {url} does not answer ({answer}): start it, or correct .env."
+        yield Finding(problem, f"{EDIT} .env")
+    elif answer.status_code in REFUSED:
+        yield Finding(f"The {kind} server at {url} refuses the account of .env.", f"{EDIT} .env")
+    elif answer.is_success and (running := answer.text.strip('"')) != installed:
+        problem = f"The {kind} server at {url} has version {running}, this project {installed}: change it there."
+        yield Finding(problem, f"pip install {kind.lower()}=={installed}")
 
 
 def _ask(url: str, **options: Any) -> httpx.Response | str:

@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Iterator
 
 from ...errors import ProjectError, printable
-from ..settings import ENV_SECRETS, variables
+from ..settings import secret_values
 from ..versioning.git import run_git
-from .findings import Finding
+from .findings import EDIT, Finding
 
 SHORT = 8  # characters; a shorter value of .env is found in ordinary words
 # Private keys, and tokens that can be told by their beginning.
@@ -33,15 +33,16 @@ def secrets() -> Iterator[Finding]:
     for name in map(os.fsdecode, files):
         remedy = f"git rm --cached {shlex.quote(name)}"
         yield Finding(f"git tracks {printable(name)}, which holds passwords: change these.", remedy)
-    own = "\n".join(value for name, value in variables().items() if name in ENV_SECRETS and len(value) >= SHORT)
+    own = "\n".join(value for value in secret_values() if len(value) >= SHORT)
     places = [
         *(_grep("-F", "-f", "-", "--", ".", stdin=own) if own else ()),
         *_grep("-E", "-e", TOKENS, "--", ".", *EXAMPLES),
         *_grep("-E", "-i", "-e", ADDRESSES, "-e", VALUES, "--", *CONFIGURATION, *EXAMPLES),
     ]
     for place in dict.fromkeys(places):
-        remedy = f"git log --oneline -- {shlex.quote(place.rpartition(':')[0])}"
-        yield Finding(f"{place} holds a password or key: move it to .env, and change it.", remedy)
+        name, _, line = place.rpartition(":")
+        problem = f"{place} holds a password or key: move it to .env, and change it."
+        yield Finding(problem, f"{EDIT} +{line} {shlex.quote(name)}")
 
 
 def _grep(*options: str, stdin: str = "") -> Iterator[str]:

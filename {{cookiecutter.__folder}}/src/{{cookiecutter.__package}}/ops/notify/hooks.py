@@ -137,7 +137,7 @@ def _send(payload: Payload, message: Message, events: set[Event]) -> str | None:
     if settings.notify_webhook_url is None or not events & {"failure", *settings.notify_on}:
         return None
     dated = message._replace(time=datetime.now(UTC).isoformat())
-    return post(settings.notify_webhook_url.get_secret_value(), payload(dated))
+    return post(settings.notify_webhook_url, payload(dated))
 
 
 def post(url: str, payload: Mapping[str, object]) -> str | None:

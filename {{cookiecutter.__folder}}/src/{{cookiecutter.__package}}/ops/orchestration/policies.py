@@ -7,7 +7,7 @@ from typing import Any, ParamSpec
 
 from mlflow.exceptions import MlflowException
 from prefect import Task
-from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
@@ -51,6 +51,8 @@ RETRY: dict[str, Any] = {
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_transient,
 }
+# Of a task that acts, so that its result is never reused.
+STEP: dict[str, Any] = {"timeout_seconds": 3600, "cache_policy": NO_CACHE, **RETRY}
 CACHED: dict[str, Any] = {
     "cache_policy": CacheKeyFnPolicy(cache_key_fn=cache_key),
     "persist_result": True,

@@ -18,8 +18,7 @@ EXPERIMENT = f"{PACKAGE}-monitoring"
 # Tags of a run; the last says what came of the retraining, or why there was none.
 VERSION, VERDICT, REASONS = "monitoring.version", "monitoring.verdict", "monitoring.reasons"
 RETRAINING = "monitoring.retraining"
-# MLflow's limits: metrics of a batch, and characters of a tag.
-MAX_METRICS, MAX_TAG = 1000, 5000
+MAX_TAG = 5000  # characters that MLflow allows
 DAY, HOUR = 86_400_000, 3_600_000  # milliseconds
 
 
@@ -48,9 +47,7 @@ def record(tags: Mapping[str, str], values: Mapping[str, float], files: Iterable
         cut = {name: value[:MAX_TAG] for name, value in as_keys(tags).items()}
         run = client.create_run(experiment, tags=cut)
         run_id, now = run.info.run_id, int(time.time() * 1000)
-        metrics = [Metric(key, value, now, 0) for key, value in as_keys(values).items()]
-        for begin in range(0, len(metrics), MAX_METRICS):
-            client.log_batch(run_id, metrics[begin : begin + MAX_METRICS])
+        client.log_batch(run_id, [Metric(key, value, now, 0) for key, value in as_keys(values).items()])
         for file in files:
             client.log_artifact(run_id, str(file))
         client.set_terminated(run_id)

@@ -2,12 +2,12 @@
 
 import logging
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 
 from alembic.util import CommandError
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _initialize_tables, _verify_schema
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -27,14 +27,15 @@ def migrate() -> None:
     engine = create_engine(read_settings().mlflow_tracking_uri)
     (file,), options = engine.dialect.create_connect_args(engine.url)
     try:
-        if _is_current(engine):
+        with suppress(MlflowException):
+            _verify_schema(engine)  # type: ignore[no-untyped-call]
             return
         with closing(sqlite3.connect(file, **options)) as database, closing(sqlite3.connect(":memory:")) as copy:
             # Blocks other writers until the copy is migrated.
             database.execute("BEGIN IMMEDIATE")
             with closing(sqlite3.connect(file)) as source:
                 source.backup(copy)
-            _upgrade(copy)
+            _initialize_tables(create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool))  # type: ignore[no-untyped-call]
             database.rollback()
             copy.backup(database)
     except (CommandError, MlflowException, SQLAlchemyError, sqlite3.Error) as error:
@@ -44,16 +45,3 @@ def migrate() -> None:
         if isinstance(error, CommandError):
             cause += ". Another version of MLflow has written it: use that, or another database"
         raise ProjectError(f"MLflow's database {file} cannot be brought up to date: {cause}") from None
-
-
-def _is_current(engine: Engine) -> bool:
-    try:
-        _verify_schema(engine)  # type: ignore[no-untyped-call]
-    except MlflowException:
-        return False
-    return True
-
-
-def _upgrade(database: sqlite3.Connection) -> None:
-    engine = create_engine("sqlite://", creator=lambda: database, poolclass=StaticPool)
-    _initialize_tables(engine)  # type: ignore[no-untyped-call]

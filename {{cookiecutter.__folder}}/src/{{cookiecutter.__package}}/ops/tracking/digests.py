@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlflow.models import Model
 
-from ...errors import ProjectError
+from ...errors import ProjectError, few
 from ...model import RECIPE
 from ...model.persistence import TRUSTED
 from ..paths import MODELS
@@ -47,10 +47,9 @@ def check(version: Version, folder: Path) -> None:
     for cache in list(folder.rglob("__pycache__")):
         shutil.rmtree(cache, ignore_errors=True)
     if faults := list(_differences(version, folder) if TAG in version.tags else _faults(version, folder)):
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""  # noqa: PLR2004 - enough examples
         raise TamperedError(
             f"Version {version.number} of {PACKAGE} is not loaded, because its files are not the ones that were "
-            f"registered: {', '.join(faults[:3])}{more}. Restore them, or {REMEDY}."
+            f"registered: {few(faults)}. Restore them, or {REMEDY}."
         )
 
 

@@ -95,10 +95,6 @@ class History(NamedTuple):
         """The version that the last move made champion, None if there is none."""
         return self.entries[-1].new if self.entries else None
 
-    def next_key(self) -> str:
-        """Return the tag for the next entry; six digits keep the tags in order."""
-        return f"journal.{max(self.last, self.settled) + 1:06}"
-
     def previous(self) -> list[int]:
         """Return the champions to go back to, the latest first, without those that a rollback has left."""
         champions: list[int | None] = []

@@ -37,7 +37,6 @@ def describe(number: int | None) -> str:
 
 
 def _run(version: Version) -> str:
-    """Describe the run that registered the version."""
     if version.status is None or version.start is None:
         return f"MLflow run {version.run_id or 'unknown'}, which does not exist"
     when = datetime.fromtimestamp(version.start / 1000, UTC).astimezone()
@@ -45,7 +44,6 @@ def _run(version: Version) -> str:
 
 
 def _commit(origin: Provenance) -> str:
-    """Describe the commit, and the changes that were not committed."""
     if origin.commit is None:
         return "none: it was trained outside git, or before the first commit"
     try:

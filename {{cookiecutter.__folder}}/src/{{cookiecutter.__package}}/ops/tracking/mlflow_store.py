@@ -17,7 +17,6 @@ class MlflowStore:
     """The registry of a server, or of a database whose schema only MLflow knows."""
 
     def __init__(self) -> None:
-        """Connect."""
         self.client = connect()
 
     def model(self) -> tuple[dict[str, str], dict[str, int]]:

@@ -100,8 +100,10 @@ def register(model_uri: str, tags: Mapping[str, str]) -> int:
     for registered in client.search_model_versions(f"name = '{PACKAGE}' and run_id = '{run_id}'"):
         return int(registered.version)
     left = newest()
-    if left and left.status in {"FAILED", "KILLED"} and _is_same_training(left.tags, tags) and _was_never_used(left):
-        client.delete_model_version(PACKAGE, str(left.number))
+    if left and left.status in {"FAILED", "KILLED"} and _is_same_training(left.tags, tags):
+        state = champion()
+        if left.number not in {state.champion, *(entry.new for entry in state.history.entries)}:
+            client.delete_model_version(PACKAGE, str(left.number))
     return int(mlflow.register_model(model_uri, PACKAGE, tags=as_keys(tags)).version)
 
 
@@ -111,11 +113,6 @@ def _is_same_training(*versions: Mapping[str, str]) -> bool:
 
     one, other = (Provenance.read(tags).inputs for tags in versions)
     return bool(one) and one == other
-
-
-def _was_never_used(version: Version) -> bool:
-    state = champion()
-    return version.number not in {state.champion, *(entry.new for entry in state.history.entries)}
 
 
 def set_tag(version: int, key: str, value: str) -> None:
@@ -213,7 +210,9 @@ def _locked() -> Iterator[Store]:
 
 def _write(store: Store, history: History, move: Entry) -> ChampionState:
     """Append an entry to the journal and carry it out; if this is killed, the next `_settle` carries it out."""
-    if not store.add_tag(history.next_key(), move.model_dump_json(by_alias=True)):
+    # Six digits keep the tags in order.
+    key = f"journal.{max(history.last, history.settled) + 1:06}"
+    if not store.add_tag(key, move.model_dump_json(by_alias=True)):
         raise OvertakenError(
             "Another command has changed the champion at the same moment: see `journal`, and try again."
         )
@@ -241,6 +240,5 @@ def _settle(store: Store) -> ChampionState:
 
 
 def _state(store: Store) -> ChampionState:
-    """Read the champion's state."""
     tags, aliases = store.model()
     return ChampionState(aliases.get(CHAMPION), History.read(tags), aliases)

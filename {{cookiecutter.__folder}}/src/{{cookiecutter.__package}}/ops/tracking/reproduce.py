@@ -51,8 +51,9 @@ def reproduce(number: int) -> str:
         if origin.patched:
             _apply_patch(version, origin.patch, scratch)
         for name, digest in origin.inputs.items():
-            if digest:
-                _bring(name, digest, scratch)
+            # git may have brought it.
+            if digest and not ((scratch / name).exists() and md5(scratch / name) == digest):
+                dvc.fetch(digest, name, scratch / name)
         _train(number, package.name, scratch)
         metrics = json.loads((scratch / METRICS).read_text(encoding="utf-8"))
         then, now = version.metrics, dict(flatten(metrics))
@@ -113,14 +114,7 @@ def _apply_patch(version: Version, digest: str, scratch: Path) -> None:
         raise ProjectError(f"The patch of version {version.number} cannot be applied: {error}") from None
 
 
-def _bring(name: str, digest: str, scratch: Path) -> None:
-    """Fetch an input of the training, unless git has it."""
-    if not (scratch / name).exists() or md5(scratch / name) != digest:
-        dvc.fetch(digest, name, scratch / name)
-
-
 def _train(number: int, package: str, scratch: Path) -> None:
-    """Run the training in the scratch folder, with its own databases."""
     (scratch / ".env").unlink(missing_ok=True)
     own = {"PYTHONPATH": str(scratch / "src"), "PROJECT_ROOT": str(scratch)}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}

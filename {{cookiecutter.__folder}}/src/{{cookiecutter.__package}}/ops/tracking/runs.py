@@ -22,13 +22,14 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 from mlflow.utils import requirements_utils
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE, MAX_PARAMS_TAGS_PER_BATCH
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import MAX_DATASET_SCHEMA_SIZE
 
 from ...config import Column, Contract
 from ...errors import ProjectError
 from ...model import PIPELINE, predictor
 from ...model.predictor import Recipe
+from ...steps.search import Candidate
 from ..addresses import redacted
 from ..settings import PACKAGE, PACKAGE_DIR, read_settings
 from ..versioning.provenance import FLOW_RUN, PATCH
@@ -120,15 +121,30 @@ def log_dataset(run_id: str, file: Path, md5: str, contract: Contract, rows: int
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])])
 
 
+def log_candidate(parent: str, number: int, candidate: Candidate, metric: str, seconds: float) -> None:
+    """Record a candidate of a search below its run: FINISHED with its scores, or FAILED with the reason as a tag."""
+    client, now = MlflowClient(), int(time.time() * 1000)
+    tags = {MLFLOW_PARENT_RUN_ID: parent} | ({"failure": candidate.failure} if candidate.failure else {})
+    experiment, begin = client.get_run(parent).info.experiment_id, now - int(seconds * 1000)
+    run_id = client.create_run(experiment, begin, tags, f"candidate-{number}").info.run_id
+    # One metric holds the score of each fold as a step.
+    scores = [Metric(f"search.{metric}_of_fold", value, now, fold) for fold, value in enumerate(candidate.scores)]
+    if not candidate.failure:
+        summary = {f"search.{metric}": candidate.mean, f"search.{metric}_std": candidate.std}
+        scores += [Metric(name, value, now, 0) for name, value in summary.items()]
+    named = {f"model.params.{name}": str(value) for name, value in candidate.params.items()}
+    client.log_batch(run_id, scores, [Param(key, value) for key, value in as_keys(named).items()])
+    client.set_terminated(run_id, "FAILED" if candidate.failure else "FINISHED", now)
+
+
 def log_results(
     run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float], plots: Path, report: Path
 ) -> None:
     """Record parameters (nested names are joined by dots), metrics, plots and the report in a run."""
-    now, client = int(time.time() * 1000), MlflowClient()
-    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+    now = int(time.time() * 1000)
+    values = [Metric(name, value, now, 0) for name, value in metrics.items()]
     parameters = [Param(key, str(value)) for key, value in as_keys(dict(flatten(params))).items()]
-    for begin in range(0, len(parameters), MAX_PARAMS_TAGS_PER_BATCH):
-        client.log_batch(run_id, params=parameters[begin : begin + MAX_PARAMS_TAGS_PER_BATCH])
+    MlflowClient().log_batch(run_id, values, parameters)
     mlflow.log_artifacts(str(plots), "plots", run_id=run_id)
     mlflow.log_artifact(str(report), run_id=run_id)
 

@@ -158,14 +158,12 @@ class SqlStore:
         )
 
     def _rows(self, query: str, **values: Any) -> list[Any]:
-        """Return the rows of a query."""
         if self.revision is None:
             return []
         with self._transaction() as connection:
             return list(connection.execute(text(query), {"name": PACKAGE, **values}).tuples())
 
     def _write(self, *statements: str, **values: Any) -> None:
-        """Execute statements in one transaction."""
         with self._transaction() as connection:
             for statement in statements:
                 connection.execute(text(statement), {"name": PACKAGE, **values})

@@ -18,11 +18,14 @@ Version = Annotated[int, typer.Argument(help="Number of the version in the regis
 
 
 @app.command()
-def status() -> None:
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: the newest version and the champion.")] = False,  # noqa: FBT002
+) -> None:
     """Show the newest version: its alias and its metrics on the holdout."""
-    from .status import describe
+    from .status import read
 
-    typer.echo(describe())
+    found = read()
+    typer.echo(found.model_dump_json(indent=2) if as_json else found)
 
 
 @app.command()
@@ -58,8 +61,7 @@ def promote(version: Version, reason: Annotated[str, typer.Option(help="Reason t
     move = new_entry("promote", _user(), before, version, reason, metrics)
     registry.promote(move)
     typer.echo(f"Version {version} is the champion now; before, it was {version_label(before)}.")
-    _notify(move)
-    _wait_until_served(move)
+    _announce(move)
 
 
 @app.command()
@@ -70,8 +72,7 @@ def rollback(reason: Annotated[str, typer.Option(help="Reason to keep in the jou
 
     move = registry.rollback(_user(), reason)
     typer.echo(f"Version {move.new} is the champion again, instead of {version_label(move.old)}.")
-    _notify(move)
-    _wait_until_served(move)
+    _announce(move)
 
 
 @app.command()
@@ -119,16 +120,13 @@ def check_metrics(
     typer.echo(metrics_check.check_same(commit) if same else metrics_check.check(commit))
 
 
-def _notify(move: "Entry") -> None:
+def _announce(move: "Entry") -> None:
+    """Notify of a new champion, and wait until the service serves it."""
+    from .. import service
     from ..notify import channel
 
     if reason := channel.moved(move):
         typer.echo(f"A notification was not delivered: {reason}", err=True)
-
-
-def _wait_until_served(move: "Entry") -> None:
-    from .. import service
-
     deployment = service.deployed(move.new or 0, typer.echo)
     typer.echo(deployment.text, err=not deployment.followed)
 

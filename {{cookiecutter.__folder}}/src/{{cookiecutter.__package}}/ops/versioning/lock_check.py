@@ -3,12 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from ...config import Params
 from ...errors import ProjectError
 from ..paths import LOCK, RECORD
-from ..settings import project_root
+from ..settings import load_yaml, project_root
 from . import dvc
 from .content import digest_of_code
 from .provenance import Record
@@ -48,7 +46,7 @@ def _differences(repo: Any) -> Iterator[str]:
         for change in changes:
             yield from _changed(stages[name], change)
     yield from _disagreements(stages.values())
-    locked = YAML(typ="safe").load(project_root() / LOCK)["stages"]
+    locked = load_yaml(LOCK)["stages"]
     yield from _unrecorded(locked.get("training", {}))
 
 

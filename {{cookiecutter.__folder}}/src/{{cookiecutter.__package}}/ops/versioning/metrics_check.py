@@ -1,8 +1,8 @@
 """Has the model become worse? Its metrics are compared with those of another commit."""
 
-import json
 import math
-from collections.abc import Mapping
+
+from pydantic import TypeAdapter, ValidationError
 
 from ...errors import ProjectError
 from ...steps import evaluate
@@ -44,7 +44,6 @@ def check_same(commit: str) -> str:
 
 
 def _committed(commit: str) -> dict[str, float]:
-    """Return the metrics of a commit, empty if it has none."""
     if not run_git("ls-tree", commit, "--", str(METRICS)):
         return {}
     return _parsed(run_git("show", f"{commit}:./{METRICS}").decode(), f"{METRICS} of {commit}")
@@ -59,9 +58,7 @@ def _current() -> dict[str, float]:
 
 def _parsed(text: str, name: str) -> dict[str, float]:
     try:
-        metrics = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ProjectError(f"{name} is not valid JSON: {error}.") from None
-    if not isinstance(metrics, Mapping) or not all(isinstance(value, int | float) for value in metrics.values()):
-        raise ProjectError(f"{name} must have a number for each metric.")
-    return dict(metrics)
+        return TypeAdapter(dict[str, float]).validate_json(text, strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ProjectError(f"{name} must be JSON with a number for each metric: {reason}.") from None
