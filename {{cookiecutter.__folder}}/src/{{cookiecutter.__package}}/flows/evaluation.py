@@ -16,7 +16,7 @@ from ..model.predictor import Predictor
 from ..ops.files import File
 from ..ops.orchestration.policies import STEP
 from ..ops.paths import METRICS, MODELS, PLOTS, PROFILE, REPORT, SERIES
-from ..ops.settings import PACKAGE, project_root
+from ..ops.settings import PACKAGE, artifact_key, project_root
 from ..ops.tracking import runs
 from ..ops.versioning.provenance import Provenance
 from ..report import curves, page, plots
@@ -103,4 +103,6 @@ def _origin(run_id: str, origin: Provenance) -> dict[str, str]:
 def link_report(run_id: str) -> None:
     """Link the flow run to the report in MLflow."""
     link = runs.link(run_id, REPORT.name)
-    create_link_artifact(link, "Report", key="report", description="Metrics, plots and the origin of the model")
+    create_link_artifact(
+        link, "Report", key=artifact_key("report"), description="Metrics, plots and the origin of the model"
+    )

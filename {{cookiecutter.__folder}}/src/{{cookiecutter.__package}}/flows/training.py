@@ -23,7 +23,7 @@ from ..ops.orchestration.results import TrainingResult
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.orchestration.violations import violations_kept
 from ..ops.paths import CONTRACT, HOLDOUT, MADE, MODELS, PARAMS, PLOTS, REPORT, TABLE, TRAINING
-from ..ops.settings import PACKAGE, project_root, read_contract, read_params
+from ..ops.settings import PACKAGE, artifact_key, project_root, read_contract, read_params
 from ..ops.tracking import registry, runs
 from ..ops.versioning import dvc, git
 from ..ops.versioning.content import digest_of_code
@@ -84,7 +84,9 @@ def train_and_register(cause: str = "") -> TrainingResult:
         if result.alias == registry.CHAMPION:
             result = result._replace(deployment=deploy(version))
         link_report(run_id)
-        create_markdown_artifact(summary(result, run_id), key="training", description="The result of this training")
+        create_markdown_artifact(
+            summary(result, run_id), key=artifact_key("training"), description="The result of this training"
+        )
     return result
 
 
