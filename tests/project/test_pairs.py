@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from pipelines import Pipeline
 from releases import Template, commit, merged, resolve, work
 from running import Running, ask, pages
 from servers import channel, served
@@ -134,6 +135,14 @@ class Pairs:
         with channel() as served:
             yield served
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def pipeline(
+        cls, case: Case, project: Running, tmp_path_factory: pytest.TempPathFactory
+    ) -> Pipeline | None:
+        system = case.row["ci"]
+        return None if system == "none" else Pipeline(project, system, tmp_path_factory.mktemp("jobs"))
+
     def test_installs_the_tested_set(self, project: Running) -> None:
         listed = (project.path / "constraints.txt").read_text(encoding="utf-8")
         tested = set(re.findall(r"^[\w.-]+==[^\s;]+", listed, flags=re.MULTILINE))
@@ -142,11 +151,17 @@ class Pairs:
         assert installed
         assert installed <= tested
 
-    def test_is_clean(self, project: Running) -> None:
-        project.make("check")
+    def test_is_clean(self, project: Running, pipeline: Pipeline | None) -> None:
+        if pipeline:
+            assert not pipeline.fails("check")
+        else:
+            project.make("check")
 
-    def test_passes_its_own_tests(self, project: Running) -> None:
-        passes_its_own_tests(project)
+    def test_passes_its_own_tests(self, project: Running, pipeline: Pipeline | None) -> None:
+        if pipeline:
+            assert not pipeline.fails("test")
+        else:
+            passes_its_own_tests(project)
 
     def test_trains_a_champion_by_a_search(
         self, case: Case, project: Running, told: tuple[str, list[str]]
@@ -189,6 +204,13 @@ class Pairs:
         for path in ("data/raw/penguins.csv", "contract.yaml"):
             assert tied["deps"][path] == tags[f"input.{path}"] == recorded[path]
         assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", tags["git.commit"])
+
+    def test_lock_is_up_to_date_in_a_clone(self, project: Running, pipeline: Pipeline | None) -> None:
+        commit(project, "Train")
+        if pipeline:
+            assert not pipeline.fails("lock")
+        else:
+            project.make("check")
 
     def test_scores_a_file(self, project: Running) -> None:
         project.run("make", "score", "ARGS=--source data/new/penguins-2009.csv --to scored")
