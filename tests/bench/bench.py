@@ -102,7 +102,8 @@ def main() -> None:
         folder = Path(scratch)
         project = folder / "penguin-model"
         empty, fresh = generation(empty_template(folder / "template"), project)
-        print(f"{f'median of {RUNS} runs':<42}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
+        variants()
+        print(f"\n{f'median of {RUNS} runs':<42}{'seconds':>9}{'to bare':>9}{'beyond':>9}")
         show(f"generate an empty template ({SHORT} runs)", empty, empty)
         show(f"generate the default project ({SHORT} runs)", fresh, empty)
 
@@ -128,12 +129,50 @@ def main() -> None:
         show("make train, nothing changed", seconds(train, project), bare)
         show("the training flow alone, home warm", seconds(flow, project), bare)
         verbs(project)
+        update(project, bare)
         bench_serving.main(project)
         show("make test (one run)", seconds(["make", "test"], project, runs=1), bare)
         bench_history.main(project)
         bench_compute.main(folder)
         bench_scale.main(project)
         bench_width.main(project)
+
+
+def variants() -> None:
+    """Print how many projects are rendered and checked per second, and what one more question costs."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "tests/generation/test_variants.py",
+        "-k",
+        "hold_together and all",
+    ]
+    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    for line in run.stdout.splitlines():
+        if "variants" in (figure := line.partition("]: ")[2]) or "question" in figure:
+            name, _, value = figure.rpartition(": ")
+            print(f"{name:<78}{value:>9}", flush=True)
+
+
+def update(project: Path, bare: float) -> None:
+    """Show the update to another answer, which renders the project twice and merges; undo it."""
+
+    def git(*arguments: str) -> None:
+        author = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
+        subprocess.run(["git", *author, *arguments], cwd=project, check=True, stdout=subprocess.DEVNULL)
+
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "All")
+    git("tag", "before")
+    command = ["make", "update", "compute=dask"]
+    show(
+        " ".join(command),
+        seconds(command, project, lambda: git("reset", "--quiet", "--hard", "before")),
+        bare,
+    )
+    git("reset", "--quiet", "--hard", "before")
 
 
 def verbs(project: Path) -> None:
@@ -151,6 +190,8 @@ def verbs(project: Path) -> None:
     show("python -c 'import mlflow'", imports, imports)
     for verb in ("status", "journal", "lineage"):
         show(verb, seconds([program, verb], project), imports)
+    # It ends with 1 if it finds something.
+    show("doctor", seconds(["sh", "-c", f"'{program}' doctor; test $? -le 1"], project), imports)
     show("rollback", seconds(back, project, call(forth)), imports)
     call(forth)()
     show("promote", seconds(forth, project, call(back)), imports)

@@ -389,6 +389,8 @@ def test_query_that_writes_is_refused(query, database, tmp_path, monkeypatch):
         "WITH x AS (SELECT * FROM t) SELECT * FROM x",
         """select size as "update", kind as 'into' from t -- delete""",
         "values (1, 'a'), (2, ':b')",
+        "select key, value from json_each('{\"dropped\": 1}')",
+        "select /* no delete */ size, /* nor */ kind from t -- no update",
         "select size, 'it''s; :so' as kind from t",
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9) select i, upper('b') from n",
     ],
@@ -406,6 +408,13 @@ def test_query_that_reads_is_answered(query, database, tmp_path):
         "with x as (insert into t values (1) returning *) select * from x",
         "with x as (select 1) MERGE t using x on true when matched then do nothing",
         "select * from t for update",
+        "select * from t /*! into outfile '/tmp/x' */",  # MySQL runs this comment
+        "select * from t # '\n into outfile '/tmp/x' -- '",  # and knows comments that others do not
+        "select 1--1 into outfile '/tmp/x'",
+        "select a$$ into outfile '/tmp/x' -- $$ from t",
+        "select 1 drop table t commit",  # SQL Server needs no semicolon
+        "select 1 /* /* */ ' */ delete from t -- '",  # and nests comments, as PostgreSQL does
+        "select [it's] from t exec sp_who -- '",
     ],
 )
 def test_query_that_writes_is_refused_before_a_database_is_asked(query):

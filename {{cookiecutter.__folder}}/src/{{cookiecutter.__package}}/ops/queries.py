@@ -19,11 +19,15 @@ from .settings import project_root
 BATCH = 100_000  # rows of a query that are in memory at a time
 # How a statement that reads begins.
 READS = re.compile(r"[\s(]*(select|with|values|table|from|show|describe)\b", re.IGNORECASE)
-# Words of a statement that writes although it begins like that; MySQL's INTO OUTFILE writes in any transaction.
-WRITES = re.compile(r"\b(insert|update|delete|merge|into)\b", re.IGNORECASE)
+# Words of a statement that writes although it begins like that. MySQL's INTO OUTFILE writes in any transaction, and SQL
+# Server, which has none that only read, needs no semicolon before a second statement.
+WRITES = re.compile(r"\b(insert|update|delete|merge|into|drop|truncate|exec(ute)?|commit)\b", re.IGNORECASE)
 # Text, names and comments in SQL.
-QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\$(\w*)\$.*?\$\1\$|--[^\n]*|/\*.*?\*/""", re.DOTALL)
-READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+# Where databases differ in what ends them: in \' and $$, # and --1, [it's], /*! and comments in comments.
+DOUBTFUL = re.compile(r"""[\\$#]|--\S|\[[^\]]*['"`]|/\*!|/\*(?:(?!\*/).)*/\*""", re.DOTALL)
+# What SQLite does to other files, and to settings, although a connection only reads.
+DENIED = {sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_PRAGMA}
 
 
 def write_rows(origin: str, query: str, target: Path) -> None:
@@ -51,8 +55,7 @@ def write_rows(origin: str, query: str, target: Path) -> None:
 
 def check_reads(query: str) -> None:
     """Raise ProjectError unless the query is one statement that reads; the databases below refuse others, too."""
-    # Databases differ in whether a backslash continues a text.
-    code = (query if "\\" in query else QUOTED.sub(" ", query)).strip().rstrip(";")
+    code = (query if DOUBTFUL.search(query) else QUOTED.sub(" ", query)).strip().rstrip(";")
     if ";" in code or not READS.match(code):
         raise ProjectError("A query may only read: give one statement, such as `select * from table`.")
     if word := WRITES.search(code):
@@ -108,7 +111,7 @@ def forbid_writing(connection: sqlalchemy.Connection) -> None:
     """Let the database refuse a statement that writes, also into other files."""
     if connection.dialect.driver == "pysqlite":
         driver: Any = connection.connection.driver_connection
-        driver.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY)
+        driver.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in DENIED else sqlite3.SQLITE_OK)
     elif connection.dialect.name in {"mysql", "mariadb"}:
         connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
         connection.rollback()
