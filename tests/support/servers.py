@@ -25,6 +25,7 @@ def started(project: Running, **settings: str) -> Iterator[tuple[str, subprocess
                     break
             except OSError:
                 time.sleep(0.2)
+        assert process.poll() is None, process.communicate()[0]
         yield address, process
 
 

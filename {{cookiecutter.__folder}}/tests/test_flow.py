@@ -16,6 +16,7 @@ from penguin_model.model.predictor import Recipe
 from penguin_model.ops.orchestration.violations import VIOLATIONS
 from penguin_model.ops.settings import (
     PACKAGE,
+    artifact_key,
     project_root,
     read_contract,
     read_params,
@@ -92,6 +93,6 @@ def test_violated_contract_stops_the_run_before_anything_is_registered(trained, 
     assert kept["breaks"].str.contains("allowed: nothing").all()
     with get_client(sync_client=True) as api:
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
-        [table] = [one for one in api.read_artifacts(artifact_filter=of_run) if one.key == "violations"]
-    assert (table.type, table.key, table.description) == ("table", "violations", str(violation.value))
+        [table] = [one for one in api.read_artifacts(artifact_filter=of_run) if one.key == artifact_key("violations")]
+    assert (table.type, table.description) == ("table", str(violation.value))
     assert len(json.loads(table.data)) == min(20, kept.height)

@@ -11,6 +11,7 @@ from penguin_model.ops.orchestration.guard import (
     HEALTH,
     MLFLOW,
     OPEN,
+    POLICY,
     Guard,
 )
 
@@ -43,4 +44,5 @@ def test_only_own_pages_with_the_password_are_answered(path, headers, status):
 
     answer = asyncio.run(ask())
     assert answer.status_code == status
+    assert answer.headers["content-security-policy"] == POLICY
     assert (answer.text == "in") == (status == 200 and path != OPEN)

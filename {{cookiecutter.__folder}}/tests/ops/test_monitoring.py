@@ -31,7 +31,7 @@ from penguin_model.flows.retrain_on_drift import (
     obstacle,
 )
 from penguin_model.ops.orchestration.results import TrainingResult
-from penguin_model.ops.settings import PACKAGE, read_contract
+from penguin_model.ops.settings import PACKAGE, artifact_key, read_contract
 from penguin_model.ops.tracking import comparisons, registry, runs
 from penguin_model.ops.tracking.comparisons import Comparison
 from penguin_model.report import drift
@@ -138,8 +138,8 @@ def test_verdict_is_recorded_and_shown_everywhere(retrained, shifted):
     of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=of_run)}
-    assert artifacts.keys() == {"drift", "verdict", "drift-page"}
-    assert "**drifted**" in artifacts["verdict"]
+    assert artifacts.keys() == set(map(artifact_key, ("drift", "verdict", "drift-page")))
+    assert "**drifted**" in artifacts[artifact_key("verdict")]
     # Models know nothing of it.
     assert (registry.champion(), registry.newest()) == before
 

@@ -18,7 +18,7 @@ from ..ops.orchestration.policies import STEP
 from ..ops.orchestration.results import MonitoringResult
 from ..ops.paths import DRIFT, DRIFT_PAGE, LABELS, PROFILE, ROWS
 from ..ops.predictions import find
-from ..ops.settings import PACKAGE, project_root
+from ..ops.settings import PACKAGE, artifact_key, project_root
 from ..ops.tracking import comparisons, runs
 from ..ops.tracking.comparisons import Comparison
 from ..ops.versioning.provenance import FLOW_RUN
@@ -151,11 +151,17 @@ def show(result: Drift, retraining: str, link: str) -> None:
         }
         for each in [*result.predictions, *result.columns[:MAX_COLUMNS]]
     ]
-    create_table_artifact(table, key="drift", description=f"PSI against the training data of version {result.version}")
+    create_table_artifact(
+        table, key=artifact_key("drift"), description=f"PSI against the training data of version {result.version}"
+    )
     sentences = " ".join(map(escape, [*result.reasons, retraining]))
     verdict = f"Version {result.version} of {PACKAGE}: **{result.verdict}**. {sentences}"
-    create_markdown_artifact(verdict, key="verdict", description="Have the rows drifted from the training data?")
-    create_link_artifact(link, "Drift", key="drift-page", description="Columns, pictures, and the last comparisons")
+    create_markdown_artifact(
+        verdict, key=artifact_key("verdict"), description="Have the rows drifted from the training data?"
+    )
+    create_link_artifact(
+        link, "Drift", key=artifact_key("drift-page"), description="Columns, pictures, and the last comparisons"
+    )
 
 
 def cause(result: Drift) -> str:

@@ -26,7 +26,7 @@ from ..ops.orchestration.policies import RETRY
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.paths import PROFILE, REJECTS, SCORING
 from ..ops.predictions import Origin
-from ..ops.settings import project_root, read_params
+from ..ops.settings import artifact_key, project_root, read_params
 from ..ops.tracking import registry
 from ..steps import ingest, validate
 from ..steps.profile import Profile
@@ -96,7 +96,7 @@ def scoring(  # noqa: PLR0913, PLR0917 - parameters of a deployment
     summary = f"Version {number} predicted {batch.height} rows into {redacted(target)}{rejected}"
     get_run_logger().info(summary)
     report = "\n".join([escape(summary), *(f"- {escape(sentence)}" for sentence in batch.sentences)])
-    create_markdown_artifact(report, key="scoring", description="What this run predicted")
+    create_markdown_artifact(report, key=artifact_key("scoring"), description="What this run predicted")
     return batch.height
 
 
@@ -157,7 +157,9 @@ def predict_batch(batch: Batch, origin: Origin, partition: int | None) -> list[P
     width = len(pl.read_parquet_schema(batch.file))
     count = partition or max(VALUES // width, 1)
     starts = list(range(0, max(batch.height, 1), count))
-    progress: Any = create_progress_artifact(0, key="scoring-progress", description="Rows predicted, in percent")
+    progress: Any = create_progress_artifact(
+        0, key=artifact_key("scoring-progress"), description="Rows predicted, in percent"
+    )
     now = datetime.now(UTC)
     futures = predict_rows.map(starts, unmapped(count), unmapped(batch.file), origin=unmapped(origin), at=unmapped(now))
     files = []

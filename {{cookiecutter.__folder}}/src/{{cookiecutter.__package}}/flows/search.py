@@ -13,6 +13,7 @@ from ..config import Model, Params, Split
 from ..model.predictor import Recipe
 from ..ops.files import File
 from ..ops.orchestration.policies import CACHED, RETRY
+from ..ops.settings import artifact_key
 from ..ops.tracking import runs
 from ..steps import evaluate, search, split, train
 from ..steps.search import Candidate
@@ -68,7 +69,9 @@ def _record_each(
     """Record each candidate when it ends: in MLflow, in the log, and in Prefect's progress bar."""
     ended: dict[int, Candidate] = {}
     numbers = {future: number for number, future in enumerate(futures)}
-    progress: Any = create_progress_artifact(0.0, key="search", description="Finished candidates of the search")
+    progress: Any = create_progress_artifact(
+        0.0, key=artifact_key("search"), description="Finished candidates of the search"
+    )
     for future in as_completed(list(futures)):
         number, seconds = numbers[future], 0.0
         try:

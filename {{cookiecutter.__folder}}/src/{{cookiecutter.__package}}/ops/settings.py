@@ -184,6 +184,11 @@ def secret_values() -> list[str]:
     return [value for name, value in variables().items() if name in keys]
 
 
+def artifact_key(name: str) -> str:
+    """Return the key of an artifact in Prefect, which shows the artifacts with one key as versions of each other."""
+    return f"{PACKAGE.replace('_', '-')}-{name}"
+
+
 def image() -> str:
     """Return the name of the image that flows run in: IMAGE, by default the project's name."""
     return variables().get("IMAGE") or f"{metadata(PACKAGE)['Name']}:latest"

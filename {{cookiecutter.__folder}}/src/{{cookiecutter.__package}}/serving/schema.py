@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired
 
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.json_schema import WithJsonSchema
+from typing_extensions import TypedDict  # pydantic refuses that of Python 3.11
 
 from ..config import Column, Contract
 from ..errors import ProjectError

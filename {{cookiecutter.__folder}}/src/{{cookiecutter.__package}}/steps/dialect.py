@@ -5,6 +5,7 @@ import gzip
 import io
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -106,7 +107,7 @@ def check_lines(source: Path, dialect: Dialect) -> Dialect:
     with _opened(source) as file:
         # Every row comes after the end of a line, so every block starts with one: the end of `line`.
         line = dialect.heading.first - 1
-        data = eol + b"".join(file.read(BLOCK).split(eol, line)[line:])
+        data = eol + b"".join(file.read(BLOCK).removeprefix(BOM_UTF8).split(eol, line)[line:])
         while (block := file.read(BLOCK)) or data != eol:
             data += block or (b"" if data.endswith(eol) else eol)
             end = _check_rows(data, line, dialect, blanks)

@@ -4,9 +4,9 @@ import base64
 import hmac
 import os
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import PACKAGE
 
@@ -15,6 +15,8 @@ OPEN = "/open"
 HEALTH = "/health"
 # The names of this machine; the last one is for containers that run on it.
 NAMES = {"127.0.0.1", "localhost", "host.docker.internal"}
+# Prefect's pages ask a service that counts users how to report, even where this is turned off.
+POLICY = "connect-src 'self'"
 # The script of the page OPEN: it stores the password where Prefect's own login form does.
 PREFECT = 'localStorage.setItem("prefect-password", btoa(location.hash.slice(1))); location.replace("/")'
 # MLflow's pages have no login. The browser remembers this password as if it had asked the user for it.
@@ -38,7 +40,13 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse an HTTP request or a websocket, or pass it on."""
         answer = None if scope["type"] == "lifespan" else self.answer(scope["path"], Headers(scope=scope))
-        await (answer or self.app)(scope, receive, send)
+
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).append("Content-Security-Policy", POLICY)
+            await send(message)
+
+        await (answer or self.app)(scope, receive, send_with_policy)
 
     def answer(self, path: str, headers: Headers) -> Response | None:
         """Return the answer to a request, or None to pass it on."""

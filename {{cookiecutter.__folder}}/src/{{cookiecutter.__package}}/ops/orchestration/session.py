@@ -18,10 +18,11 @@ from . import prefect_server
 from .child_process import answers
 
 DEFAULTS = {
-    # No telemetry.
+    # No telemetry, and no advertisements.
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "PREFECT_CLI_PROMPT": "false",

@@ -9,7 +9,7 @@ from prefect.artifacts import create_table_artifact
 from ...steps.validate import ContractError
 from ..markdown import escape
 from ..paths import VIOLATIONS
-from ..settings import project_root
+from ..settings import artifact_key, project_root
 
 SHOWN = 20
 
@@ -27,5 +27,5 @@ def violations_kept() -> Iterator[None]:
             error.rows.sink_parquet(file)
             shown = pl.scan_parquet(file, glob=False).head(SHOWN).select(pl.all().cast(pl.String)).collect()
             cells = [{escape(name): value and escape(value) for name, value in row.items()} for row in shown.to_dicts()]
-            create_table_artifact(cells, key="violations", description="\n".join(map(escape, error.args)))
+            create_table_artifact(cells, key=artifact_key("violations"), description="\n".join(map(escape, error.args)))
         raise

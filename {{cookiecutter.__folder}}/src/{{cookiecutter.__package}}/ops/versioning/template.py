@@ -40,6 +40,7 @@ class Record(NamedTuple):
     @classmethod
     def read(cls) -> "Record":
         """Read the record in the last commit; raise ProjectError if there is none."""
+        _check_commit()
         try:
             text = run_git("show", f"HEAD:{RECORD}").decode()
             record = json.loads(text)
@@ -175,8 +176,7 @@ def _check(answers: Mapping[str, str]) -> None:
             "The project is a folder inside another git repository, and an update merges whole repositories: give it "
             "a repository of its own."
         )
-    if not _resolve("HEAD"):
-        raise ProjectError("git has no commit yet: `git add --all && git commit -m 'Start the project'` makes it.")
+    _check_commit()
     if run_git("status", "--porcelain", "--untracked-files=no"):
         raise ProjectError("There are uncommitted changes; commit or stash them first.")
     try:
@@ -185,6 +185,12 @@ def _check(answers: Mapping[str, str]) -> None:
         raise ProjectError("git does not know your user.name and user.email, which a merge needs.") from None
     if find_spec("cookiecutter") is None:
         raise ProjectError("Cookiecutter is not installed: run this as `make update`, or install it.")
+
+
+def _check_commit() -> None:
+    """Raise ProjectError if nothing is committed."""
+    if not _resolve("HEAD"):
+        raise ProjectError("git has no commit yet: `git add --all && git commit -m 'Start the project'` makes it.")
 
 
 def _commits(
