@@ -57,7 +57,6 @@ canary: $(UV) ## train, test and schedule with the newest versions of everything
 bump: $(UV) ## move the tested set to what the canary passes of the versions of two weeks ago
 	-@$(RUN) python tools/canary.py --before "$$(date --date '14 days ago' +%F)"
 	$(RUN) python tools/bump.py
-	$(MAKE) constraints
 
 fleet: $(UV) ## print a line per project of PROJECTS="folder address file"; ARGS=--update pushes an update branch to each
 	@$(RUN) python tools/fleet.py $(ARGS) $(PROJECTS)

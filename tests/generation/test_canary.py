@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
-from bump import raised
+from bump import admitting, oldest, raised
 from canary import PROJECT, Failure, Versions, find_culprits
 
 NAMES = [f"package{number:02}" for number in range(59)]
@@ -86,12 +86,19 @@ def test_tested_set_that_fails_itself_is_no_fault_of_a_release() -> None:
 def test_bounds_are_raised_as_exact_as_they_were(line: str, newest: str, bumped: str) -> None:
     name = re.match(r"\W*([\w.]+)", line)
     assert name
-    assert raised(line, {name[1]: newest}) == bumped
+    assert raised(admitting(line, {name[1]: newest}), {name[1]: newest}) == bumped
+
+
+def test_lower_bound_is_the_version_of_the_oldest_python() -> None:
+    constraints = (
+        "numpy==2.4.6 ; python_full_version < '3.12'\nnumpy==2.10.0 ; python_full_version >= '3.12'\n"
+    )
+    assert oldest(f"{constraints}pandas==3.1.2\n") == {"numpy": "2.4.6", "pandas": "3.1.2"}
 
 
 def test_bump_knows_every_dependency() -> None:
     text = (PROJECT / "pyproject.toml").read_text()
     newest = dict.fromkeys(re.findall(r'^    "([\w.-]+)', text, re.MULTILINE), "9999.9.9")
-    bounds = re.findall(r'^    "[^"]*?>=([\d.]+),<', raised(text, newest), re.MULTILINE)
+    bounds = re.findall(r'^    "[^"]*?>=([\d.]+),<', raised(admitting(text, newest), newest), re.MULTILINE)
     assert len(bounds) > 40
     assert all(bound.startswith("9999") for bound in bounds)

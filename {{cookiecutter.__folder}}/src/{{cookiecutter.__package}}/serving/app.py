@@ -21,7 +21,7 @@ from .observed import Observed
 from .openapi import describe
 from .prediction_log import PredictionLog
 from .routes import NotReadyError, Service, public, router
-from .schema import RefusedError
+from .schema import Fault, RefusedError
 from .shadow import Shadow
 
 LAST_SECONDS = 0.8  # for shadow and log each: a SIGTERM ends the service within 10 s, and 7 are for requests
@@ -45,7 +45,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.freeze()  # otherwise Python looks through all objects before it exits, for two seconds of computing
 
     app = FastAPIOffline(
-        title=PACKAGE, lifespan=lifespan, redoc_url=None, swagger_ui_parameters={"tryItOutEnabled": True}
+        title=PACKAGE,
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_parameters={"tryItOutEnabled": True},
+        exception_handlers=answers_to_errors(settings.serve_timeout),
     )
     app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows), listeners)
     app.include_router(router)
@@ -56,7 +60,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     app.add_middleware(Observed)
-    _explain_errors(app, settings.serve_timeout)
     return app
 
 
@@ -71,31 +74,23 @@ def after_answers(settings: Settings) -> list[PredictionLog | Shadow]:
     return [log, Shadow(Follower(challenger, settings.serve_poll_seconds, answers=False), log)]
 
 
-def _explain_errors(app: FastAPI, timeout: float) -> None:
-    """Answer every error of the project with its sentence, and with no traceback."""
+def answers_to_errors(timeout: float) -> dict[Any, Any]:
+    """Return how each kind of error is answered: by its sentence, and with no traceback."""
 
-    @app.exception_handler(RefusedError)
-    def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return _detail(422, error.faults)
-
-    @app.exception_handler(NotReadyError)
-    @app.exception_handler(BusyError)
     def unavailable(_: Request, error: ProjectError) -> JSONResponse:
         return _detail(503, str(error), {"Retry-After": "1"})
 
-    @app.exception_handler(ProjectError)
     def unpredictable(_: Request, error: ProjectError) -> JSONResponse:
-        return _detail(
-            422, [{"row": None, "field": None, "rule": "model", "value": None, "message": public(str(error))}]
-        )
+        return _detail(422, [Fault(row=None, field=None, rule="model", value=None, message=public(str(error)))])
 
-    @app.exception_handler(TimeoutError)
-    def late(_: Request, __: TimeoutError) -> JSONResponse:
-        return _detail(503, f"Not answered within {timeout:g} seconds.", {"Retry-After": "1"})
-
-    @app.exception_handler(Exception)
-    def unexpected(_: Request, __: Exception) -> JSONResponse:
-        return _detail(500, "The service failed on this request; its log says why.")
+    return {
+        RefusedError: lambda _, error: _detail(422, error.faults),
+        NotReadyError: unavailable,
+        BusyError: unavailable,
+        ProjectError: unpredictable,
+        TimeoutError: lambda *_: _detail(503, f"Not answered within {timeout:g} seconds.", {"Retry-After": "1"}),
+        Exception: lambda *_: _detail(500, "The service failed on this request; its log says why."),
+    }
 
 
 def _detail(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:
