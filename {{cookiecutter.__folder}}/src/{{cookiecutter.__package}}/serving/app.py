@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -24,6 +25,11 @@ from .routes import NotReadyError, Service, public, router
 from .schema import Fault, RefusedError
 from .shadow import Shadow
 
+STATIC = "/static-offline-docs"  # where fastapi-offline puts Swagger's files
+DARK_MODE = (
+    b'<script>document.documentElement.classList.toggle("dark-mode", '
+    b'matchMedia("(prefers-color-scheme: dark)").matches)</script>'
+)
 LAST_SECONDS = 0.8  # for shadow and log each: a SIGTERM ends the service within 10 s, and 7 are for requests
 
 
@@ -45,14 +51,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.freeze()  # otherwise Python looks through all objects before it exits, for two seconds of computing
 
     app = FastAPIOffline(
-        title=PACKAGE,
+        title=PACKAGE.replace("_", "-"),  # which a narrow page can wrap
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
-        swagger_ui_parameters={"tryItOutEnabled": True},
         exception_handlers=answers_to_errors(settings.serve_timeout),
     )
     app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows), listeners)
     app.include_router(router)
+    app.add_api_route("/docs", docs, include_in_schema=False)
     # Made anew each time, as the model may have changed.
     app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
     app.add_middleware(Access, key=settings.serve_api_key, max_bytes=settings.serve_max_bytes)
@@ -61,6 +68,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     app.add_middleware(Observed)
     return app
+
+
+def docs(request: Request) -> HTMLResponse:
+    """Return Swagger's page, with its files from this service, in the browser's colours."""
+    root = request.scope.get("root_path", "")
+    page = get_swagger_ui_html(
+        title=request.app.title,
+        openapi_url=f"{root}/openapi.json",
+        swagger_js_url=f"{root}{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{STATIC}/favicon.png",
+        swagger_ui_parameters={"tryItOutEnabled": True},
+    )
+    return HTMLResponse(bytes(page.body).replace(b"</head>", DARK_MODE + b"</head>"))
 
 
 def after_answers(settings: Settings) -> list[PredictionLog | Shadow]:

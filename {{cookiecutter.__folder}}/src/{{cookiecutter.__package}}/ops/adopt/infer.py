@@ -125,7 +125,8 @@ def _problem(labels: Profile, requested: Problem | None) -> tuple[Problem, str]:
         return "regression", f"it has {distinct} different numbers"
     if distinct > NAMED_CLASSES or distinct == labels.present > 10:  # noqa: PLR2004 - tiny tables have one row a class
         raise ProjectError(
-            f"The target '{name}' has {distinct} different values in {labels.present} rows: too many for classes."
+            f"The target '{name}' has {distinct} different values in {labels.present} rows, too many for classes; "
+            "if each is one, add --problem classification."
         )
     return "classification", f"it has {distinct} different values" + (" (whole numbers)" if number else "")
 
