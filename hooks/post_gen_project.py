@@ -54,8 +54,9 @@ def record(answers: dict[str, str]) -> str | None:
         # What Cookiecutter has cloned: an abbreviation such as gh: in full, and without a password.
         address = git(*template, "remote", "get-url", "origin").stdout.strip()
         parts = urlsplit(address)
-        if parts.scheme in {"http", "https"}:
-            address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        if parts.netloc and parts.scheme != "ssh":  # whose user is no secret
+            clean = {"netloc": parts.netloc.rpartition("@")[2], "query": "", "fragment": ""}
+            address = parts._replace(**clean).geturl()
     written = {
         "template": address,
         "commit": git(*template, "rev-parse", "HEAD").stdout.strip(),

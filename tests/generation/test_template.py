@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -317,6 +318,7 @@ def test_git_of_the_caller_is_left_alone(
         "https://github.com/ORG/REPO.git": "https://github.com/ORG/REPO.git",
         "https://user:pa%40ss@host:8443/ORG/REPO": "https://host:8443/ORG/REPO",
         "https://token@host/ORG/REPO": "https://host/ORG/REPO",
+        "ftp://user:pass@host/ORG/REPO?token=x#y": "ftp://host/ORG/REPO",
         "git@github.com:ORG/REPO.git": "git@github.com:ORG/REPO.git",
         "ssh://git@host:22/ORG/REPO": "ssh://git@host:22/ORG/REPO",
     }.items(),
@@ -326,7 +328,7 @@ def test_record_has_the_address_of_a_cloned_template_without_secrets(
 ) -> None:
     (tmp_path / "clone").mkdir()
     (tmp_path / "clone/cookiecutter.json").write_text("{}")
-    clone = "git init -q && git add . && git commit -q -m new && git remote add origin " + remote
+    clone = "git init -q && git add . && git commit -q -m new && git remote add origin " + shlex.quote(remote)
     run("sh", "-c", clone, cwd=tmp_path / "clone")
     monkeypatch.chdir(tmp_path)
     answers = {"_repo_dir": str(tmp_path / "clone"), "_template": "gh:ORG/REPO", "_checkout": "v1"}

@@ -176,6 +176,7 @@ def faults(project: Mapping[str, File], package: str) -> Iterator[str]:
     for path, file in project.items():
         if re.fullmatch(r"(README|AGENTS|docs/.*)\.md", path):
             yield from named_but_missing(file, paths, project["Makefile"], code, package)
+    yield from without_a_recipe(project["Makefile"])
     yield from faults_of_code(code, paths, project["pyproject.toml"], package)
     yield from not_in_the_tested_set(project["pyproject.toml"], project["constraints.txt"])
 
@@ -196,6 +197,14 @@ def named_but_missing(
     if file.path in {"README.md", "AGENTS.md"}:
         assert named.targets
     return [f"{file.path} names {name}, which is not there" for name in sorted(missing)]
+
+
+@cache
+def without_a_recipe(makefile: File) -> list[str]:
+    """Find the targets that the Makefile declares and does nothing for."""
+    [declared] = re.findall(r"^\.PHONY: (.+)", makefile.text, re.MULTILINE)
+    rules = re.findall(r"^([a-z][\w-]*):.* ## ", makefile.text, re.MULTILINE)
+    return [f"make {target} has no recipe" for target in sorted(set(declared.split()) - {*rules})]
 
 
 def path_of(file: str, link: str) -> str:

@@ -144,6 +144,9 @@ def monitor(
     retrain: Annotated[bool, typer.Option(help="Whether repeated drift starts the retraining.")] = True,  # noqa: FBT002
 ) -> None:
     """Compare rows with the champion's training data, to detect drift."""
+    from .ops.addresses import check_stored
+
+    check_stored(labels or "", "--labels")
     joined = {"labels": absolute(labels), "on": on.split(",") if on else None}
     _run("monitoring", source=stored(source), **joined, **({} if retrain else {"policy": {"most": 0}}))
 

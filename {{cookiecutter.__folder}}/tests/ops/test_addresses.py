@@ -32,7 +32,7 @@ from penguin_model.ops.adopt.adopt import AdoptRequest, adopt
 from penguin_model.ops.deploy import deployments
 from penguin_model.ops.private import protect
 from penguin_model.ops.settings import read_params, read_settings
-from penguin_model.ops.tracking import runs
+from penguin_model.ops.tracking import connection, runs
 from penguin_model.ops.tracking.store import SqlStore
 from penguin_model.ops.versioning import git
 
@@ -51,6 +51,12 @@ WEB = [
     "user:pl4nt@HOST/t.csv",
     "HOST/t.csv?sig=pl4nt",
     "http:\\\\user:pl4nt@HOST\\t.csv",
+    "http//user:pl4nt@HOST/t.csv",
+    "http;//pl4nt@HOST/t.csv",
+    "http\N{FULLWIDTH COLON}//user:pl4nt@HOST/t.csv",
+    "HOST/t.csv#token=pl4nt",
+    "BlobEndpoint=HOST;SharedAccessSignature=sv=2024&sig=pl4nt",
+    "AccountName=a;AccountKey=pl4nt;EndpointSuffix=HOST",
     " http://user:pl4nt@HOST/t.csv",
     "http://user:pl4nt@HOST:/t.csv\n",
     "http://user:pl4nt@[::1/t.csv",
@@ -92,6 +98,8 @@ DATABASES = [
     "jdbc:sqlserver://127.0.0.1;user=sa;password=pl4nt",
     "host=127.0.0.1 user=u password=pl4nt dbname=d",
     "Server=127.0.0.1;Database=d;User Id=u;Password = pl4nt;",
+    "host=127.0.0.1;Pass=pl4nt",
+    "host=127.0.0.1 token=pl4nt",
     "DRIVER={x};SERVER=127.0.0.1;PWD=pl4nt",
     "u/pl4nt@//127.0.0.1:1/service",
     "nothing://user:pl4nt@127.0.0.1",
@@ -275,6 +283,9 @@ def test_secret_in_params_yaml_is_refused_before_anything_stores_it(edited):
         ("MLFLOW_ARTIFACT_ROOT", "s3://user:pl4nt@bucket/mlflow"),
         ("MLFLOW_ARTIFACT_ROOT", "wasbs://c@account.blob.core.windows.net/m?sig=pl4nt"),
         ("REPOSITORY", "https://pl4nt@example.org/repo.git"),
+        ("PREDICTION_LOG", "s3://user:pl4nt@bucket/log"),
+        ("PREFECT_HOME", "s3://user:pl4nt@bucket/home"),
+        ("SERVE_MODEL", "s3://user:pl4nt@bucket/models"),
     ],
 )
 def test_secret_in_the_address_of_a_server_is_refused(key, value, edited, monkeypatch):
@@ -294,6 +305,27 @@ def test_container_of_azure_and_user_of_ssh_are_not_secrets(edited, monkeypatch)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     assert read_settings().mlflow_tracking_uri == values["MLFLOW_TRACKING_URI"]
+
+
+@pytest.mark.parametrize("name", ["mysql+pymysql", "mssql", "nothing"])
+def test_store_without_a_driver_is_one_sentence(name, edited, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{name}://user:pl4nt@127.0.0.1:1/db")
+    with pytest.raises(ProjectError, match="MLFLOW_TRACKING_URI cannot be used: ") as failed:
+        connection.connect()
+    assert not found(str(failed.value))
+    monkeypatch.undo()
+    connection.connect()
+
+
+def test_address_of_labels_is_refused_before_prefect_stores_it():
+    with pytest.raises(ProjectError, match=r"--labels is 'https://host/t\.csv' with a password or key"):
+        cli.monitor(labels="https://user:pl4nt@host/t.csv")
+
+
+def test_error_of_git_has_no_password():
+    with pytest.raises(ProjectError, match="git ls-remote failed: ") as failed:
+        git.run_git("ls-remote", "http://user:pl4nt@127.0.0.1:1/t?key=3dw0rd")
+    assert not found(str(failed.value))
 
 
 @pytest.mark.parametrize("uri", ["postgresql+psycopg://user:pl4nt@127.0.0.1:1/db", "postgresql://user:x@host:pl4nt/db"])

@@ -289,6 +289,7 @@ def test_adopting_again_changes_nothing(project, tmp_path):
         (b"a,b\n", "b", r"'b' has a value in 0 of 0 rows"),
         (b"a,b\n1,2020-01-01\n2,2020-01-02\n", "b", r"'b' has type date; it must be"),
         (b"a,b\n1,x\n1,y\n", "b", r"No column is left to learn from"),
+        (b"a,b\n" + b"".join(b"%d,x%d\n" % (n % 3, n) for n in range(11)), "b", "11 different .* add --problem class"),
         (b"", "b", r"Cannot read '.*t' as a table: it is empty"),
         (b"a,b\n1,\xe9\n", "b", r"Cannot read '.*t' as a table: line 2 holds text that is not UTF-8"),
         (b"a,b\n1,2,3\n", "b", r"Cannot read '.*t' as a table: line 2 has 3 instead of 2 values"),

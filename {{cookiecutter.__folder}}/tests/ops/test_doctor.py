@@ -278,6 +278,11 @@ def test_template_that_is_ahead_is_found(project, tmp_path_factory):
     shutil.rmtree(folder)
     with pytest.raises(NotCheckedError, match="template"):
         list(network.template())
+    (project / ".cruft.json").write_text(json.dumps(record | {"template": "nothing://user:pl4nt@host/r"}))
+    git("commit", "-q", "--all", "-m", "moved", cwd=project)
+    with pytest.raises(NotCheckedError, match="nothing://host/r does not answer: git clone failed") as failed:
+        list(network.template())
+    assert "pl4nt" not in str(failed.value)
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,9 @@ def test_database_that_was_lost_is_not_taken_for_a_new_one(project, read):
         with pytest.raises(ProjectError, match=r"mlflow.db is empty or missing, but .*mlartifacts has artifacts"):
             read()
         (project / "mlartifacts/models").rmdir()
+    (project / "mlflow.db").mkdir()
+    with pytest.raises(ProjectError, match=r"mlflow.db is a folder: move it away"):
+        read()
 
 
 def test_table_that_cannot_be_written_is_not_called_damaged():

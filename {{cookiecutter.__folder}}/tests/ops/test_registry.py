@@ -405,6 +405,7 @@ UNREADABLE = [
             {"to": -1},
             {"to": 0},
             {"when": "yesterday"},
+            {"when": "9999-12-31T23:59:59-14:00"},
             {"reason": None},
             {"by": 3},
             {"metrics": [1]},
@@ -413,6 +414,13 @@ UNREADABLE = [
     ),
     json.dumps({key: value for key, value in ENTRY.items() if key != "to"}),
 ]
+
+
+def test_tag_that_spells_a_number_otherwise_replaces_no_entry():
+    tags = {"journal.000007": json.dumps(ENTRY), "journal.0000007": "null", "journal.7": json.dumps(ENTRY | {"to": 9})}
+    for given in (tags, dict(reversed(tags.items()))):
+        history = History.read(given)
+        assert (list(history.moves), history.champion, history.damage) == ([7], ENTRY["to"], "")
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
@@ -465,7 +473,7 @@ def three_moves(client, monkeypatch) -> store.Store:
     return store.open_store()
 
 
-@pytest.mark.parametrize("text", ["", "two", "-1", "3.0", "None"])
+@pytest.mark.parametrize("text", ["", "two", "-1", "3.0", "None", "9" * 4999])
 def test_unreadable_number_of_the_last_move_is_repaired_without_a_move(three_moves, text):
     three_moves.set_tag("journal.settled", text)
     with pytest.raises(ProjectError, match=r"journal\.settled \(.* is not a number\)"):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 
 import polars as pl
@@ -93,7 +94,10 @@ def test_description_has_the_fields_and_an_example_that_works(client):
         assert client.post("/predict", json=example["value"]).status_code == 200
     page = client.get("/docs").text
     assert "http" not in page.replace("http-equiv", "")
-    assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+    assert "dark-mode" in page
+    for file in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert client.get(file).status_code == 200
+    assert "html.dark-mode" in client.get("/static-offline-docs/swagger-ui.css").text
 
 
 def test_metrics_count_requests_rows_and_batches(client, rows):

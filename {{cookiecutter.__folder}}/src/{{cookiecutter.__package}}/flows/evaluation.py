@@ -9,15 +9,13 @@ from pathlib import Path
 
 import polars as pl
 from prefect import get_run_logger, task
-from prefect.artifacts import create_link_artifact
 
 from ..config import Params
 from ..model.predictor import Predictor
 from ..ops.files import File
 from ..ops.orchestration.policies import STEP
 from ..ops.paths import METRICS, MODELS, PLOTS, PROFILE, REPORT, SERIES
-from ..ops.settings import PACKAGE, artifact_key, project_root
-from ..ops.tracking import runs
+from ..ops.settings import PACKAGE, project_root
 from ..ops.versioning.provenance import Provenance
 from ..report import curves, page, plots
 from ..report.importance import Importance, importance
@@ -98,11 +96,3 @@ def _origin(run_id: str, origin: Provenance) -> dict[str, str]:
         **{f"{path} (MD5)": md5 for path, md5 in origin.inputs.items()},
         **{name: version(name) for name in ("scikit-learn", "skrub", "polars")},
     }
-
-
-def link_report(run_id: str) -> None:
-    """Link the flow run to the report in MLflow."""
-    link = runs.link(run_id, REPORT.name)
-    create_link_artifact(
-        link, "Report", key=artifact_key("report"), description="Metrics, plots and the origin of the model"
-    )

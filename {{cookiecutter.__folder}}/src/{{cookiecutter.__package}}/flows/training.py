@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from httpx import TransportError
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.runtime import flow_run
 
 from ..config import Contract, Model, Params, Split
@@ -30,7 +30,7 @@ from ..ops.versioning.content import digest_of_code
 from ..ops.versioning.provenance import PATCH, Provenance, Record, digests
 from ..steps import evaluate, ingest, split, train, validate
 from ..steps.search import outcome
-from .evaluation import evaluate_model, link_report
+from .evaluation import evaluate_model
 from .promotion import choose_alias, deploy, register_model
 from .search import search_parameters
 
@@ -83,10 +83,10 @@ def train_and_register(cause: str = "") -> TrainingResult:
     with suppress(TransportError):
         if result.alias == registry.CHAMPION:
             result = result._replace(deployment=deploy(version))
-        link_report(run_id)
-        create_markdown_artifact(
-            summary(result, run_id), key=artifact_key("training"), description="The result of this training"
-        )
+        link, about = runs.link(run_id, REPORT.name), "Metrics, plots and the origin of the model"
+        create_link_artifact(link, "Report", key=artifact_key("report"), description=about)
+        result_page = summary(result, run_id)
+        create_markdown_artifact(result_page, key=artifact_key("training"), description="The result of this training")
     return result
 
 

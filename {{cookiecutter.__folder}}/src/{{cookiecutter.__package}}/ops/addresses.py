@@ -26,9 +26,13 @@ CLEAR = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-# Where a scheme is misspelt or missing, as in `https:/host`, `//host`, `user:password@host` and `host/file?key=…`, and
-# what drivers read instead of an address: `host=… password=…`, `user/password@//host`.
-MALFORMED = re.compile(r"[\w+.-]+:|[\\/]{2}|[^\s?]*\?.*=|.*\b(password|passwd|pwd)\s*=|.*@//", re.IGNORECASE)
+# Where a scheme is misspelt or missing, as in `https:/host`, `https//user@host`, `//host`, `user:password@host` and
+# `host/file?key=…`, and what drivers read instead of an address: `host=… password=…`, `user/password@//host`.
+MALFORMED = re.compile(
+    r"[\w+.-]+:|[\\/]{2}|[^\s?]*\?.*=|.*(pass(word|wd)?|pwd|token|secret|(account|access)key|signature)\s*="
+    r"|.*[\\/]{2}.*@|.*@//",
+    re.IGNORECASE,
+)
 # The punctuation after an address belongs to the sentence.
 IN_TEXT = re.compile(rf"{SCHEME.pattern}\S*[^\s.,:;!?)\]}}'\"]", re.IGNORECASE)
 WORDS = re.compile(r"\W+"), re.compile(r"[:/?#@&=;\s]+")

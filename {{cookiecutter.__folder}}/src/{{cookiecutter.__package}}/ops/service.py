@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from ..errors import printable
-from .settings import PACKAGE, Settings, read_settings
+from .settings import PACKAGE, read_settings
 
 ANSWERS = 5  # in a row: the service may have several processes, and a new connection may reach another of them
 PAUSE = 0.5  # seconds between two attempts
@@ -24,8 +24,13 @@ class Deployment(NamedTuple):
 def deployed(version: int, say: Callable[[str], object]) -> Deployment:
     """Wait until the service of .env serves a version, at most SERVICE_TIMEOUT; say what is waited for."""
     settings = read_settings()
-    if settings.service_url is None:
-        return Deployment(_unnamed(version, settings))
+    if settings.service_url is None and find_spec(f"{PACKAGE}.serving"):
+        return Deployment(
+            f"`make serve` serves version {version}, and if it runs already, follows within "
+            f"{settings.serve_poll_seconds:g} seconds; with its address as SERVICE_URL in .env, this waits for it"
+        )
+    if settings.service_url is None:  # a project may have no service
+        return Deployment(f"Whatever loads models:/{PACKAGE}@champion from MLflow gets version {version} from now on")
     url, timeout = str(settings.service_url).rstrip("/"), settings.service_timeout
     say(f"Waiting up to {timeout:g} seconds for {url} to serve version {version}")
     attempts = [Attempt("it does not answer")]
@@ -87,15 +92,6 @@ def _judge(answer: dict[str, Any], status: int, version: int) -> Attempt:
         return Attempt("")
     problem = answer.get("problem")
     return Attempt(_shown(f"it serves version {answer['model_version']}{f' ({problem})' if problem else ''}"))
-
-
-def _unnamed(version: int, settings: Settings) -> str:
-    if find_spec(f"{PACKAGE}.serving"):  # a project may have no service
-        return (
-            f"`make serve` serves version {version}, and if it runs already, follows within "
-            f"{settings.serve_poll_seconds:g} seconds; with its address as SERVICE_URL in .env, this waits for it"
-        )
-    return f"Whatever loads models:/{PACKAGE}@champion from MLflow gets version {version} from now on"
 
 
 def _shown(text: str) -> str:

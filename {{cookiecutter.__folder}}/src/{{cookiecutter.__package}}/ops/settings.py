@@ -129,7 +129,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
             )
         return value
 
-    @field_validator("prediction_log")
+    @field_validator("prediction_log", "prefect_home", "serve_model")
     @classmethod
     def is_folder(cls, value: Path | None) -> Path | None:
         """Refuse an address."""

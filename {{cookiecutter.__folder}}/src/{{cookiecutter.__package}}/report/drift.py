@@ -224,16 +224,17 @@ def compare(  # noqa: PLR0913 - options
     elif predictions is None or min(holdout.rows, _height(predictions)) < MIN_ROWS:
         notes = [f"Predictions are not compared: now or in the holdout there are fewer than {MIN_ROWS}."]
     else:
-        outputs = _moves(predictions, holdout.columns)
-        outputs = [move._replace(harmless=move.name == CONFIDENCE and move.rose) for move in outputs]
+        outputs = [_unless_surer(move) for move in _moves(predictions, holdout.columns)]
     metrics = _changes(holdout, judged) if holdout and judged else []
     sizes = {"There are": height, "The model was trained on": reference.rows}
     few = [
         f"{text} only {size} rows; drift takes {MIN_ROWS} to see." for text, size in sizes.items() if size < MIN_ROWS
     ]
 
-    moves = [*columns, *outputs]
-    p_values = [[move.p_value for move in moves], [change.p_value for change in metrics if change.p_value is not None]]
+    p_values = (
+        [move.drift.p_value for move in [*columns, *outputs]],
+        [each.p_value for each in metrics if each.p_value is not None],
+    )
     cutoffs = {level: [*map(_cutoff, p_values, [level.columns, level.metrics])] for level in (DRIFTED, WATCH)}
 
     def limit(move: _Move, level: Level) -> float:
@@ -244,8 +245,8 @@ def compare(  # noqa: PLR0913 - options
         return "too few rows" if few else "drifted" if is_beyond(DRIFTED) else "watch" if is_beyond(WATCH) else "fine"
 
     def judged_move(move: _Move) -> ColumnDrift:
-        far = verdict(lambda level: not move.harmless and move.psi > limit(move, level))
-        return _describe(move, limit(move, DRIFTED), far)
+        far = verdict(lambda level: move.drift.p_value < 1 and move.drift.psi > limit(move, level))
+        return move.drift.model_copy(update={"limit": limit(move, DRIFTED), "verdict": far})
 
     def judged_change(change: MetricChange) -> MetricChange:
         worse = verdict(lambda level: change.p_value is not None and change.p_value <= cutoffs[level][1])
@@ -274,27 +275,11 @@ def compare(  # noqa: PLR0913 - options
 
 
 class _Move(NamedTuple):
-    """How a column moved: its index, and what the limit of chance depends on."""
+    """How a column moved, before it is judged, and what the limit of chance depends on."""
 
-    name: str
-    before: Column
-    now: Column
-    unseen: dict[str, int]
-    psi: float
+    drift: ColumnDrift
     freedom: int
     scale: float
-    # Whether the model became more confident, as it is of rows that it has learned from.
-    harmless: bool = False
-
-    @property
-    def rose(self) -> bool:
-        """Whether the mean is not lower than before."""
-        return (self.now.mean or 0) >= (self.before.mean or 0)
-
-    @property
-    def p_value(self) -> float:
-        """The probability that the index is so large by chance."""
-        return 1.0 if self.harmless else float(chi2.sf(self.psi / self.scale, self.freedom))
 
 
 def _moves(rows: pl.LazyFrame, columns: Mapping[str, Column]) -> list[_Move]:
@@ -305,8 +290,33 @@ def _moves(rows: pl.LazyFrame, columns: Mapping[str, Column]) -> list[_Move]:
         # Profiles of earlier versions have only the most frequent values, and the count of all others.
         if known is not None and now.counts[-1] and (before.known is not None or not before.counts[-1]):
             unseen = profile.unseen(rows, name, known, UNSEEN)
-        moves.append(_Move(name, before, now, unseen, *_index(before, now)))
+        psi, freedom, scale = _index(before, now)
+        reference, current = ([count / max(sum(part.counts), 1) for count in part.counts] for part in (before, now))
+        drift = ColumnDrift(
+            column=name,
+            kind=before.kind,
+            psi=psi,
+            limit=0,
+            p_value=float(chi2.sf(psi / scale, freedom)),
+            missing_before=reference[0],
+            missing_now=current[0],
+            mean_before=before.mean,
+            mean_now=now.mean,
+            unseen=unseen,
+            bins=_labels(before),
+            reference=reference,
+            current=current,
+        )
+        moves.append(_Move(drift, freedom, scale))
     return moves
+
+
+def _unless_surer(move: _Move) -> _Move:
+    """Let a model become more confident, as it is of rows that it has learned from."""
+    drift = move.drift
+    if drift.column == CONFIDENCE and (drift.mean_now or 0) >= (drift.mean_before or 0):
+        return move._replace(drift=drift.model_copy(update={"p_value": 1.0}))
+    return move
 
 
 def _index(before: Column, now: Column) -> tuple[float, int, float]:
@@ -354,28 +364,6 @@ def _cutoff(p_values: Sequence[float], rate: float) -> float:
 
 def _sorted(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:
     return sorted(drifts, key=lambda drift: -drift.psi / drift.limit)
-
-
-def _describe(move: _Move, limit: float, verdict: Verdict) -> ColumnDrift:
-    reference, current = (
-        [count / max(sum(column.counts), 1) for count in column.counts] for column in (move.before, move.now)
-    )
-    return ColumnDrift(
-        column=move.name,
-        kind=move.before.kind,
-        psi=move.psi,
-        limit=limit,
-        p_value=move.p_value,
-        verdict=verdict,
-        missing_before=reference[0],
-        missing_now=current[0],
-        mean_before=move.before.mean,
-        mean_now=move.now.mean,
-        unseen=move.unseen,
-        bins=_labels(move.before),
-        reference=reference,
-        current=current,
-    )
 
 
 def _labels(column: Column) -> list[str]:

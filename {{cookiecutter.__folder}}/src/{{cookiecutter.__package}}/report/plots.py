@@ -147,6 +147,8 @@ def _errors(predictions: Predictions, folder: Path) -> None:
         with _axes(folder / f"{name}.svg") as [axes]:
             look = {"s": 16, "alpha": 0.6, "linewidths": 0, "color": COLORS[0]}
             display.plot(axes, kind=kind, scatter_kwargs=look, line_kwargs=REFERENCE)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(MaxNLocator(8))  # scikit-learn's ticks are not round numbers
 
 
 def _importance(importances: Sequence[Importance], folder: Path) -> None:

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -21,9 +22,14 @@ from .observed import Observed
 from .openapi import describe
 from .prediction_log import PredictionLog
 from .routes import NotReadyError, Service, public, router
-from .schema import RefusedError
+from .schema import Fault, RefusedError
 from .shadow import Shadow
 
+STATIC = "/static-offline-docs"  # where fastapi-offline puts Swagger's files
+DARK_MODE = (
+    b'<script>document.documentElement.classList.toggle("dark-mode", '
+    b'matchMedia("(prefers-color-scheme: dark)").matches)</script>'
+)
 LAST_SECONDS = 0.8  # for shadow and log each: a SIGTERM ends the service within 10 s, and 7 are for requests
 
 
@@ -45,10 +51,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.freeze()  # otherwise Python looks through all objects before it exits, for two seconds of computing
 
     app = FastAPIOffline(
-        title=PACKAGE, lifespan=lifespan, redoc_url=None, swagger_ui_parameters={"tryItOutEnabled": True}
+        title=PACKAGE.replace("_", "-"),  # which a narrow page can wrap
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=answers_to_errors(settings.serve_timeout),
     )
     app.state.service = Service(settings, follower, Batches(max_waiting=10 * settings.serve_max_rows), listeners)
     app.include_router(router)
+    app.add_api_route("/docs", docs, include_in_schema=False)
     # Made anew each time, as the model may have changed.
     app.openapi = lambda: describe(app, follower.served)  # type: ignore[method-assign]
     app.add_middleware(Access, key=settings.serve_api_key, max_bytes=settings.serve_max_bytes)
@@ -56,8 +67,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # Otherwise a web page could ask, by a name of its own that means this machine.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     app.add_middleware(Observed)
-    _explain_errors(app, settings.serve_timeout)
     return app
+
+
+def docs(request: Request) -> HTMLResponse:
+    """Return Swagger's page, with its files from this service, in the browser's colours."""
+    root = request.scope.get("root_path", "")
+    page = get_swagger_ui_html(
+        title=request.app.title,
+        openapi_url=f"{root}/openapi.json",
+        swagger_js_url=f"{root}{STATIC}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{STATIC}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{STATIC}/favicon.png",
+        swagger_ui_parameters={"tryItOutEnabled": True},
+    )
+    return HTMLResponse(bytes(page.body).replace(b"</head>", DARK_MODE + b"</head>"))
 
 
 def after_answers(settings: Settings) -> list[PredictionLog | Shadow]:
@@ -71,31 +95,23 @@ def after_answers(settings: Settings) -> list[PredictionLog | Shadow]:
     return [log, Shadow(Follower(challenger, settings.serve_poll_seconds, answers=False), log)]
 
 
-def _explain_errors(app: FastAPI, timeout: float) -> None:
-    """Answer every error of the project with its sentence, and with no traceback."""
+def answers_to_errors(timeout: float) -> dict[Any, Any]:
+    """Return how each kind of error is answered: by its sentence, and with no traceback."""
 
-    @app.exception_handler(RefusedError)
-    def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return _detail(422, error.faults)
-
-    @app.exception_handler(NotReadyError)
-    @app.exception_handler(BusyError)
     def unavailable(_: Request, error: ProjectError) -> JSONResponse:
         return _detail(503, str(error), {"Retry-After": "1"})
 
-    @app.exception_handler(ProjectError)
     def unpredictable(_: Request, error: ProjectError) -> JSONResponse:
-        return _detail(
-            422, [{"row": None, "field": None, "rule": "model", "value": None, "message": public(str(error))}]
-        )
+        return _detail(422, [Fault(row=None, field=None, rule="model", value=None, message=public(str(error)))])
 
-    @app.exception_handler(TimeoutError)
-    def late(_: Request, __: TimeoutError) -> JSONResponse:
-        return _detail(503, f"Not answered within {timeout:g} seconds.", {"Retry-After": "1"})
-
-    @app.exception_handler(Exception)
-    def unexpected(_: Request, __: Exception) -> JSONResponse:
-        return _detail(500, "The service failed on this request; its log says why.")
+    return {
+        RefusedError: lambda _, error: _detail(422, error.faults),
+        NotReadyError: unavailable,
+        BusyError: unavailable,
+        ProjectError: unpredictable,
+        TimeoutError: lambda *_: _detail(503, f"Not answered within {timeout:g} seconds.", {"Retry-After": "1"}),
+        Exception: lambda *_: _detail(500, "The service failed on this request; its log says why."),
+    }
 
 
 def _detail(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -85,7 +85,10 @@ class PredictionLog:
         try:
             for hour, group in by_model(entries):
                 table = record(group)
-                self._file(hour, table).add(table)
+                key = (hour, tuple(table.schema.items()))
+                if key not in self._files:
+                    self._files[key] = HourFile(self._folder, hour, next(self._names))
+                self._files[key].add(table)
             for file in self._files.values():
                 self._rows -= file.save()
             now = _hour(datetime.now(UTC))
@@ -102,13 +105,6 @@ class PredictionLog:
             self._rows, self._files = 0, {}
         self._backlog.release(self._cost)
         self._cost = 0
-
-    def _file(self, hour: datetime, table: pl.DataFrame) -> "HourFile":
-        """Return the file of an hour with the columns of a table."""
-        key = (hour, tuple(table.schema.items()))
-        if key not in self._files:
-            self._files[key] = HourFile(self._folder, hour, next(self._names))
-        return self._files[key]
 
     def _report(self, error: Exception) -> None:
         LOG_FAILURES.inc()

@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 def group(rows: pl.LazyFrame, seen: Sequence[str]) -> np.ndarray:
     """Return the number of each row, from 0; copies, by the columns `seen`, share a number."""
-    hashes = _collect(rows.select(fingerprint(seen).alias("hash")))["hash"]
+    hashes = rows.select(fingerprint(seen)).collect(engine="streaming").to_series()
     number = np.arange(len(hashes), dtype=np.uint32)
     if hashes.n_unique() == len(hashes):
         return number
@@ -81,8 +81,9 @@ def _parts(rows: pl.LazyFrame, height: int, seen: Sequence[str], first: np.ndarr
     hashed = rows.select(pl.col(name).hash(seed) for seed, name in enumerate(seen))
     wanted = np.zeros(height, dtype=bool)
     wanted[first] = True
-    equal = _collect(hashed.filter(pl.Series(wanted)))[np.argsort(np.argsort(first)).tolist()]
-    sample = _collect(hashed.gather_every(-(-height // max(1, min(SAMPLE, SAMPLE_CELLS // len(seen))))))
+    equal = hashed.filter(pl.Series(wanted)).collect(engine="streaming")[np.argsort(np.argsort(first)).tolist()]
+    every = -(-height // max(1, min(SAMPLE, SAMPLE_CELLS // len(seen))))
+    sample = hashed.gather_every(every).collect(engine="streaming")
     parts: list[Part] = []
     same: dict[bytes, int] = {}
     for name in seen:
@@ -106,7 +107,3 @@ def _count(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
     hashes, counts = np.unique(among, return_counts=True)
     place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
     return np.where(hashes[place] == wanted, counts[place], 0)
-
-
-def _collect(frame: pl.LazyFrame) -> pl.DataFrame:
-    return frame.collect(engine="streaming")

@@ -15,13 +15,15 @@ from skrub import tabular_pipeline
 from threadpoolctl import threadpool_limits
 
 from ..config import Problem
-from ..errors import ProjectError
+from ..errors import ProjectError, few
 from ..model.predictor import failures_explained
 
 # Up to so many rows one thread of OpenMP is faster than several.
 SINGLE_THREAD_ROWS = 10_000
 # With more classes, a tree for each takes long.
 MANY_CLASSES = 100
+# Rare classes that a sentence names.
+SHOWN = 5
 # The step that translates classes for estimators outside scikit-learn.
 LABELS = "labels"
 
@@ -85,8 +87,18 @@ def slow(pipeline: Pipeline, classes: int) -> str | None:
 def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
     """Fit the pipeline on rows and their target."""
     threads = 1 if rows.height <= SINGLE_THREAD_ROWS else None
-    with failures_explained(pipeline, "be fitted", rows), threadpool_limits(threads, user_api="openmp"):
-        fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
+    try:
+        with failures_explained(pipeline, "be fitted", rows), threadpool_limits(threads, user_api="openmp"):
+            fitted: Pipeline = pipeline.fit(rows, target.to_numpy())
+    except ProjectError as error:
+        # Estimators that set rows aside to stop early name the classes by numbers of their own.
+        if "least populated class" not in str(error):
+            raise
+        rare = [repr(value) for value, count in target.value_counts().sort(target.name).iter_rows() if count == 1]
+        raise ProjectError(
+            f"{type(_estimator(pipeline)[1]).__name__} stops early, which needs two training rows of each class; "
+            f"{few(rare, SHOWN)} has one. Set model.params.early_stopping to false, or leave such rows out."
+        ) from error
     return fitted
 
 

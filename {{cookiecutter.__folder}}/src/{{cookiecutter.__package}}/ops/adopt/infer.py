@@ -125,7 +125,8 @@ def _problem(labels: Profile, requested: Problem | None) -> tuple[Problem, str]:
         return "regression", f"it has {distinct} different numbers"
     if distinct > NAMED_CLASSES or distinct == labels.present > 10:  # noqa: PLR2004 - tiny tables have one row a class
         raise ProjectError(
-            f"The target '{name}' has {distinct} different values in {labels.present} rows: too many for classes."
+            f"The target '{name}' has {distinct} different values in {labels.present} rows, too many for classes; "
+            "if each is one, add --problem classification."
         )
     return "classification", f"it has {distinct} different values" + (" (whole numbers)" if number else "")
 
@@ -144,7 +145,10 @@ def _hidden(profiles: Sequence[Profile], needed: set[str]) -> Iterator[tuple[str
         elif _is_identifier(profile):
             every = "every" if profile.distinct == profile.rows else "nearly every"
             yield profile.name, f"identifier, different in {every} row"
-        elif profile.serial and not _counts_years(profile):
+        # Calendar years and ages may follow each other, too.
+        elif profile.serial and not (
+            YEARS.search(profile.name) or FIRST_YEAR <= (profile.low or 0) <= (profile.high or 0) <= LAST_YEAR
+        ):
             yield profile.name, "identifier, whole numbers one after the other"
 
 
@@ -156,11 +160,6 @@ def _is_identifier(profile: Profile) -> bool:
     prose = profile.blanks >= 0.5  # noqa: PLR2004 - share of values with several words
     different = profile.distinct > max(LEVELS, TEXT_UNIQUE * profile.rows)
     return profile.type == "string" and different and not prose
-
-
-def _counts_years(profile: Profile) -> bool:
-    """Tell calendar years and ages from row numbers."""
-    return bool(YEARS.search(profile.name)) or ((profile.low or 0) >= FIRST_YEAR and (profile.high or 0) <= LAST_YEAR)
 
 
 def _time(profile: Profile) -> str | None:

@@ -133,7 +133,13 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
     """Return the contract's type of each column; text may hold numbers, dates or true/false."""
     schema = table.collect_schema()
     types = {name: TYPES.get(dtype.base_type()) for name, dtype in schema.items()}
-    candidates = {name: KINDS if schema[name] == pl.String else ("integer",) for name in _doubtful(schema)}
+    # The values decide the type of text, and of integers that 64 bits may not hold.
+    candidates: dict[str, tuple[Type, ...]] = {}
+    for name, dtype in schema.items():
+        if dtype == pl.String:
+            candidates[name] = KINDS
+        elif dtype in {pl.UInt64, pl.Int128, pl.UInt128} or (isinstance(dtype, pl.Decimal) and not dtype.scale):
+            candidates[name] = ("integer",)
     for part in (table.head(GUESSED), table):
         misfits = {
             (name, kind): (cast(name, schema[name], Column(type=kind)).lost | _looks_different(name, kind)).any()
@@ -145,16 +151,6 @@ def types_of(table: pl.LazyFrame) -> dict[str, Type | None]:
             name: tuple(kind for kind in kinds if not wrong[name, kind]) for name, kinds in candidates.items()
         }
     return types | {name: kinds[0] for name, kinds in candidates.items() if kinds}
-
-
-def _doubtful(schema: pl.Schema) -> list[str]:
-    """Return the columns whose values decide their type: text, and integers that 64 bits may not hold."""
-    wide = {pl.UInt64, pl.Int128, pl.UInt128}
-    return [
-        name
-        for name, dtype in schema.items()
-        if dtype == pl.String or dtype in wide or (isinstance(dtype, pl.Decimal) and not dtype.scale)
-    ]
 
 
 def _looks_different(name: str, kind: str) -> pl.Expr:

@@ -92,9 +92,9 @@ def template() -> Iterator[Finding]:
     try:
         current, newest, commits = distance(record, SECONDS)
     except ProjectError as error:
-        raise NotCheckedError(f"{record.template} does not answer: {error}") from None
+        raise NotCheckedError(f"{without_secrets(record.template)} does not answer: {error}") from None
     except subprocess.TimeoutExpired:
-        raise NotCheckedError(f"{record.template} did not answer within {SECONDS} seconds") from None
+        raise NotCheckedError(f"{without_secrets(record.template)} did not answer within {SECONDS} seconds") from None
     if commits:
         yield Finding(f"The template has {newest}, {commits} commits after {current} of this project.", "make update")
 

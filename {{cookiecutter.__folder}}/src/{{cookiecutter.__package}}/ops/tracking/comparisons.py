@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, RunTag
 
 from ..settings import PACKAGE
@@ -43,7 +42,10 @@ def record(tags: Mapping[str, str], values: Mapping[str, float], files: Iterable
     client = connect()
     with store_errors():
         experiment = enter_experiment(client, EXPERIMENT)
-        _end_killed(client, experiment)
+        # Those of processes that were killed while they recorded, which takes seconds.
+        left = f"attributes.status = 'RUNNING' AND attributes.start_time < {int(time.time() * 1000) - HOUR}"
+        for run in client.search_runs([experiment], left):
+            client.set_terminated(run.info.run_id, "KILLED")
         cut = {name: value[:MAX_TAG] for name, value in as_keys(tags).items()}
         run = client.create_run(experiment, tags=cut)
         run_id, now = run.info.run_id, int(time.time() * 1000)
@@ -98,10 +100,3 @@ def _comparison(run: Run) -> Comparison:
         tags.get(RETRAINING, ""),
         run.data.metrics,
     )
-
-
-def _end_killed(client: MlflowClient, experiment: str) -> None:
-    """Mark the runs of processes that were killed while they recorded, which takes seconds."""
-    query = f"attributes.status = 'RUNNING' AND attributes.start_time < {int(time.time() * 1000) - HOUR}"
-    for run in client.search_runs([experiment], query):
-        client.set_terminated(run.info.run_id, "KILLED")

@@ -54,7 +54,7 @@ def store_errors() -> Iterator[None]:
     """Raise errors of the store in the block as ProjectError."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
         if UNREACHABLE in str(error).partition("\n")[0]:
             raise ProjectError(
                 f"No MLflow server answers at {mlflow.get_tracking_uri()}: start it, or remove "

@@ -3,7 +3,7 @@
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlflow.cli import _gc_tracking_resources
 from mlflow.tracking import _get_store
@@ -21,17 +21,10 @@ OF_VERSIONS = """
 OF_RUNS = "SELECT model_id, source_run_id FROM logged_models"
 
 
-class Collected(NamedTuple):
-    """How many deleted runs and models were removed, and how many stay because a registered version needs them."""
-
-    runs: int
-    models: int
-    kept: int
-
-
-def collect(before: datetime, *, dry_run: bool, database: str | None = None) -> Collected:
+def collect(before: datetime, *, dry_run: bool, database: str | None = None) -> tuple[int, int, int]:
     """Remove runs and models that were deleted before a time, except those of registered versions.
 
+    Returns how many runs and how many models were removed, and how many stay because a registered version needs them.
     `database` is that of an MLflow server, which removes the artifacts. `mlflow gc` itself removes the runs and files
     of registered versions, too, and leaves the models of the runs.
     """
@@ -59,7 +52,7 @@ def collect(before: datetime, *, dry_run: bool, database: str | None = None) -> 
                 store.delete_logged_model(model)
             with redirect_stdout(StringIO()):  # a line for each
                 _gc_tracking_resources(store, sorted(runs), None, sorted(models), None, 0, True, False)  # noqa: FBT003
-    return Collected(len(runs), len(models), len(deleted - runs) + len(marked - models))
+    return len(runs), len(models), len(deleted - runs) + len(marked - models)
 
 
 def _check(database: str) -> None:

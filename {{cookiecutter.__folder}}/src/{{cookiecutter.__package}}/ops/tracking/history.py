@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...errors import ProjectError, printable
 
-KEY = re.compile(r"journal\.([0-9]+)")
-SETTLED = "journal.settled"
+# One spelling of each number, or two tags would be one entry.
+KEY = re.compile(r"journal\.([0-9]{6}|[1-9][0-9]{6,18})")
+SETTLED, NUMBER = "journal.settled", re.compile(r"[0-9]{1,18}")
 UNREADABLE = "unreadable."  # before the name of a tag: where a repair keeps its text
 REASON = 2000  # characters; an MLflow database allows 5000 for an entry, metrics included
 
@@ -23,7 +24,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, ser_json_inf_nan="constants")
 
-    when: datetime
+    when: Annotated[datetime, Field(gt=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
     by: str
     how: How
     old: Number | None = Field(alias="from")
@@ -47,7 +48,7 @@ class History(NamedTuple):
         """Read the journal from the tags of the registered model."""
         moves: dict[int, Entry] = {}
         unreadable = {}
-        numbers = {int(match[1]): key for key in sorted(tags, reverse=True) if (match := KEY.fullmatch(key))}
+        numbers = {int(match[1]): key for key in tags if (match := KEY.fullmatch(key))}
         for number in sorted(numbers):
             key = numbers[number]
             try:
@@ -56,9 +57,9 @@ class History(NamedTuple):
                 fault = error.errors()[0]
                 unreadable[key] = f"{'.'.join(map(str, fault['loc']))} {fault['msg']}".strip()
         settled = str(tags.get(SETTLED, 0))
-        if not settled.isdecimal():
-            unreadable[SETTLED] = f"{settled!r} is not a number"
-        return cls(moves, int(settled) if settled.isdecimal() else 0, unreadable)
+        if not NUMBER.fullmatch(settled):
+            unreadable[SETTLED] = f"{settled[:20]!r} is not a number"
+        return cls(moves, int(settled) if NUMBER.fullmatch(settled) else 0, unreadable)
 
     @property
     def entries(self) -> Sequence[Entry]:

@@ -59,8 +59,10 @@ def is_damaged(cause: str) -> bool:
 
 
 def check_not_lost() -> None:
-    """Raise ProjectError if MLflow's database is empty although its artifacts are there."""
+    """Raise ProjectError if MLflow's database is a folder, or empty although its artifacts are there."""
     file, artifacts = read_settings().mlflow_file, read_settings().artifact_folder
+    if file and file.is_dir():  # Docker makes one for a mounted file that is missing
+        raise ProjectError(f"MLflow's database {file} is a folder: move it away, and bring a backup of the file back.")
     lost = file and not (file.exists() and file.stat().st_size)
     # Another database than the one beside the artifacts may be new.
     beside = file and artifacts and file.parent == artifacts.parent

@@ -54,8 +54,9 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
         raise ProjectError(f"DVC cannot write its notes on files, by default in .dvc/tmp/site: {reason}.") from None
     except (KeyError, ValueError) as error:
         # What its parsers raise, and what names no file.
+        reason = f"{type(error).__name__}: {without_secrets(str(error))}"
         raise ProjectError(
-            f"DVC cannot read .dvc/config, dvc.yaml, dvc.lock or a .dvc file ({type(error).__name__}: {error}); "
+            f"DVC cannot read .dvc/config, dvc.yaml, dvc.lock or a .dvc file ({reason}); "
             "`git diff` shows what has changed."
         ) from error
 
@@ -76,7 +77,7 @@ def command_line(arguments: list[str]) -> int:
         return int(main(arguments))
     except DvcException as error:
         # Of its configuration: DVC reads that again to know whether it may send statistics.
-        raise ProjectError(f"DVC: {error}; see .dvc/config and .dvc/config.local.") from None
+        raise ProjectError(f"DVC: {without_secrets(str(error))}; see .dvc/config and .dvc/config.local.") from None
 
 
 def _prepare() -> None:

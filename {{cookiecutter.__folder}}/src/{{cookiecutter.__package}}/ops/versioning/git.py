@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from ...errors import ProjectError, printable
+from ..addresses import without_secrets
 from ..settings import project_root
 
 # What a training writes or does not read: a difference here is not a change of the code.
@@ -143,7 +144,7 @@ def run_git(
     except OSError:
         raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:
-        message = " ".join(error.stderr.decode(errors="replace").rpartition("fatal: ")[2].split())
+        message = " ".join(without_secrets(error.stderr.decode(errors="replace")).rpartition("fatal: ")[2].split())
         remedy = "; delete .git/index, and run `git reset`" if "index" in message else ""
         raise ProjectError(f"git {arguments[0]} failed: {message}{remedy}") from None
     return done.stdout

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from ...errors import ProjectError
+from ..addresses import without_secrets
 from ..settings import project_root, read_params
 from .git import run_git
 
@@ -74,7 +75,7 @@ class Template(NamedTuple):
                 return self.git("rev-parse", "--verify", "--quiet", "--end-of-options", full + "^{commit}")
             except ProjectError:
                 continue
-        raise ProjectError(f"The template at {self.address} has no tag, branch or commit '{name}'.")
+        raise ProjectError(f"The template at {without_secrets(self.address)} has no tag, branch or commit '{name}'.")
 
     def newest(self, current: str) -> str:
         """Return the newest release after a commit; where there is none, the last commit of the default branch."""
