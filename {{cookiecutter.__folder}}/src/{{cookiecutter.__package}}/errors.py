@@ -1,7 +1,5 @@
 """The error whose message is meant for users."""
 
-from collections.abc import Sequence
-
 
 class ProjectError(Exception):
     """An error that its reader can fix: sentences that name what is wrong, where, and what would be right."""
@@ -17,9 +15,3 @@ class ProjectError(Exception):
 def printable(text: str) -> str:
     """Escape what controls a terminal or hides other text: control characters, line breaks, bidirectional overrides."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def few(items: Sequence[str], most: int = 3) -> str:
-    """Return items for a sentence: the first ones, and how many more there are."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + more

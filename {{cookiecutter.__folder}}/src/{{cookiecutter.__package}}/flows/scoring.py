@@ -1,7 +1,7 @@
 """The scoring flow: a model predicts the rows of a table, part by part, into a folder or a table of a database."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from ..ops.addresses import redacted
 from ..ops.files import File, scratch, write_parquet
 from ..ops.markdown import escape
 from ..ops.notify.channel import NOTIFIED
-from ..ops.orchestration.policies import RETRY
+from ..ops.orchestration.policies import RETRY, STEP
 from ..ops.orchestration.task_runner import task_runner
 from ..ops.paths import PROFILE, REJECTS, SCORING
 from ..ops.predictions import Origin
@@ -108,7 +108,7 @@ def champion_version() -> int:
     return champion
 
 
-@task(name="read", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="read", **STEP)
 def read_rows(source: str | None, query: str | None, contract: Contract, path: Path) -> Rows:
     """Store the rows of a source, by default the project's table, as Parquet; they are numbered.
 
@@ -129,7 +129,7 @@ def read_rows(source: str | None, query: str | None, contract: Contract, path: P
     return rows
 
 
-@task(name="validate", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="validate", **STEP)
 def validate_rows(rows: Rows, version: int, target: tuple[str, str], *, strict: bool) -> Batch:
     """Store the rows that the contract of the model admits, with its types, and those that it rejects."""
     predictor = predictor_of(version)
@@ -160,11 +160,18 @@ def predict_batch(batch: Batch, origin: Origin, partition: int | None) -> list[P
     progress: Any = create_progress_artifact(
         0, key=artifact_key("scoring-progress"), description="Rows predicted, in percent"
     )
-    now = datetime.now(UTC)
-    futures = predict_rows.map(starts, unmapped(count), unmapped(batch.file), origin=unmapped(origin), at=unmapped(now))
+    at = datetime.now(UTC)
+    parts: Iterable[Path]
+    if len(starts) == 1:  # the processes of a task runner would take longer to start
+        parts = [predict_rows(0, count, batch.file, origin, at)]
+    else:
+        futures = predict_rows.map(
+            starts, unmapped(count), unmapped(batch.file), origin=unmapped(origin), at=unmapped(at)
+        )
+        parts = (future.result() for future in futures)
     files = []
-    for start, future in zip(starts, futures, strict=True):
-        files.append(future.result())
+    for start, part in zip(starts, parts, strict=True):
+        files.append(part)
         done = min(start + count, batch.height)
         get_run_logger().info("Predicted %d of %d rows", done, batch.height)
         update_progress_artifact(progress, 100 * done / max(batch.height, 1))
@@ -183,7 +190,7 @@ def predict_rows(first: int, count: int, file: Path, origin: Origin, at: datetim
     return part
 
 
-@task(name="write", timeout_seconds=3600, cache_policy=NO_CACHE, **RETRY)
+@task(name="write", **STEP)
 def write_predictions(files: Sequence[Path], batch: Batch, target: tuple[str, str]) -> None:
     """Put the rejected rows and then the predictions in their place."""
     rejects = project_root() / REJECTS

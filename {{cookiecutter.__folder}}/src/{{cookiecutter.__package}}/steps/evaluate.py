@@ -14,8 +14,9 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.pipeline import Pipeline
 
 from ..config import DUMMY, Problem
-from ..errors import ProjectError, few
+from ..errors import ProjectError
 from ..model.predictor import failures_explained
+from .sentences import few
 
 LOWER_IS_BETTER = frozenset({"log_loss", "mae", "rmse"})
 # With fewer rows a metric means next to nothing.

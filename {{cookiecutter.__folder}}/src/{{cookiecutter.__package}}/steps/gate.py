@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from ..config import DUMMY, Gate, Problem
-from ..errors import ProjectError, few
+from ..errors import ProjectError
 from . import evaluate
 from .evaluate import Predictions
+from .sentences import few
 
 # Categories with fewer rows in the holdout are not compared: one row would decide.
 MIN_SLICE_ROWS = 20

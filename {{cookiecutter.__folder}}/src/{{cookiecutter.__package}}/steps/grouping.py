@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from ..errors import few
 from .leakage import CHANCE, TIME, encode, height_of, rows_wanted
+from .sentences import few
 
 # An entity has more than one row on average, and between 2 and 50 unless its name tells.
 OFTEN, REPEATS = 1.1, 50

@@ -15,8 +15,9 @@ from skrub import tabular_pipeline
 from threadpoolctl import threadpool_limits
 
 from ..config import Problem
-from ..errors import ProjectError, few
+from ..errors import ProjectError
 from ..model.predictor import failures_explained
+from .sentences import few
 
 # Up to so many rows one thread of OpenMP is faster than several.
 SINGLE_THREAD_ROWS = 10_000

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from mlflow.models import Model
 
-from ...errors import ProjectError, few
+from ...errors import ProjectError
 from ...model import RECIPE
 from ...model.persistence import TRUSTED
+from ...steps.sentences import few
 from ..paths import MODELS
 from ..settings import PACKAGE, read_params
 from ..versioning.content import md5
