@@ -15,7 +15,7 @@ import running
 from running import Running
 from servers import channel
 from template import CHOICES, Bake
-from tiers import in_turn
+from tiers import nightly
 
 pytestmark = pytest.mark.slow
 
@@ -261,7 +261,8 @@ class TestProcessDeployments:
         assert f"/runs/flow-run/{run}|" in body
 
 
-@pytest.mark.parametrize("deployment", in_turn(*CHOICES["deployment"][1:]))
+@nightly
+@pytest.mark.parametrize("deployment", CHOICES["deployment"][1:])
 def test_own_tests_hold_where_flows_run_elsewhere(bake: Bake, tmp_path: Path, deployment: str) -> None:
     project = Running.copy_of(bake(deployment=deployment), tmp_path, "3.13")
     project.install()

@@ -177,9 +177,6 @@ class TestDask:
             yield found
             (project.path / ".env").unlink()
 
-    def test_types_are_right(self, project: Running) -> None:
-        project.uv("run", "mypy")
-
     def test_training_searches_in_both_workers(
         self, project: Running, workers: list[subprocess.Popen[bytes]]
     ) -> None:
@@ -273,9 +270,6 @@ class TestRay:
                 (project.path / ".env").unlink()
 
     @pytest.mark.usefixtures("_head")
-    def test_types_are_right(self, project: Running) -> None:
-        project.uv("run", "mypy")
-
     def test_training_searches_with_the_same_scores_as_on_threads(self, project: Running) -> None:
         project.make("train")
         assert project.ask(TASKS) == ["Completed"] * 24

@@ -182,8 +182,7 @@ class TestNotifications:
         return project
 
     @one_channel
-    def test_types_are_right_and_its_tests_pass(self, project: Running) -> None:
-        project.uv("run", "mypy")
+    def test_its_tests_pass(self, project: Running) -> None:
         assert " passed" in project.uv("run", "pytest", "-q", "tests/ops/test_notify.py")
 
     @each_channel
