@@ -180,6 +180,7 @@ class Pairs:
         params.write_text(pattern.sub(SEARCHED.format(kind=kind), text), encoding="utf-8")
         assert "training" in json.loads(project.uv("run", "dvc", "status", "--json"))
         notified = case.row["notifications"] != "none"
+        told[1].clear()
         with project.settings(**{"NOTIFY_WEBHOOK_URL": told[0]} if notified else {}):
             project.make("train")
         assert json.loads(project.uv("run", "dvc", "status", "--json")) == {}
