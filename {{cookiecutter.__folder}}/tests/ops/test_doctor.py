@@ -1,5 +1,6 @@
 """`doctor`: each thing that it checks is broken, and found; a sound project has no findings."""
 
+import base64
 import http.server
 import json
 import os
@@ -43,12 +44,15 @@ def project(tmp_path, monkeypatch):
 
 
 @contextmanager
-def served(answers):
-    """Serve a text per path on loopback; yield the address."""
+def served(answers, account=None):
+    """Serve a text per path on loopback, if an account is given to those who have it; yield the address."""
+    wanted = account and f"Basic {base64.b64encode(account.encode()).decode()}"
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             status, text = answers.get(self.path.partition("?")[0], (404, "{}"))
+            if wanted and self.headers["Authorization"] != wanted:
+                status, text = 401, ""
             self.send_response(status)
             self.end_headers()
             self.wfile.write(text.encode())
@@ -230,6 +234,15 @@ def test_mlflow_server_is_asked_without_importing_mlflow(project, monkeypatch):
         assert "has version 1.0" in problems(network.registry)
         assert "refuses" in problems(network.registry)
     assert "does not answer" in problems(network.registry)
+
+
+def test_mlflow_server_with_accounts_is_asked_with_that_of_env(project, monkeypatch):
+    with served({"/version": (200, network.version("mlflow"))}, account="team:right") as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert problems(network.registry).count("refuses") == 1
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "team")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "right")
+        assert not problems(network.registry)
 
 
 def test_alias_and_journal_that_disagree_are_found(project, monkeypatch):

@@ -52,12 +52,13 @@ def registry() -> Iterator[Finding]:
     else:
         account = (settings.mlflow_tracking_username or "", settings.mlflow_tracking_password or "")
         options: dict[str, Any] = {"auth": account} if any(account) else {}
-        yield from _faults("MLflow", uri, _ask(f"{uri.rstrip('/')}/version"))
+        answer = _ask(f"{uri.rstrip('/')}/version", **options)
+        yield from _faults("MLflow", uri, answer)
+        if isinstance(answer, str) or answer.status_code in REFUSED:
+            return
         # Not by MLflow's client, which takes seconds to import.
         answer = _ask(f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/get", params={"name": PACKAGE}, **options)
-        if isinstance(answer, str):
-            return
-        if answer.status_code in REFUSED:
+        if isinstance(answer, str) or answer.status_code in REFUSED:
             yield from _faults("MLflow", uri, answer)
             return
         model = answer.json().get("registered_model", {}) if answer.is_success else {}
