@@ -12,7 +12,6 @@ from urllib.request import url2pathname
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
     AnyHttpUrl,
     BaseModel,
     Field,
@@ -62,17 +61,13 @@ def state_dir() -> Path:
     return originals[0] if originals else here
 
 
-# Means the same in every working folder.
-StatePath = Annotated[Path, AfterValidator(lambda path: state_dir() / path)]
-
-
 class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, alias_generator=str.upper):
     """Where the project runs; the defaults need no server."""
 
     prefect_api_url: AnyHttpUrl | None = None
     prefect_api_key: Secret = None
     prefect_api_auth_string: Secret = None
-    prefect_home: StatePath = Path(".prefect")
+    prefect_home: Path = Path(".prefect")
     prefect_logging_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     mlflow_tracking_uri: str = "sqlite:///mlflow.db"
     mlflow_tracking_username: str | None = None
@@ -132,7 +127,7 @@ class Settings(BaseModel, extra="forbid", frozen=True, validate_default=True, al
     @field_validator("prediction_log", "prefect_home", "serve_model")
     @classmethod
     def is_folder(cls, value: Path | None) -> Path | None:
-        """Refuse an address."""
+        """Make a folder absolute, so that it means the same in every working folder; refuse an address."""
         if value and ":/" in str(value):
             raise ValueError("it must be a folder of this machine")
         return value and state_dir() / value
