@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cookiecutter.exceptions import FailedHookException
 from pytest_cookies.plugin import Cookies
+from servers import channel
 from template import ROOT, TEMPLATE, Bake, Project, Refuse
 from tiers import SEED
 
@@ -99,3 +100,10 @@ def refuse(cookies: Cookies, tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         return message
 
     return refuse
+
+
+@pytest.fixture(scope="class")
+def told() -> Iterator[tuple[str, list[str]]]:
+    """Serve a webhook for the notifications of a project; return its address and what it has received."""
+    with channel() as served:
+        yield served

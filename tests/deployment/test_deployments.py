@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import running
 from running import Running
-from servers import channel
 from template import CHOICES, Bake
 from tiers import nightly
 
@@ -49,13 +48,6 @@ FOREIGN = {"Origin": "http://example.org"}
 
 class TestProcessDeployments:
     """A project with a channel, whose flows are deployed to the server of `ui`."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def told(cls) -> Iterator[tuple[str, list[str]]]:
-        """Serve the channel."""
-        with channel() as served:
-            yield served
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -94,6 +94,12 @@ def basic(secret: str) -> str:
     return f"Basic {base64.b64encode(secret.encode()).decode()}"
 
 
+def passed(said: str) -> None:
+    """Check that pytest has passed tests, and has neither failed nor skipped any."""
+    assert re.search(r"\d+ passed", said)
+    assert not re.search(r"\d+ (failed|skipped)", said)
+
+
 @cache
 def uv_cache() -> str:
     """Return the folder of uv's cache, which the projects share though their homes are empty."""
