@@ -1,7 +1,6 @@
 """Adopting other tables than the penguins: real ones, and generated ones with every oddity. Slow."""
 
 import json
-import re
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
