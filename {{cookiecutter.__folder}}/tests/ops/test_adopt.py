@@ -289,6 +289,8 @@ def test_adopting_again_changes_nothing(project, tmp_path):
         (b"a,b\n", "b", r"'b' has a value in 0 of 0 rows"),
         (b"a,b\n1,2020-01-01\n2,2020-01-02\n", "b", r"'b' has type date; it must be"),
         (b"a,b\n1,x\n1,y\n", "b", r"No column is left to learn from"),
+        (b"a,b\n1,.5\n2,1.5\n3,1e300\n", "b", r"'b' has numbers from 0\.5 to 1e\+300, too far apart .*: scale them"),
+        (b"a,b\n1,.5e-40\n2,1e-40\n", "b", r"'b' has numbers from 5e-41 to 1e-40, .*too close"),
         (b"a,b\n" + b"".join(b"%d,x%d\n" % (n % 3, n) for n in range(11)), "b", "11 different .* add --problem class"),
         (b"", "b", r"Cannot read '.*t' as a table: it is empty"),
         (b"a,b\n1,\xe9\n", "b", r"Cannot read '.*t' as a table: line 2 holds text that is not UTF-8"),

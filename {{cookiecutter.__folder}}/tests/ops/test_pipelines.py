@@ -224,9 +224,10 @@ def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypa
     persistence.save(pipeline, tmp_path / "q.skops", trusted=["sklearn.tree._tree.Tree"])
 
 
-def test_classes_too_rare_to_stop_early_are_named():
+@pytest.mark.parametrize(("labels", "rare"), [("ababcabab", "'c' has one"), ("dbabcabab", "'c', 'd' have one")])
+def test_classes_too_rare_to_stop_early_are_named(labels, rare):
     params = {"early_stopping": True}
     pipeline = train.build_pipeline("classification", "sklearn.ensemble.HistGradientBoostingClassifier", params)
-    rows, labels = pl.DataFrame({"a": range(9)}), pl.Series("y", [*"ababcabab"])
-    with pytest.raises(ProjectError, match=r"Classifier stops early, .* each class; 'c' has one\. Set model\.params"):
-        train.fit(pipeline, rows, labels)
+    rows, target = pl.DataFrame({"a": range(9)}), pl.Series("y", [*labels])
+    with pytest.raises(ProjectError, match=rf"Classifier stops early, .* each class; {rare}\. Set model\.params"):
+        train.fit(pipeline, rows, target)

@@ -98,9 +98,10 @@ def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
         if "least populated class" not in str(error):
             raise
         rare = [repr(value) for value, count in target.value_counts().sort(target.name).iter_rows() if count == 1]
+        named = f"{few(rare, SHOWN)} {'has' if len(rare) == 1 else 'have'} one"
         raise ProjectError(
             f"{type(_estimator(pipeline)[1]).__name__} stops early, which needs two training rows of each class; "
-            f"{few(rare, SHOWN)} has one. Set model.params.early_stopping to false, or leave such rows out."
+            f"{named}. Set model.params.early_stopping to false, or leave such rows out."
         ) from error
     return fitted
 
