@@ -128,6 +128,18 @@ def test_other_libraries_get_arrays_and_numbered_classes(estimator, classes, tmp
     assert loaded.predict(BRACKETS).tolist() == predictions.predicted.tolist()
 
 
+class Late(Foreign):
+    """Checks its parameters, as CatBoost does, where scikit-learn asks what it is."""
+
+    def __sklearn_tags__(self):
+        raise LookupError(f"depth {self.depth} is not supported")
+
+
+def test_parameter_that_an_estimator_rejects_late_is_one_sentence():
+    with pytest.raises(ProjectError, match=r"model\.params do not fit .*Late: depth 99 is not supported"):
+        train.build_pipeline("classification", f"{__name__}.Late", {"depth": 99})
+
+
 def test_parameters_keep_the_names_of_the_estimator():
     pipeline = train.build_pipeline("classification", FOREIGN[0], {"depth": 1, "tablevectorizer.n_jobs": 1}, seed=7)
     name = train.full_name(pipeline, "depth", "search.params")

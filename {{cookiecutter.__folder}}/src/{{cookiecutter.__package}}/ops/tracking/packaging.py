@@ -8,7 +8,8 @@ A packed model of any age is used only through this interface, so models that ar
   `predict(rows, params)`: predictions for raw rows (Polars); with `{"probabilities": True}` a column per class;
   `columns(rows)`: the pipeline's input for raw rows, or an error named ProjectError if they are refused;
   `pipeline`: scikit-learn's, fitted on these columns;
-  `recipe`: `data.problem`, `data.target`; for monitoring `columns` (their names) and the lazy `build_features(rows)`;
+  `recipe`: `data.problem`, `data.target`, `contract.columns` with their `type`; for monitoring `columns` (their names)
+  and the lazy `build_features(rows)`; for serving `inputs`, a contract, and `data.null_values`;
 - `data` holds `profile.json`, for monitoring.
 """
 
