@@ -27,6 +27,7 @@ from penguin_model.ops.versioning import content, dvc, git
 from penguin_model.steps.ingest import readable
 
 BINARY = bytes(range(256))
+CONFLICT = b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n"
 LATIN = "NOTIFY_ON=größe\n".encode("latin-1")
 
 
@@ -86,6 +87,10 @@ def read_database() -> None:
         ("params.yaml", write(BINARY), settings.read_params, "params.yaml cannot be read .*git checkout params.yaml"),
         ("params.yaml", write(b""), settings.read_params, "params.yaml is empty; `git checkout params.yaml`"),
         ("params.yaml", write(LATIN), settings.read_params, "params.yaml cannot be read"),
+        ("params.yaml", write("a: 1\n".encode("utf-16")), settings.read_params, "params.yaml cannot be read"),
+        ("params.yaml", write(b"- a\n"), settings.read_params, r"params.yaml: the file must hold keys .*, not \['a'\]"),
+        ("contract.yaml", write(b"columns: 1\n"), settings.read_contract, "contract.yaml: `columns` must hold keys"),
+        ("params.yaml", write(CONFLICT), settings.read_params, "params.yaml, line 3: a conflict of git's merge is not"),
         ("contract.yaml", replace_by_folder, settings.read_contract, "contract.yaml cannot be read .*Is a directory"),
         (".env", write(BINARY), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
         (".env", write(LATIN), settings.read_settings, r"\.env cannot be read as UTF-8 text"),

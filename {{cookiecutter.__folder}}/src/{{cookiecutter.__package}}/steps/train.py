@@ -82,8 +82,8 @@ def slow(pipeline: Pipeline, classes: int) -> str | None:
     if classes <= MANY_CLASSES or not ("Boosting" in name or name.startswith(("LGBM", "XGB"))):
         return None
     return (
-        f"{name} fits a tree per class in each iteration, and there are {classes:,} classes: a forest, for example "
-        "sklearn.ensemble.RandomForestClassifier, fits one for all classes and takes a fraction of the time."
+        f"{name} fits a tree per class in each iteration, and there are {classes:,} classes: a linear model, for "
+        "example sklearn.linear_model.LogisticRegression, takes a fraction of the time."
     )
 
 

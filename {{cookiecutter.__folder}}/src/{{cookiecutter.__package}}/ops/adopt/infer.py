@@ -9,6 +9,7 @@ import polars as pl
 
 from ...config import Column, Contract, Problem, Rows
 from ...errors import ProjectError
+from ...steps.dialect import look_of
 from ...steps.grouping import ENTITY, quoted
 from .profile import LEVELS, UNIQUE, Profile
 
@@ -66,7 +67,9 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
     columns = {profile.name: profile for profile in profiles}
     for name in (target, *needed):
         if name not in columns:
-            raise ProjectError(f"The table has no column '{name}'; it has {quoted(list(columns), SHOWN)}.")
+            alike = [column for column in columns if look_of(column).casefold() == look_of(name).casefold()]
+            hint = f"; did you mean {ascii(alike[0])}?" if alike else f"; it has {quoted(list(columns), SHOWN)}."
+            raise ProjectError(f"The table has no column '{name}'{hint}")
     labels = columns[target]
     chosen, why = _problem(labels, problem)
     hidden = dict(_hidden([profile for profile in profiles if profile.name != target], set(needed)))

@@ -151,9 +151,7 @@ def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
     for name, values in compute(table, levels).items():
         same: dict[str, list[str]] = {}
         for value in values:
-            visible = (char for char in value if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf"})
-            text = unicodedata.normalize("NFKC", "".join(visible)).casefold()
-            same.setdefault(" ".join(text.split()), []).append(value)
+            same.setdefault(unicodedata.normalize("NFKC", dialect.look_of(value)).casefold(), []).append(value)
         if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
             shown = ", ".join(pairs[:EXAMPLES])
             what = "case, blanks or invisible characters"
