@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -318,10 +319,19 @@ def test_git_says_all_that_it_says(tmp_path):
         git.run_git("rev-parse", "HEAD", cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
 
 
+def wrap_exit(number: int) -> None:
+    """Be a library that makes an error of its own of each exception, as pydantic does."""
+    try:
+        os.kill(os.getpid(), number)
+    except SystemExit as error:
+        raise ValueError from error
+
+
+@pytest.mark.parametrize("verb", [partial(os.kill, os.getpid()), wrap_exit])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
+def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number, verb):
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(cli, "app", lambda: os.kill(os.getpid(), number))
+    monkeypatch.setattr(cli, "app", partial(verb, number))
     try:
         signal.signal(number, signal.SIG_IGN)  # as nohup does
         cli.main()
