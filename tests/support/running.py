@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from template import ROOT, Bake, Project
+from template import CHOICES, ROOT, Bake, Project
+
+# The supported versions of Python that this machine has.
+FIND = ("uv", "python", "find", "--no-project")
+PYTHONS = [
+    version
+    for version in CHOICES["python_version"]
+    if not subprocess.run([*FIND, version], capture_output=True, check=False).returncode
+]
 
 # Environments outlive a run of the tests: to install a project again is then a matter of seconds. A worker
 # runs one project at a time, so its projects of one Python share an environment, and what is compiled there.
