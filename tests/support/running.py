@@ -88,7 +88,8 @@ def ask(url: str, body: object = None, method: str | None = None, **headers: str
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
-        return refused.code, refused.read().decode()
+        with refused:  # from Python 3.14 on, an answer that is not closed is a warning
+            return refused.code, refused.read().decode()
 
 
 def pages(said: list[str]) -> dict[str, tuple[str, str]]:
