@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from running import Running
 from template import Bake
+from tiers import in_turn
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +35,7 @@ with api() as session:
     from {package}.ops.adopt.adopt import AdoptRequest, adopt
     from {package}.ops.settings import PACKAGE, project_root
     from {package}.ops.versioning.git import run_git
+    from {package}.serving.locations import Alias
     found = []
     with session():
         for target, problem, estimator in json.loads(sys.argv[2]):
@@ -47,6 +49,8 @@ with api() as session:
             result = training()
             rows = scoring()
             scored = pl.read_parquet(project_root() / "data/predictions/*.parquet")["prediction"]
+            served = Alias("champion", 10).load(result.version)
+            served.try_example()
             folder = mlflow.artifacts.download_artifacts(f"models:/{{PACKAGE}}/{{result.version}}")
             pinned = open(folder + "/requirements.txt").read()
             beaten = {{name: result.metrics[name] for name in ("f1_macro", "r2") if name in result.metrics}}
@@ -55,7 +59,12 @@ print(json.dumps(found))
 """
 
 
-def test_boosters_train_score_and_are_reproduced(bake: Bake, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("classifier", "regressor"), in_turn(("lightgbm.LGBM", "xgboost.XGB"), ("xgboost.XGB", "lightgbm.LGBM"))
+)
+def test_boosters_train_score_serve_and_are_reproduced(
+    bake: Bake, tmp_path: Path, classifier: str, regressor: str
+) -> None:
     """Classes and predictions are the user's, whatever the boosters accept."""
     project = Running.copy_of(bake(), tmp_path, "3.13", "boosters")
     project.uv("add", "--no-sync", "lightgbm", "xgboost")
@@ -65,15 +74,16 @@ def test_boosters_train_score_and_are_reproduced(bake: Bake, tmp_path: Path) -> 
     table = str(tmp_path / "table.csv")
     project.ask(WRITE_TABLE, table)
     models = [
-        ["level", "classification", "lightgbm.LGBMClassifier"],
-        ["price", "regression", "xgboost.XGBRegressor"],
+        ["level", "classification", f"{classifier}Classifier"],
+        ["price", "regression", f"{regressor}Regressor"],
     ]
     classes, numbers = project.ask(TRAIN, table, json.dumps(models))
     assert classes[:3] == ["champion", 160, [1, 5, 99]]
     assert classes[4]["f1_macro"] > 0.9
-    assert "lightgbm==" in classes[3]
-    assert "xgboost" not in classes[3]
     assert numbers[:2] == ["champion", 160]
     assert numbers[4]["r2"] > 0.9
-    assert "xgboost==" in numbers[3]
+    one, other = (name.partition(".")[0] for name in (classifier, regressor))
+    for pinned, packed, left_out in ((classes[3], one, other), (numbers[3], other, one)):
+        assert f"{packed}==" in pinned
+        assert left_out not in pinned
     assert "is the same" in project.uv("run", project.path.name, "reproduce", "2")

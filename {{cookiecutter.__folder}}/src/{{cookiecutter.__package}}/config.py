@@ -38,7 +38,7 @@ class Split(Strict):
     by: Literal["random", "stratified", "group", "time"] = "random"
     column: str | None = None
     holdout: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @model_validator(mode="after")
     def column_fits(self) -> Self:

@@ -27,6 +27,7 @@ from penguin_model.ops.versioning import content, dvc, git
 from penguin_model.steps.ingest import readable
 
 BINARY = bytes(range(256))
+CONFLICT = b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n"
 LATIN = "NOTIFY_ON=größe\n".encode("latin-1")
 
 
@@ -86,6 +87,10 @@ def read_database() -> None:
         ("params.yaml", write(BINARY), settings.read_params, "params.yaml cannot be read .*git checkout params.yaml"),
         ("params.yaml", write(b""), settings.read_params, "params.yaml is empty; `git checkout params.yaml`"),
         ("params.yaml", write(LATIN), settings.read_params, "params.yaml cannot be read"),
+        ("params.yaml", write("a: 1\n".encode("utf-16")), settings.read_params, "params.yaml cannot be read"),
+        ("params.yaml", write(b"- a\n"), settings.read_params, r"params.yaml: the file must hold keys .*, not \['a'\]"),
+        ("contract.yaml", write(b"columns: 1\n"), settings.read_contract, "contract.yaml: `columns` must hold keys"),
+        ("params.yaml", write(CONFLICT), settings.read_params, "params.yaml, line 3: a conflict of git's merge is not"),
         ("contract.yaml", replace_by_folder, settings.read_contract, "contract.yaml cannot be read .*Is a directory"),
         (".env", write(BINARY), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
         (".env", write(LATIN), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
@@ -316,7 +321,16 @@ def test_git_says_all_that_it_says(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(cli, "app", lambda: os.kill(os.getpid(), number))
+    cleaned = []
+
+    def verb():
+        try:
+            os.kill(os.getpid(), number)
+        finally:  # as the processes are stopped that a run has started, when uv passes on the same signal
+            os.kill(os.getpid(), number)
+            cleaned.append(number)
+
+    monkeypatch.setattr(cli, "app", verb)
     try:
         signal.signal(number, signal.SIG_IGN)  # as nohup does
         cli.main()
@@ -324,6 +338,7 @@ def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == 128 + number
+        assert len(cleaned) == 2
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -182,6 +182,10 @@ IDENTIFIERS = {
     "named, a repeat": ("id", np.append(RANDOM.choice(10**6, ROWS - 1, replace=False), 5)),
     "named, a gap": ("customer_id", some(RANDOM.choice(10**6, ROWS, replace=False), 0.97)),
     "named, floats": ("orderId", RANDOM.choice(10**6, ROWS, replace=False) * 1.0),
+    **{
+        f"named {name}": (name, RANDOM.choice(10**6, ROWS, replace=False))
+        for name in ("Kundennummer", "idCliente", "ID_1", "CustNo", "номер", "№", "patient", "pk")
+    },
     "text": ("X", [f"ID{row:04}" for row in COUNT]),
     "text, a repeat": ("X", [f"ID{row:04}" for row in np.append(COUNT[1:], 5)]),
     "text, a gap": ("X", some([f"ID{row:04}" for row in COUNT], 0.995)),
@@ -213,7 +217,12 @@ MEASUREMENTS = {
     "ages": ("age", COUNT[:100]),
     "people": ("population", RANDOM.choice(10**6, ROWS, replace=False)),
     "cents": ("price", RANDOM.choice(10**5, ROWS, replace=False)),
+    **{
+        f"{name}, whole": (name, RANDOM.choice(10**6, ROWS, replace=False))
+        for name in ("income (€)", "price [USD]", "Population (2020)", "piano", "idle time")
+    },
     "sorted": ("income", np.sort(RANDOM.choice(10**5, ROWS, replace=False))),
+    "huge": ("sum", np.where(COUNT % 2, -1.7e308, 1.7e308) * (1 - COUNT / 1000)),
     "drawn": ("score", RANDOM.integers(0, 300, ROWS)),
     "months": ("month", [100 * (2000 + row // 12) + row % 12 + 1 for row in COUNT]),
     "a grid": ("x0", COUNT / 10),

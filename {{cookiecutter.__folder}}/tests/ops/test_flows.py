@@ -114,6 +114,17 @@ def test_champion_of_another_target_is_replaced(holdout):
     assert replaced
 
 
+def test_champion_of_a_target_of_another_type_is_replaced(champion_files, holdout):
+    file = champion_files / "data/models/recipe.json"
+    recipe, target = json.loads(file.read_text()), read_params().data.target
+    now = recipe["contract"]["columns"][target]["type"]
+    recipe["contract"]["columns"][target] = {"type": "boolean"}
+    file.write_text(json.dumps(recipe))
+    reason, replaced = judge(holdout)
+    assert f"predicts '{target}' as boolean, and now it is {now}" in reason
+    assert replaced
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

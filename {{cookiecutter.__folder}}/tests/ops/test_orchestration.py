@@ -1,11 +1,19 @@
-"""What is logged when the server goes away."""
+"""A server that nobody waits for any more, and what is logged when one goes away."""
 
 import logging
 
 import pytest
 from httpx import ConnectError
 
+from penguin_model.ops.orchestration import prefect_server
 from penguin_model.ops.orchestration.session import one_sentence
+
+
+def test_server_of_an_interrupted_run_does_not_start_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    with prefect_server.running(tmp_path):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["server.log"]
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

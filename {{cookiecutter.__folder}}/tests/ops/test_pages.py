@@ -112,6 +112,15 @@ def test_areas_are_not_computed_where_every_resample_lacks_a_class(monkeypatch):
     assert set(found) == {"accuracy"}
 
 
+def test_curves_are_those_of_the_most_frequent_classes(tmp_path):
+    frequent = [number for number in range(300) if number % 3]
+    made = predictions([*range(300), *frequent[:100]] * 6)
+    assert list(curves.per_class(made, curves.roc)) == [str(number) for number in frequent[:100]]
+    draw("classification", made, tmp_path)
+    assert "the 8 worst of the 100 most frequent classes" in (tmp_path / "roc.svg").read_text(encoding="utf-8")
+    assert "of which 2,000 are drawn" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_curves_are_scikit_learns():
     made = predictions(["x", "y"] * 40)
     by_class = curves.per_class(made, curves.roc)

@@ -128,6 +128,18 @@ def test_other_libraries_get_arrays_and_numbered_classes(estimator, classes, tmp
     assert loaded.predict(BRACKETS).tolist() == predictions.predicted.tolist()
 
 
+class Late(Foreign):
+    """Checks its parameters, as CatBoost does, where scikit-learn asks what it is."""
+
+    def __sklearn_tags__(self):
+        raise LookupError(f"depth {self.depth} is not supported")
+
+
+def test_parameter_that_an_estimator_rejects_late_is_one_sentence():
+    with pytest.raises(ProjectError, match=r"model\.params do not fit .*Late: depth 99 is not supported"):
+        train.build_pipeline("classification", f"{__name__}.Late", {"depth": 99})
+
+
 def test_parameters_keep_the_names_of_the_estimator():
     pipeline = train.build_pipeline("classification", FOREIGN[0], {"depth": 1, "tablevectorizer.n_jobs": 1}, seed=7)
     name = train.full_name(pipeline, "depth", "search.params")
@@ -212,9 +224,10 @@ def test_type_that_is_not_trusted_is_neither_saved_nor_loaded(tmp_path, monkeypa
     persistence.save(pipeline, tmp_path / "q.skops", trusted=["sklearn.tree._tree.Tree"])
 
 
-def test_classes_too_rare_to_stop_early_are_named():
+@pytest.mark.parametrize(("labels", "rare"), [("ababcabab", "'c' has one"), ("dbabcabab", "'c', 'd' have one")])
+def test_classes_too_rare_to_stop_early_are_named(labels, rare):
     params = {"early_stopping": True}
     pipeline = train.build_pipeline("classification", "sklearn.ensemble.HistGradientBoostingClassifier", params)
-    rows, labels = pl.DataFrame({"a": range(9)}), pl.Series("y", [*"ababcabab"])
-    with pytest.raises(ProjectError, match=r"Classifier stops early, .* each class; 'c' has one\. Set model\.params"):
-        train.fit(pipeline, rows, labels)
+    rows, target = pl.DataFrame({"a": range(9)}), pl.Series("y", [*labels])
+    with pytest.raises(ProjectError, match=rf"Classifier stops early, .* each class; {rare}\. Set model\.params"):
+        train.fit(pipeline, rows, target)

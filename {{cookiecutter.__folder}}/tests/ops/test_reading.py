@@ -120,6 +120,10 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         (b"Sales, 2024\na,b,c\n1,2,x\n3,4,y\n", "line 1 has 2 values, but most lines have 3"),
         (b"y,x,city,y\n1,2,z,3\n", "columns 1 and 4 are named 'y'"),
         (b"a, a,b\n1,2,3\n", "columns 1 and 2 are named 'a'"),
+        ("y,b,y\u200b\n1,2,3\n".encode(), r"columns 1 and 3 are named 'y' and 'y\\u200b', which look alike"),
+        ("x,\ufeffx\n1,2\n".encode(), r"columns 1 and 2 are named 'x' and '\\ufeffx'"),
+        (b"a  b,a b\n1,2\n", "columns 1 and 2 are named 'a  b' and 'a b'"),
+        ("ü,u\u0308\n1,2\n".encode(), r"columns 1 and 2 are named '\\xfc' and 'u\\u0308'"),
         (b"48.9,2,Bonn,188.1\n39.3,1,Bonn,139.0\n", "line 1 looks like data"),
         (b"5.1,3.5,1.4,0.2,setosa\n4.9,3.0,1.4,0.2,setosa\n", "line 1 looks like data"),
         (b"red,round\nblue,round\nred,long\n", "line 1 looks like data"),
@@ -127,6 +131,8 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         (GOOD + b"Total,,6\n\n", "line 4, the last, looks like a total"),
         (GOOD + b"Gesamtsumme:,6,\n", "line 4, the last, looks like a total"),
         (GOOD + b",Total,6\n", "line 4, the last, looks like a total"),
+        (GOOD + b",6,Total\n", "line 4, the last, looks like a total"),
+        *((GOOD + f"{word},6,\n".encode(), "looks like a total") for word in ("Totale", "Razem", "合計", "Итого")),
         (GOOD + b"Grand total,1,6", "line 4, the last, looks like a total"),
         (gzip.compress(GOOD * 99)[:-12], "its compression is damaged or incomplete"),
         (gzip.compress(GOOD) + bytes(99), "invalid gzip header; unpack the file"),
@@ -310,11 +316,22 @@ def test_lines_are_checked_once_until_the_file_changes(tmp_path, monkeypatch):
             ingest.read_table(file)
 
 
-def test_repeated_heading_is_named(tmp_path):
+@pytest.mark.parametrize("head", ["a,b", 'a,"b\nc"'])
+@pytest.mark.parametrize("rows", [1, 2000])
+def test_repeated_heading_is_named(rows, head, tmp_path, monkeypatch):
+    monkeypatch.setattr(dialect, "BLOCK", 64)
     file = tmp_path / "t.csv"
-    file.write_text("a,b\n1,2\n\na,b\n" + 20 * "3,4\n")
-    with pytest.raises(ProjectError, match="line 4 repeats the heading; delete it"):
+    text = f"note\n{head}\n" + rows * "1,2\n" + f"\n{head}\n"
+    file.write_text(text + 20 * "3,4\n")
+    line = text.count("\n") - head.count("\n")
+    with pytest.raises(ProjectError, match=f"line {line} repeats the heading; delete it"):
         ingest.read_table(file)
+
+
+@pytest.mark.parametrize("content", ["0,1,2\n3,4,5\n0,1,2\n" + 20 * "6,7,8\n", "a,b,c\n1,2,3\nSumatra,,4\n"])
+def test_row_like_a_heading_of_numbers_or_a_total_stays(content, tmp_path):
+    (tmp_path / "t.csv").write_text(content)
+    assert ingest.read_table(tmp_path / "t.csv").collect().height == content.count("\n") - 1
 
 
 @pytest.mark.parametrize("types", [{}, {"a": "integer", "b": "float"}])

@@ -11,6 +11,7 @@ from penguin_model.ops import settings
     ("section", "key", "value", "sentence"),
     [
         ("split", "sed", 7, r"params\.yaml: `split\.sed` is not a key here; did you mean `seed`"),
+        ("split", "seed", -1, r"params\.yaml: `split\.seed` is -1.*greater than or equal to 0"),
         ("split", "holdout", 1.25, r"params\.yaml: `split\.holdout` is 1\.25.*less than 1"),
         ("gate", "metric", "x", r"params\.yaml: gate\.metric is 'x'.* has (f1_macro|rmse), "),
     ],

@@ -43,6 +43,9 @@ def read(column: Column, values: list[str]) -> list:
     return casting.conform(pl.LazyFrame({"x": values}), contract).collect()["x"].to_list()
 
 
+ARABIC = str.maketrans("0123456789.,", "٠١٢٣٤٥٦٧٨٩\u066b\u066c")
+
+
 def german(number: float) -> str:
     return f"{number:,.2f}".translate(str.maketrans(",.", ".,"))
 
@@ -74,6 +77,10 @@ def indian(number: int) -> str:
         (lambda n: f"€{n:,.2f}", {"thousands": ",", "unit": "€"}),
         (lambda n: f"US$ {n}", {"unit": "US$"}),
         (lambda n: f"CHF {n:,.2f}".replace(",", "'"), {"thousands": "'", "unit": "CHF"}),
+        (lambda n: f"SFr. {n:,.2f}".replace(",", "'"), {"thousands": "'", "unit": "SFr."}),
+        (lambda n: f"AED {n}", {"unit": "AED"}),
+        (lambda n: f"{n:,.2f}".translate(ARABIC), {"thousands": ","}),
+        (lambda n: f"{n}".translate(ARABIC), {"decimal": "."}),
         (lambda n: f"{n} EUR", {"unit": "EUR"}),
         (lambda n: f"{n}%", {"unit": "%"}),
         (lambda n: f"{n}\u00a0%".replace(".", ","), {"decimal": ",", "unit": "%"}),
@@ -118,6 +125,21 @@ def test_negative_numbers_have_signs_of_many_kinds(spelled, tmp_path):
     assert read(found.columns["x"], values) == [-number if number % 2 else number for number in numbers]
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda n: f"{n:,}.\u2013".replace(",", "'"),
+        lambda n: f"CHF {n}.--",
+        lambda n: f"{n},-",
+        lambda n: german(n).replace(",00", ",-- €"),
+    ],
+)
+def test_dash_instead_of_cents_is_no_minus(spelled, tmp_path):
+    values = [spelled(number) for number in WHOLE]
+    [column] = find(tmp_path / "t.csv", {"x": values}).columns.values()
+    assert (column.type, read(column, values)) == ("integer", WHOLE)
+
+
 def test_lakhs_are_numbers(tmp_path):
     values = [indian(10**5 + 98765 * number) for number in WHOLE]
     found = find(tmp_path / "t.csv", {"x": values})
@@ -131,7 +153,7 @@ def test_lakhs_are_numbers(tmp_path):
         *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%Y.%m.%d", "%d.%m.%y", "%m/%d/%y"),
         *("%d %B %Y", "%B %d, %Y", "%d-%B-%y", "%d. %B %Y", "%A, %B %d, %Y", "%d.%m.%Y %H:%M", "%d.%m.%Y, %H:%M Uhr"),
         *("%m/%d/%Y %I:%M %p", "%Y/%m/%dT%H:%M:%S", "%d/%B/%Y:%H:%M:%S +0000", "%a, %d %B %Y %H:%M:%S GMT"),
-        *("%a %B %d %H:%M:%S %Y", "%Y%m%dT%H%M%S", "%Y年%m月%d日"),
+        *("%a %B %d %H:%M:%S %Y", "%Y%m%dT%H%M%S", "%Y年%m月%d日", "%d%B%Y", "%d%B%y", "%d%B%Y:%H:%M:%S"),
     ],
 )
 @pytest.mark.parametrize("month", ["%B", "%b"])
@@ -143,7 +165,7 @@ def test_dates_are_read_as_they_are_spelled(form, month, tmp_path):
     assert read(column, values) == expected
 
 
-@pytest.mark.parametrize("form", ["%Y-%m", "%m/%Y", "%B %Y", "%B-%y"])
+@pytest.mark.parametrize("form", ["%Y-%m", "%m/%Y", "%B %Y", "%B-%y", "%YM%m"])
 def test_months_are_dates(form, tmp_path):
     values = [day.strftime(form) for day in DAYS]
     [column] = find(tmp_path / "t.csv", {"x": values}).columns.values()
@@ -312,8 +334,8 @@ def days(form: str, months: str) -> list[str]:
 
 
 UNREAD_DATES = (
-    *("%Y-%j", "%Y/%j", "%j/%Y", "%Y_%m_%d", "%d_%m_%Y", "%Y:%m:%d", "%Y:%m:%d %H:%M:%S", "%Y%m%d_%H%M%S"),
-    *("%Y%m%dT%H%M%SZ", "%d%b%Y", "%d%b%y", "%d%b%Y:%H:%M:%S", "%d-%b-%y %I.%M.%S.000000 %p", "%Y%b%d", "%b '%y"),
+    *("%Y_%m_%d", "%d_%m_%Y", "%Y:%m:%d", "%Y:%m:%d %H:%M:%S", "%Y%m%d_%H%M%S"),
+    *("%Y%m%dT%H%M%SZ", "%d-%b-%y %I.%M.%S.000000 %p", "%Y%b%d", "%b '%y"),
     *("%Y년 %m월 %d일", "%Y. %m. %d.", "'%Y-%m-%d", "#%Y-%m-%d#", "/Date(1%j0000000)/"),
 )
 ROMAN = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"]
@@ -376,6 +398,10 @@ SPANISH = "enero febrero marzo abril mayo junio julio agosto septiembre octubre 
         ([f"{n % 24:02}h{n:02}" for n in range(60)], "holds times"),
         ([f"{n % 24:02}.{n:02}.{7 * n % 60:02}" for n in range(60)], "holds times"),
         (dates("%d/%m"), "holds days without a year"),
+        (dates("%d.%m"), "holds days without a year"),
+        ([f"{n % 24:02}.{n:02}" for n in range(60)], "holds times"),
+        *((dates(form), "holds days of a year or serial numbers") for form in ("%Y-%j", "%Y/%j", "%j/%Y")),
+        ([f"2023-{n:03}" for n in range(300)], "holds days of a year or serial numbers"),
         (dates("%d-%b"), "holds days without a year"),
     ],
 )
@@ -402,9 +428,9 @@ def test_dates_with_other_dashes_are_read(tmp_path):
 
 
 def test_lines_are_those_of_the_file(tmp_path):
-    (tmp_path / "t.csv").write_text('a;x\n"two\nlines";1\n' + "".join(f"w;{n}\n" for n in PLAIN) + "w;soon\n")
+    (tmp_path / "t.csv").write_text('a;x\n"two\nlines";1\n' + "".join(f"w;{n}\n" for n in PLAIN) + "w;x\n")
     table = ingest.read_table(tmp_path / "t.csv")
-    with pytest.raises(ProjectError, match=r"'soon' \(line 64\)"):
+    with pytest.raises(ProjectError, match=r"'x' \(line 64\)"):
         spelling.find(tmp_path / "t.csv", table, profile.types_of(table), "y", Hints())
     pl.DataFrame({"x": [*PLAIN, "soon"]}).write_parquet(tmp_path / "t.parquet")
     table = ingest.read_table(tmp_path / "t.parquet")

@@ -1,7 +1,9 @@
 """The verbs of the command line: their output and their errors."""
 
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -44,3 +46,17 @@ def test_setup_says_what_will_fail_in_this_folder(tmp_path, monkeypatch):
     data, queue = dvc.warnings()
     assert data.startswith(f"{read_params().data.source} is missing, ")
     assert str(folder) in queue
+
+
+def test_interrupt_while_the_verbs_are_imported_shows_no_traceback():
+    code = f"""
+import os, sys
+class Interrupt:
+    def find_spec(name, *_):
+        if name == "typer": os.kill(os.getpid(), {int(signal.SIGINT)})
+sys.meta_path.insert(0, Interrupt)
+from {PACKAGE}.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

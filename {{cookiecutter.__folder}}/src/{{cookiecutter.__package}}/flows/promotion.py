@@ -72,6 +72,9 @@ def _evaluate_package(
             old, new = predictor.recipe.data, recipe.data
             if (old.problem, old.target) != (new.problem, new.target):
                 return NotComparable(f"{name} does {old.problem} of '{old.target}'", replaced=True)
+            was, now = (of.contract.columns[new.target].type for of in (predictor.recipe, recipe))
+            if was != now and not {was, now} <= {"integer", "float"}:
+                return NotComparable(f"{name} predicts '{new.target}' as {was}, and now it is {now}", replaced=True)
             try:
                 columns = predictor.columns(rows)
             except Exception as error:

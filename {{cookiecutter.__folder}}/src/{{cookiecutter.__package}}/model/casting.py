@@ -18,8 +18,9 @@ DTYPES: dict[str, pl.DataType] = {
 }
 # ISO 8601 with a space for the T; times with a zone become UTC.
 DATETIMES = ("%F %T%.f%#z", "%F %T%.f", "%F %R", "%F")
-# What is read as ASCII: no-break and thin blanks, apostrophe, minus, dash, and full-width characters.
-ALIKE = dict(zip("\u00a0\u2007\u2009\u202f\u2019\u2212\u2013", "    '--", strict=True))
+# What is read as ASCII: blanks, apostrophe, minus, dash, marks, digits (from each zero on), and full-width characters.
+ALIKE = dict(zip("\u00a0\u2007\u2009\u202f\u2019\u2212\u2013\u066b\u066c\u00b7", "    '--.,.", strict=True))
+ALIKE |= {chr(zero + digit): str(digit) for zero in (0x660, 0x6F0, 0x966, 0x9E6, 0xE50) for digit in range(10)}
 ALIKE |= {chr(0xFEE0 + code): chr(code) for code in range(ord("!"), ord("~") + 1)}
 # A format that names the day; others mean the first of the month.
 DAY = re.compile(r"%[-_0]?[deFDjscv+]")
@@ -92,9 +93,10 @@ def plain(text: pl.Expr, column: Column) -> pl.Expr:
         unit = re.escape(column.unit)
         affix = rf"^([-+(]*)\s*{unit}\s*|\s*{unit}\s*(\)?)$"
         text = pl.when(text.str.contains(affix)).then(text.str.replace(affix, "${1}${2}")).when(text == "0").then(text)
+    digits, mark = r"\d+", re.escape(column.decimal or ".")
+    text = text.str.replace(rf"(\d){mark}--?$", "${1}")  # 12.- and 12,-- have no cents
     # Negative numbers may be in parentheses, or have their minus at the end.
     text = text.str.replace(r"^\(\s*(.+?)\s*\)$|^([^-+].*)-$", "-${1}${2}").str.replace(r"^([-+]) ", "${1}")
-    digits, mark = r"\d+", re.escape(column.decimal or ".")
     if column.thousands:
         # In India, all groups but the last have two digits.
         group = re.escape(column.thousands) + r"\d{3}"
@@ -115,9 +117,8 @@ def uniform(text: pl.Expr) -> pl.Expr:
 def _parse(text: pl.Expr, column: Column) -> pl.Expr:
     if column.format:
         return _parse_date(uniform(text), column.format).cast(DTYPES[column.type])
-    kind = column.type
     text = plain(text, column) if column.spelling else text.str.strip_chars()
-    match kind:
+    match column.type:
         case "boolean":
             lower = text.str.to_lowercase()
             return pl.when(lower.is_in(["true", "false"])).then(lower == "true")
@@ -132,7 +133,7 @@ def _parse(text: pl.Expr, column: Column) -> pl.Expr:
             number = text.cast(pl.Float64, strict=False)
             return pl.coalesce(text.cast(pl.Int64, strict=False), _whole(number))
         case _:
-            return text.cast(DTYPES[kind], strict=False)
+            return text.cast(DTYPES[column.type], strict=False)
 
 
 def _parse_date(text: pl.Expr, form: str) -> pl.Expr:

@@ -228,13 +228,16 @@ def read_yaml(name: str, section: type[Section]) -> Section:
 def load_yaml(name: str | Path) -> Any:
     """Read a YAML file of the root; raise ProjectError if it is missing or not valid YAML."""
     try:
+        text = (project_root() / name).read_text(encoding="utf-8-sig")
         # YAML 1.2, as DVC reads it: `1e-3` is a number and `no` is a word.
-        content = YAML(typ="safe").load(project_root() / name)
+        content = YAML(typ="safe").load(text)
     except FileNotFoundError:
-        raise ProjectError(f"{name} is missing in {project_root()}.") from None
+        raise ProjectError(f"{name} is missing in {project_root()}; `git checkout {name}` restores it.") from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ProjectError(f"{name}, line {line}: not valid YAML ({error.problem}).") from None
+        conflict = re.search("^<<<<<<< ", text, re.MULTILINE)
+        reason = "a conflict of git's merge is not resolved" if conflict else f"not valid YAML ({error.problem})"
+        raise ProjectError(f"{name}, line {line}: {reason}.") from None
     except (OSError, YAMLError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise ProjectError(f"{name} cannot be read ({reason}); `git checkout {name}` restores it.") from None
@@ -262,6 +265,9 @@ def explain(error: ValidationError, file: str, section: type[BaseModel]) -> Iter
                 yield unknown_key(file, key, _fields(section, location[:-1]))
             case "missing":
                 yield f"{file}: `{key}` is missing."
+            case "model_type" | "dict_type":
+                where = f"`{key}`" if key else "the file"
+                yield f"{file}: {where} must hold keys with values, as in `key: value`, not {fault['input']!r}."
             case "value_error" if isinstance(fault["input"], dict):
                 yield f"{file}: {fault['ctx']['error']}."
             case _:

@@ -11,7 +11,8 @@ from sklearn import metrics as skm
 from ..config import Problem
 from ..steps.evaluate import Predictions
 
-MAX_POINTS = 200
+# Curves of more classes would take longer than the model, and those of rare classes show little.
+MAX_POINTS, MAX_CLASSES = 200, 100
 # From 0 to 1, both included.
 GRID = np.linspace(0, 1, 101)
 
@@ -25,7 +26,7 @@ class Curve(NamedTuple):
 
 
 def write(problem: Problem, predictions: Predictions, folder: Path) -> None:
-    """Write the curves as CSV with the columns x and y; of several classes, their mean."""
+    """Write the curves as CSV with the columns x and y; of several classes, the mean of those of `per_class`."""
     folder.mkdir(parents=True, exist_ok=True)
     curves = {"calibration": calibration(problem, predictions)}
     if problem == "regression":
@@ -40,14 +41,18 @@ def write(problem: Problem, predictions: Predictions, folder: Path) -> None:
 
 
 def per_class(predictions: Predictions, kind: Callable[[np.ndarray, np.ndarray], Curve]) -> dict[str, Curve]:
-    """Return a curve for each class against the rest, if there are rows of both; with two classes, for the second."""
+    """Return a curve for each class against the rest, if there are rows of both; with two classes, for the second.
+
+    Of more than MAX_CLASSES classes, these are the most frequent ones.
+    """
     classes, probabilities = predictions.classes, predictions.probabilities
     if classes is None or probabilities is None:
         return {}
     curves = {}
+    values, counts = np.unique(predictions.truth, return_counts=True)
+    frequent = set(values[np.argsort(-counts, kind="stable")[:MAX_CLASSES]])
     for number in range(1 if len(classes) == 2 else 0, len(classes)):  # noqa: PLR2004 - the first mirrors the second
-        truth = predictions.truth == classes[number]
-        if 0 < truth.sum() < len(truth):
+        if classes[number] in frequent and not (truth := predictions.truth == classes[number]).all():
             curves[str(classes[number])] = kind(truth, probabilities[:, number])
     return curves
 

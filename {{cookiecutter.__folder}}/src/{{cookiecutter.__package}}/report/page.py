@@ -11,7 +11,7 @@ from ..config import Contract, Params
 from ..errors import printable
 from ..steps.search import Candidate
 from .importance import Importances
-from .intervals import Interval
+from .intervals import MAX_ROWS, Interval
 from .slices import Slice
 
 
@@ -35,7 +35,8 @@ class Findings(NamedTuple):
 def render(findings: Findings, folder: Path) -> str:
     """Return the page, including the plots in the folder."""
     plots = {plot.stem: base64.b64encode(plot.read_bytes()).decode() for plot in folder.glob("*.svg")}
-    return environment().get_template("page.html.jinja").render(**findings._asdict(), plots=plots)
+    template = environment().get_template("page.html.jinja")
+    return template.render(**findings._asdict(), plots=plots, sampled=MAX_ROWS)
 
 
 def environment() -> Environment:

@@ -135,7 +135,9 @@ def _per_class(predictions: Predictions, folder: Path) -> None:
             if name == "roc":
                 axes.plot([0, 1], [0, 1], label="chance  0.500", **REFERENCE)
             axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
-            title = f"the {len(worst)} worst of {len(by_class)} classes" if len(worst) < len(by_class) else "area"
+            classes = "classes" if len(by_class) < curves.MAX_CLASSES else "most frequent classes"
+            some = f"the {len(worst)} worst of the {len(by_class)} {classes}"
+            title = some if len(worst) < len(by_class) else "area"
             axes.legend(title=title, loc="lower right" if name == "roc" else "lower left")
 
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+import unicodedata
 import zlib
 from codecs import BOM_UTF8
 from collections import Counter
@@ -39,7 +40,10 @@ NUMBER = re.compile(r"[-+]?\d*[.,]?\d+([eE][-+]?\d+)?")
 # Text in which the separator of other files may mark decimals or thousands.
 AMOUNT = re.compile(r"[-+\d.,'%€$£\s]+")
 TOTAL = re.compile(
-    r"(grand |sub-?)?(totals?|sum|average|mean|summe|gesamt\w*|insgesamt|mittelwert)( *\(.*\))? *:?", re.IGNORECASE
+    r"(grand |sub-?)?(totals?|totale|totaal|sum(me|ma|a)?|som(me|a)|(ins)?gesamt\w*|razem|ogółem|celkem|összesen|toplam"
+    r"|average|mean|mittelwert|durchschnitt|moyenne|promedio|\u0438\u0442\u043e\u0433\u043e|\u0432\u0441\u0435\u0433\u043e"
+    r"|合計|总计|總計|합계)(?!\w)( *\(.*\))? *:?",
+    re.IGNORECASE,
 )
 
 
@@ -106,8 +110,11 @@ def check_lines(source: Path, dialect: Dialect) -> Dialect:
     eol, total, blanks = dialect.eol.encode(), None, set[str]()
     with _opened(source) as file:
         # Every row comes after the end of a line, so every block starts with one: the end of `line`.
-        line = dialect.heading.first - 1
+        line = before = dialect.heading.first - 1
         data = eol + b"".join(file.read(BLOCK).removeprefix(BOM_UTF8).split(eol, line)[line:])
+        lines = dialect.heading.last - before + 1
+        heading = eol.join(data.split(eol, lines)[:lines]) + eol
+        numbered = all(map(NUMBER.fullmatch, filter(None, dialect.heading.values)))
         while (block := file.read(BLOCK)) or data != eol:
             data += block or (b"" if data.endswith(eol) else eol)
             end = _check_rows(data, line, dialect, blanks)
@@ -115,6 +122,8 @@ def check_lines(source: Path, dialect: Dialect) -> Dialect:
                 raise NotATable(f"a quote in line {line + 1} is not closed: {_shown(data)}")
             if rows := data[:end].rstrip(BLANKS + dialect.separator.encode()):
                 total = _total(data[: data.index(eol, len(rows))], line, dialect)
+            if not numbered and (repeated := data.find(heading, int(line == before))) >= 0:
+                raise NotATable(f"line {line + data.count(eol, 0, repeated) + 1} repeats the heading; delete it")
             line, data = line + data.count(eol, 0, end), data[end:]
     if total:
         raise NotATable(total)
@@ -122,11 +131,12 @@ def check_lines(source: Path, dialect: Dialect) -> Dialect:
 
 
 def line_of(source: Path, column: int, value: str) -> int | None:
-    """Return the line where the first row with this value in a column ends."""
-    separator = look(source).separator
+    """Return the line where the first row with this value in a column, below the heading, ends."""
+    separator, _, heading, _ = look(source)
     with _opened(source) as file:
         rows = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=None), delimiter=separator)
-        return next((rows.line_num for row in rows if row[column : column + 1] == [value]), None)
+        lines = (rows.line_num for row in rows if row[column : column + 1] == [value])
+        return next((line for line in lines if line > heading.last), None)
 
 
 def _check_rows(data: bytes, line: int, dialect: Dialect, blanks: set[str]) -> int:
@@ -172,9 +182,10 @@ def _check_rows(data: bytes, line: int, dialect: Dialect, blanks: set[str]) -> i
 def _total(rows: bytes, line: int, dialect: Dialect) -> str | None:
     """Return what is wrong with the last row if it is a total."""
     row = rows.rpartition(dialect.eol.encode())[2]
-    values = next(csv.reader([row.decode()], delimiter=dialect.separator), [])
-    first = next(filter(None, values), "").strip()
-    if TOTAL.match(first) if "" in values else TOTAL.fullmatch(first):
+    values = [value.strip() for value in next(csv.reader([row.decode()], delimiter=dialect.separator), [])]
+    first = next(filter(None, values), "")
+    named = not values[0] and any(map(TOTAL.fullmatch, values))
+    if named or (TOTAL.match(first) if "" in values else TOTAL.fullmatch(first)):
         last = line + rows.count(dialect.eol.encode())
         return f"line {last}, the last, looks like a total of the others; delete it: {_shown(row)}"
     return None
@@ -238,7 +249,7 @@ def _check_names(heading: Row, below: Sequence[Row]) -> None:
     ordered = numbers in (sorted(set(numbers)), sorted(set(numbers), reverse=True))
     named = ordered and (len(numbers) > 4 or all(map(float.is_integer, numbers)))  # noqa: PLR2004 - not by chance
     repeated = [row.first for row in below if row.values == names]
-    if 0 < 10 * len(repeated) < len(below):  # more often it is a row of data
+    if words and 0 < 10 * len(repeated) < len(below):  # more often it is a row of data
         raise NotATable(f"line {repeated[0]} repeats the heading; delete it")
     occurs = [any(name in row.values[at : at + 1] for row in below) for at, name in words]
     if not named or (occurs and all(occurs) and len(names) > 1):
@@ -270,6 +281,12 @@ def _shown(row: bytes) -> str:
         return repr(row.strip().decode()[:80])
     except UnicodeDecodeError:
         return repr(row.strip().decode("cp1252", errors="replace")[:80])
+
+
+def look_of(text: str) -> str:
+    """Return a text as it looks: in one form, without invisible characters, and with one blank between words."""
+    visible = (char for char in text if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf"})
+    return unicodedata.normalize("NFC", " ".join("".join(visible).split()))
 
 
 def as_utf8(source: Path) -> Path | io.BytesIO:

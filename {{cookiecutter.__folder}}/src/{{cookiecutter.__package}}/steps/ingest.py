@@ -236,9 +236,14 @@ def _all_named(names: Sequence[str]) -> list[str]:
 
 
 def _check_names(names: Iterable[str]) -> None:
-    for name in names:
+    alike: dict[str, tuple[int, str]] = {}
+    for at, name in enumerate(names, 1):
         if not is_name(name):
             raise ProjectError(f"The table has a column {name!r}, which Polars cannot use as a name: rename it.")
+        first, other = alike.setdefault(dialect.look_of(name), (at, name))
+        if other != name:
+            both = f"{other!a} and {name!a}, which look alike"
+            raise dialect.NotATable(f"columns {first} and {at} are named {both}; give each a name of its own")
 
 
 def _is_empty(schema: Mapping[str, pl.DataType]) -> pl.Expr:

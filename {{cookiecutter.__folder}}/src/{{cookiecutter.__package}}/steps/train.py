@@ -36,12 +36,14 @@ def build_pipeline(problem: Problem, estimator: str, params: Mapping[str, Any], 
     another step. Every `random_state` that is not set gets the seed, so that the same data make the same model.
     """
     estimator_class = _imported(estimator)
+    fits_problem = is_classifier if problem == "classification" else is_regressor
     try:
         model = estimator_class(**{name: value for name, value in params.items() if "__" not in _path(name)})
+        # Some check their parameters only here.
+        fits = hasattr(model, "__sklearn_tags__") and fits_problem(model)
     except Exception as error:
         raise ProjectError(f"params.yaml: model.params do not fit {estimator}: {error}.") from error
-    fits_problem = is_classifier if problem == "classification" else is_regressor
-    if not hasattr(model, "__sklearn_tags__") or not fits_problem(model):
+    if not fits:
         raise ProjectError(
             f"params.yaml: model.estimator is '{estimator}', which does not do {problem} (data.problem)."
         )
@@ -80,8 +82,8 @@ def slow(pipeline: Pipeline, classes: int) -> str | None:
     if classes <= MANY_CLASSES or not ("Boosting" in name or name.startswith(("LGBM", "XGB"))):
         return None
     return (
-        f"{name} fits a tree per class in each iteration, and there are {classes:,} classes: a forest, for example "
-        "sklearn.ensemble.RandomForestClassifier, fits one for all classes and takes a fraction of the time."
+        f"{name} fits a tree per class in each iteration, and there are {classes:,} classes: a linear model, for "
+        "example sklearn.linear_model.LogisticRegression, takes a fraction of the time."
     )
 
 
@@ -96,9 +98,10 @@ def fit(pipeline: Pipeline, rows: pl.DataFrame, target: pl.Series) -> Pipeline:
         if "least populated class" not in str(error):
             raise
         rare = [repr(value) for value, count in target.value_counts().sort(target.name).iter_rows() if count == 1]
+        named = f"{few(rare, SHOWN)} {'has' if len(rare) == 1 else 'have'} one"
         raise ProjectError(
             f"{type(_estimator(pipeline)[1]).__name__} stops early, which needs two training rows of each class; "
-            f"{few(rare, SHOWN)} has one. Set model.params.early_stopping to false, or leave such rows out."
+            f"{named}. Set model.params.early_stopping to false, or leave such rows out."
         ) from error
     return fitted
 

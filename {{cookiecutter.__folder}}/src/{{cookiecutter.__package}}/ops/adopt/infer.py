@@ -9,7 +9,8 @@ import polars as pl
 
 from ...config import Column, Contract, Problem, Rows
 from ...errors import ProjectError
-from ...steps.grouping import quoted
+from ...steps.dialect import look_of
+from ...steps.grouping import ENTITY, quoted
 from .profile import LEVELS, UNIQUE, Profile
 
 # The most different values that are classes: of whole numbers, and of text.
@@ -17,13 +18,18 @@ CLASSES, NAMED_CLASSES = 20, 1000
 # Text may only have its present values if they are at most so many, and each occurs so often on average.
 ALLOWED, OFTEN = 20, 5
 IDENTIFIER = re.compile(
-    r"(.*[\W_])?(id|ids|uuid|guid|key|index|idx|row|rows?_?(names?|num|number|id)|nr|no|number|unnamed\W*\d*)?[\W_]*",
+    r"(.*[\W_])?(id|ids|uuid|guid|key|index|idx|row|rows?_?(names?|num|number|id)|nr|no|num|number|\w*nummer|n[uú]mero|номер"
+    r"|pk|serial|rec|record|obs|unnamed\W*\d*)[\W_]*|id[\W_].*|[\W_]*",
     re.IGNORECASE,
 )
+# The end or the beginning of a name in camel case, such as CustNo and idCliente.
+CAMEL = re.compile(r"[a-z](Id|ID|Nr|No|Num|Number)$|^id[A-Z]")
 # Columns that a sentence names.
 SHOWN = 12
 # Text is an identifier if so many rows differ, whatever its name.
 TEXT_UNIQUE = 0.98
+# Estimators compute with the errors of numbers in 32 bits.
+LEAST_SPREAD, MOST_SPREAD = 1e-38, 1e38
 # Numbers that may follow each other and still mean something.
 YEARS, FIRST_YEAR, LAST_YEAR = re.compile(r"(^|[\W_])(age|year|yr)s?([\W_]|$)", re.IGNORECASE), 1700, 2100
 
@@ -36,6 +42,7 @@ COMPACT = {
     "days of Excel": (32_874, 49_309),
     "months as 202012": (199_001, 203_412),
     "days as 20201231": (19900101, 20341231),
+    "seconds as 20201231235959": (19900101000000, 20341231235959),
 }
 TIME = re.compile(
     r"(.*[\W_])?(date|datum|day|dt|dob|ts|time|timestamp|month|when|at)([\W_].*)?|.*(date|time|created)(at)?",
@@ -60,12 +67,19 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
     columns = {profile.name: profile for profile in profiles}
     for name in (target, *needed):
         if name not in columns:
-            raise ProjectError(f"The table has no column '{name}'; it has {quoted(list(columns), SHOWN)}.")
+            alike = [column for column in columns if look_of(column).casefold() == look_of(name).casefold()]
+            hint = f"; did you mean {alike[0]!a}?" if alike else f"; it has {quoted(list(columns), SHOWN)}."
+            raise ProjectError(f"The table has no column '{name}'{hint}")
     labels = columns[target]
     chosen, why = _problem(labels, problem)
     hidden = dict(_hidden([profile for profile in profiles if profile.name != target], set(needed)))
     if not [name for name, profile in columns.items() if name != target and name not in hidden and profile.type]:
         raise ProjectError("No column is left to learn from: all others are constant, empty, nested or identifiers.")
+    if chosen == "regression" and not LEAST_SPREAD < _spread(labels) < MOST_SPREAD:
+        raise ProjectError(
+            f"The target '{target}' has numbers from {labels.low:g} to {labels.high:g}, too far apart or too close to "
+            "compute with their errors: scale them, or correct the outliers."
+        )
     reasons = [f"Target '{target}': {chosen}, because {why}."]
     if labels.nullable:
         what = " (NaN and infinity count as missing)" if labels.type == "float" else ""
@@ -155,11 +169,16 @@ def _hidden(profiles: Sequence[Profile], needed: set[str]) -> Iterator[tuple[str
 def _is_identifier(profile: Profile) -> bool:
     if profile.distinct < UNIQUE * profile.present or not (profile.type == "string" or profile.whole):
         return False
-    if IDENTIFIER.fullmatch(profile.name) or re.search(r"[a-z](Id|ID|Nr|Number)$", profile.name):
+    name = profile.name
+    if IDENTIFIER.fullmatch(name) or CAMEL.search(name) or ENTITY.fullmatch(name):
         return True
     prose = profile.blanks >= 0.5  # noqa: PLR2004 - share of values with several words
     different = profile.distinct > max(LEVELS, TEXT_UNIQUE * profile.rows)
     return profile.type == "string" and different and not prose
+
+
+def _spread(profile: Profile) -> float:
+    return float(profile.high or 0) - float(profile.low or 0)
 
 
 def _time(profile: Profile) -> str | None:
@@ -179,7 +198,8 @@ def _column(profile: Profile, *, identifier: bool, classes: bool) -> Column:
     elif identifier:
         rules["unique"] = profile.distinct == profile.present
     elif profile.low is not None and profile.high is not None:
-        rules["min"], rules["max"] = _widened(profile.low, profile.high)
+        ends = zip(("min", "max"), _widened(profile.low, profile.high), strict=True)
+        rules |= {key: value for key, value in ends if math.isfinite(value)}
     return Column.model_validate(rules)
 
 

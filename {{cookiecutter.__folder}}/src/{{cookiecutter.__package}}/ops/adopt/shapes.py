@@ -30,13 +30,12 @@ DATE = "|".join(
         rf"{MONTH}[-/ _]*(?:de )?{YEAR}|{MONTH} ?'\d\d|{YEAR}[-/ _]*{MONTH}[-/ _]*\d\d?",
         rf"{YEAR}{MARK}\d\d?{MARK}\d\d?|\d\d?{MARK}\d\d?{MARK}{YEAR}|{ERA}\d\d?年\d\d?月\d\d?",
         rf"\d\d?{MARK}[IVX]+{MARK}{YEAR}",
-        rf"{YEAR}[-/._ ](?:[0-2]\d\d|3[0-6]\d)|(?:[0-2]\d\d|3[0-6]\d)[-/._ ]{YEAR}",
         rf"{YEAR}{MONTH_NUMBER}{DAY_NUMBER}[-T_ ]?{CLOCK}|Date\(\d+",
     ]
 )
 CURRENCY = (
-    r"[A-Za-z]{0,3}\p{Sc}|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HUF|INR|JPY|MXN|NOK|NZD|PLN|SEK|TRY|USD|ZAR"
-    r"|Fr\.|kr\.?|Kč|Rs\.?|zł"
+    r"[A-Za-z]{0,3}\p{Sc}|AED|ARS|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|JPY|KES|KRW|MXN"
+    r"|MYR|NGN|NOK|NZD|PHP|PKR|PLN|RMB|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR|S?Fr\.?|Ft|kr\.?|Kč|[Ll]ei|Rs\.?|zł"
 )
 NUMBER = r"(?:\d{1,3}(?:[., '_]\d{3})+(?:[.,]\d+)?|\d+(?:,\d\d)*(?:[.,]\d+)?|[.,]\d+)"
 AMOUNT = rf"[<>=~≈≤≥±('\"]*(?:ca\. ?)?[-+]?(?:(?:{CURRENCY}) ?)?[-+]?{NUMBER}"
@@ -75,6 +74,11 @@ AMOUNTS = Shape(
 SHAPES = (
     DATES,
     Shape(
+        "days of a year or serial numbers",
+        "write days as 2023-12-31",
+        rf"^{YEAR}[-/._ ](?:[0-2]\d\d|3[0-6]\d)$|^(?:[0-2]\d\d|3[0-6]\d)[-/._ ]{YEAR}$",
+    ),
+    Shape(
         "weeks, quarters or the like",
         "write the date of their first day",
         rf"(?i)^{YEAR}[-/ ]?(?:K?W|[QHST])\d\d?(?:-\d)?$|^(?:K?W|[QHST])\d\d?[-/ ']*{YEAR}$"
@@ -83,13 +87,13 @@ SHAPES = (
     Shape(
         "days without a year",
         "add the year, or if they have one, add a --date-format such as %B-%y",
-        rf"(?i)^{DAY_NUMBER}/{MONTH_NUMBER}$|^{MONTH_NUMBER}[-/]{DAY_NUMBER}$|^\d\d?\.\d\d?\.$"
+        rf"(?i)^{DAY_NUMBER}[/.]{MONTH_NUMBER}$|^{MONTH_NUMBER}[-/]{DAY_NUMBER}$|^\d\d?\.\d\d?\.$"
         rf"|^{DAY}[- ]{MONTH}$|^{MONTH}[- ]{DAY}$",
     ),
     Shape(
         "times",
         "write minutes or seconds",
-        r"(?i)^(?:[01]\d|2[0-3])(?:h[0-5]\d|\.[0-5]\d\.[0-5]\d)$|^\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?(?: ?[ap]\.?m\.?)?$"
+        r"(?i)^(?:[01]\d|2[0-3])(?:h[0-5]\d|(?:\.[0-5]\d){1,2})$|^\d{1,3}(?::\d\d){1,2}(?:[.,]\d+)?(?: ?[ap]\.?m\.?)?$"
         r"|^\d\d?(?:[.:h]\d\d){0,2} ?(?:[ap]\.?m\.?|uhr)$",
     ),
     RANGES,

@@ -35,7 +35,7 @@ MARKS: tuple[tuple[Any, Any], ...] = (
     *((mark, thousands) for thousands in " '_" for mark in (None, ",")),
 )
 SEPARATORS = ".,'_ "
-UNITS = rf"^[-+(]*\s*({CURRENCY})\s*[-+(]*[\d.,]", r"\d[.,]?\s*([^\p{N}\s.,()-][^\d)]{0,14}?[23]?)\s*\)?$"
+UNITS = rf"^[-+(]*\s*({CURRENCY})\s*[-+(]*[\d.,]", r"\d(?:[.,]-{0,2})?\s*([^\p{N}\s.,()-][^\d)]{0,14}?[23]?)\s*\)?$"
 NUMERIC = r"^\D{0,6}\d+(?:[., '_]\d+)*[.,]?(?:[eE][-+]?\d+)?\D{0,18}[23]?$"
 # 007, +49 301 234 567 and 20 digits are names, and so are 12345 and 12345-6789 in one column.
 NAME = r"^\W*0\d|^\d{5}-\d{4}$|^\d{20}"
@@ -44,8 +44,8 @@ DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y %m %d", "%d.%m.%Y", "%d.%m.%y"),
     *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y"),
     *("%d/%m/%y", "%m/%d/%y", "%y/%m/%d", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d"),
-    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%m-%Y", "%B %Y", "%B-%Y", "%B-%y", "%Y-%B"),
-    *(f"%d{mark}%B{mark}%{year}" for mark in " -/." for year in "Yy"),
+    *("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%m-%Y", "%B %Y", "%B-%Y", "%B-%y", "%Y-%B", "%YM%m"),
+    *(f"%d{mark}%B{mark}%{year}" for mark in (*" -/.", "") for year in "Yy"),
     *("%Y%m%dT%H%M%S", "%a %B %d %H:%M:%S %Y", "%Y年%m月%d日"),
     *("%d. %B %Y", "%B %d, %Y", "%B %d %Y", "%Y-%B-%d", "%Y %B %d"),
     *("%a, %d %B %Y", "%a %d %B %Y", "%a, %B %d, %Y", "%A, %d %B %Y", "%A %d %B %Y", "%A, %B %d, %Y"),
@@ -151,9 +151,7 @@ def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
     for name, values in compute(table, levels).items():
         same: dict[str, list[str]] = {}
         for value in values:
-            visible = (char for char in value if char.isspace() or unicodedata.category(char) not in {"Cc", "Cf"})
-            text = unicodedata.normalize("NFKC", "".join(visible)).casefold()
-            same.setdefault(" ".join(text.split()), []).append(value)
+            same.setdefault(unicodedata.normalize("NFKC", dialect.look_of(value)).casefold(), []).append(value)
         if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
             shown = ", ".join(pairs[:EXAMPLES])
             what = "case, blanks or invisible characters"
@@ -371,6 +369,8 @@ def _sentence(table: pl.LazyFrame, names: Sequence[str], column: Column, why: st
 
 
 def _signs(example: str) -> str:
+    if re.search("[.,][-\u2013\u2014]{1,2}$", example):
+        return "a dash for no cents"
     if example.endswith(("-", ")")):
         return "parentheses for negative numbers" if example.endswith(")") else "a minus at the end"
     return "characters of their own"

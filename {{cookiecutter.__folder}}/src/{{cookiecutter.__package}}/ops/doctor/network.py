@@ -81,8 +81,8 @@ def remote() -> Iterator[Finding]:
             except Exception as error:  # noqa: BLE001 - each kind of storage has its own
                 reason = without_secrets(str(error) or type(error).__name__, config["url"]).partition("\n")[0]
                 url = redacted(config["url"])
-                problem = f"DVC's remote {name}, {url}, cannot be reached ({reason})."
-                yield Finding(problem, f"{RUN} dvc remote modify {name} url ADDRESS")
+                problem = f"DVC's remote {name}, {url}, cannot be reached ({reason.rstrip('.')}): correct "
+                yield Finding(problem + "its address in .dvc/config, or its keys in .env.", f"{EDIT} .dvc/config .env")
 
 
 def template() -> Iterator[Finding]:

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import child_process
 
@@ -92,6 +92,15 @@ def main() -> None:
     """
     # Start-up creates no garbage; looking for it takes a sixth of the time.
     gc.disable()
+    servers: list[Any] = []
+
+    def stop_with_parent() -> None:
+        sys.stdin.buffer.read()
+        if not servers:  # it is still importing: the user of an interrupted run need not wait for that
+            os._exit(0)
+        servers[0].should_exit = True
+
+    threading.Thread(target=stop_with_parent, daemon=True).start()
     import uvicorn  # noqa: PLC0415
     from prefect.server.api.server import create_app  # noqa: PLC0415
     from prefect.server.utilities.messaging.memory import Topic  # noqa: PLC0415
@@ -121,11 +130,8 @@ def main() -> None:
             await self.lifespan.shutdown()
 
     server = Uvicorn(uvicorn.Config(Guard(create_app(ephemeral=not files), PREFECT), log_level="error"))
+    servers.append(server)
     gc.enable()
-
-    def stop_with_parent() -> None:
-        sys.stdin.buffer.read()
-        server.should_exit = True
 
     def warm_up() -> None:
         """Send the first request, on which FastAPI builds all its routes, while the parent still imports."""
@@ -133,8 +139,7 @@ def main() -> None:
         with suppress(OSError):
             urllib.request.urlopen(urllib.request.Request(f"{url}/admin/version", headers=headers)).close()  # noqa: S310
 
-    for target in (stop_with_parent, warm_up):
-        threading.Thread(target=target, daemon=True).start()
+    threading.Thread(target=warm_up, daemon=True).start()
     server.run(sockets=[listener])
     # The parent waits, everything is written, and Python would take two seconds to clean up.
     os._exit(0)

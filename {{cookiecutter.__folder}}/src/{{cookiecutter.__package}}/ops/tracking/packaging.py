@@ -8,7 +8,8 @@ A packed model of any age is used only through this interface, so models that ar
   `predict(rows, params)`: predictions for raw rows (Polars); with `{"probabilities": True}` a column per class;
   `columns(rows)`: the pipeline's input for raw rows, or an error named ProjectError if they are refused;
   `pipeline`: scikit-learn's, fitted on these columns;
-  `recipe`: `data.problem`, `data.target`; for monitoring `columns` (their names) and the lazy `build_features(rows)`;
+  `recipe`: `data.problem`, `data.target`, `contract.columns` with their `type`; for monitoring `columns` (their names)
+  and the lazy `build_features(rows)`; for serving `inputs`, a contract, and `data.null_values`;
 - `data` holds `profile.json`, for monitoring.
 """
 
@@ -99,7 +100,7 @@ def downloaded(version: Version) -> Iterator[Package]:
         try:
             folder = Path(download_artifacts(version.source, dst_path=scratch))
             next(folder.iterdir())
-        except (MlflowException, FileNotFoundError, StopIteration) as error:
+        except (MlflowException, FileNotFoundError, IsADirectoryError, RecursionError, StopIteration) as error:
             # Where there is nothing, MLflow may download nothing and raise no error.
             # MLflow lists the error of each file below the name of the file.
             lines = [line for line in without_secrets(str(error)).splitlines() if not line.startswith("#####")]
