@@ -43,6 +43,9 @@ Secret = Annotated[str | None, Field(repr=False)]
 ForDeployment = Annotated[str | None, Field(exclude=True)]
 SecretForDeployment = Annotated[str | None, Field(exclude=True, repr=False)]
 
+# What pydantic adds to the keys of a fault: the kinds of a union, and that the key itself is wrong.
+TAG = re.compile(r"\((list|distribution)\)|list\[(str|int)\]|\[key\]")
+
 Section = TypeVar("Section", bound=BaseModel)
 
 
@@ -251,14 +254,13 @@ def parse(content: Any, file: str, section: type[Section]) -> Section:
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise ProjectError(*explain(error, file, section)) from None
+        raise ProjectError(*dict.fromkeys(explain(error, file, section))) from None
 
 
 def explain(error: ValidationError, file: str, section: type[BaseModel]) -> Iterator[str]:
     """Yield a sentence for each fault that pydantic found in a file."""
     for fault in error.errors():
-        # A part in parentheses is the tag of a union, not a key.
-        location = [str(part) for part in fault["loc"] if not str(part).startswith("(")]
+        location = [str(part) for part in fault["loc"] if not TAG.fullmatch(str(part))]
         key = ".".join(location)
         match fault["type"]:
             case "extra_forbidden":
