@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.metadata import metadata
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
@@ -204,10 +206,15 @@ def _env_file() -> dict[str, str]:
         return {}
     try:
         # Given a path, python-dotenv ignores what is not a file.
-        with file.open(encoding="utf-8") as stream:
-            values = dotenv_values(stream=stream)
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{file} cannot be read as UTF-8 text: {error}.") from None
+    # It also ignores lines that it cannot read.
+    for key, value, (statement, first), wrong in parse_stream(StringIO(text)):
+        if wrong or (key and value is None):
+            line = first + statement.rstrip().count("\n")
+            raise ProjectError(f"{file}, line {line}: write a setting as NAME=value, and a comment after #.")
+    values = dotenv_values(stream=StringIO(text))
     return {name.upper(): value for name, value in values.items() if value}
 
 
