@@ -338,7 +338,16 @@ def test_git_says_all_that_it_says(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(cli, "app", lambda: os.kill(os.getpid(), number))
+    cleaned = []
+
+    def verb():
+        try:
+            os.kill(os.getpid(), number)
+        finally:  # as the processes are stopped that a run has started, when uv passes on the same signal
+            os.kill(os.getpid(), number)
+            cleaned.append(number)
+
+    monkeypatch.setattr(cli, "app", verb)
     try:
         signal.signal(number, signal.SIG_IGN)  # as nohup does
         cli.main()
@@ -346,6 +355,7 @@ def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == 128 + number
+        assert len(cleaned) == 2
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

@@ -209,8 +209,9 @@ def test_what_was_left_out_is_in_the_tags_and_does_not_call_for_a_patch(reposito
     assert Provenance.read({"git.commit": "a1-dirty"}).patched  # a version of before
 
 
-@pytest.mark.parametrize(("recorded", "applied"), [("its own", True), ("", True), ("0" * 64, False)])
-def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tmp_path, monkeypatch, recorded, applied):
+@pytest.mark.parametrize("recorded", ["its own", "", "0" * 64])
+def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tmp_path, monkeypatch, caplog, recorded):
+    applied = recorded != "0" * 64
     (repository / "src/new.py").write_text("# new\n")
     code = git.code()
     (tmp_path / "code.patch").write_bytes(code.patch)
@@ -224,6 +225,7 @@ def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tm
             with pytest.raises(ProjectError, match="patch of version 3 cannot be applied: its content is not what"):
                 reproduce._apply_patch(version, recorded, scratch)  # noqa: SLF001
         assert (scratch / "src/new.py").exists() == applied
+    assert ("run unchecked" in caplog.text) is (not recorded)
 
 
 def commit(message: str) -> None:
