@@ -251,6 +251,8 @@ def main() -> None:
     received: list[int] = []
 
     def end(number: int, _: object) -> None:
+        """Exit, once: who ends a job signals each of its processes, and uv passes on what it has got."""
+        signal.signal(number, signal.SIG_IGN)
         received.append(number)
         sys.exit(128 + number)
 
