@@ -337,6 +337,21 @@ def test_untrue_lock_is_told_without_data(file, change, said, locked, monkeypatc
         (locked / file).write_text(text)
 
 
+def test_killed_training_leaves_what_git_has(tmp_path):
+    from dvc.repo import Repo
+
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    with Repo.init(tmp_path, no_scm=True) as repo, repo.lock:
+        [stage] = repo.stage.load_all("dvc.yaml", "training")
+        kept = [Path(out.fs_path) for out in stage.outs if not out.use_cache]
+        for file in kept:
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+        stage.remove_outs()  # as before each run
+    assert {file.name for file in kept if file.exists()} == {"metrics.json", "provenance.json"}
+
+
 def test_lock_that_is_not_there_yet_is_no_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     assert "no dvc.lock yet" in lock_check.check()
