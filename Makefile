@@ -18,8 +18,8 @@ help: ## print this menu
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 demo: $(UV) ## generate the default project into build/demo and train it
-	@test -e build/demo || uv tool run --quiet --from 'cookiecutter>=2.7,<3' cookiecutter --no-input . \
-		--output-dir build project_slug=demo > /dev/null
+	@test -e build/demo || { rm -rf build/new && uv tool run --quiet --from 'cookiecutter>=2.7,<3' cookiecutter --no-input . \
+		--output-dir build/new project_slug=demo > /dev/null && mv build/new/demo build/demo && rmdir build/new; }
 	@mkdir -p build/demo/.uv/bin && ln -sf "$$(command -v uv)" build/demo/.uv/bin/uv
 	@$(MAKE) --no-print-directory -C build/demo setup train status
 	@printf '\nNext, in build/demo:\n  make ui      # see the run in Prefect and the model in MLflow\n  make test    # run its tests\n  make deploy  # register its flows with a Prefect server\n'

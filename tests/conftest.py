@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from cookiecutter.exceptions import FailedHookException
 from pytest_cookies.plugin import Cookies
+from running import PYTHONS
 from servers import channel
-from template import ROOT, TEMPLATE, Bake, Project, Refuse
+from template import CHOICES, ROOT, TEMPLATE, Bake, Project, Refuse
 from tiers import SEED
 
 # Each is run by one worker.
@@ -46,9 +47,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=order)
 
 
-def pytest_report_header() -> str:
-    """Say which of the equal cases are tested unless all are."""
-    return f"TEST_SEED={SEED} chooses one of each group of equal cases; the others are marked nightly"
+def pytest_report_header() -> list[str]:
+    """Say which of the equal cases are tested unless all are, and what cannot be tested on this machine."""
+    absent = [version for version in CHOICES["python_version"] if version not in PYTHONS]
+    return [
+        f"TEST_SEED={SEED} chooses one of each group of equal cases; the others are marked nightly",
+        *(f"Python {version} is not on this machine: no project runs on it" for version in absent),
+    ]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import urllib3
 from containers import Image, build
+from running import PYTHONS
 from stack import ENV, Postgres, Stack
 from template import Bake, Project
 from urllib3 import BaseHTTPResponse, Retry
@@ -183,7 +184,7 @@ class TestStack:
         for secret in (".env", ".dvc/config.local", "data/raw/secret.csv", "src/.env.key"):
             (context / secret).write_text("PASSWORD=of-the-team")
         (context / "src/.env.key").unlink()
-        return build(context, folder, "3.13", REVISION="0123abc")
+        return build(context, folder, PYTHONS[-1], REVISION="0123abc")
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pipelines import Pipeline
 from releases import Template, commit, merged, resolve, work
-from running import Running, ask, pages, passed
+from running import PYTHONS, Running, ask, pages, passed
 from servers import served
 from storages import SERVED, push_and_pull
 from template import CHOICES, SLUGS
@@ -60,7 +60,8 @@ def case_of(row: Row, slug: str, texts: tuple[str, str, str]) -> Case:
     return Case(row, slug.replace("_", "-") if row["deployment"] == "kubernetes" else slug, texts)
 
 
-CASES = [case_of(*each) for each in zip(covering_rows(), cycle(SLUGS), cycle(TEXTS), strict=False)]
+ROWS = covering_rows(CHOICES | {"python_version": PYTHONS})
+CASES = [case_of(*each) for each in zip(ROWS, cycle(SLUGS), cycle(TEXTS), strict=False)]
 
 
 def in_process(project: Running) -> None:

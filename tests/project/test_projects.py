@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from running import Running, passed, set_up
+from running import PYTHONS, Running, passed, set_up
 from template import CHOICES, Bake
 from tiers import nightly
 
@@ -40,7 +40,7 @@ class TestOwnTests:
     """All tests of a project, also those of its machinery, which hardly depends on the answers."""
 
     def test_all_pass_with_coverage(self, bake: Bake, tmp_path: Path) -> None:
-        said = set_up(bake, tmp_path, "3.13", "regression").make("test-ops")
+        said = set_up(bake, tmp_path, PYTHONS[-1], "regression").make("test-ops")
         passed(said)
         assert re.search(r"Required test coverage of 90.*% reached", said)
 

@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from template import ROOT, Bake, Project
+from template import CHOICES, ROOT, Bake, Project
+
+# The supported versions of Python that this machine has.
+FIND = ("uv", "python", "find", "--no-project")
+PYTHONS = [
+    version
+    for version in CHOICES["python_version"]
+    if not subprocess.run([*FIND, version], capture_output=True, check=False).returncode
+]
 
 # Environments outlive a run of the tests: to install a project again is then a matter of seconds. A worker
 # runs one project at a time, so its projects of one Python share an environment, and what is compiled there.
@@ -80,7 +88,8 @@ def ask(url: str, body: object = None, method: str | None = None, **headers: str
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
-        return refused.code, refused.read().decode()
+        with refused:  # from Python 3.14 on, an answer that is not closed is a warning
+            return refused.code, refused.read().decode()
 
 
 def pages(said: list[str]) -> dict[str, tuple[str, str]]:

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from sklearn.dummy import DummyClassifier
+from sklearn.metrics import f1_score
 
 from penguin_model.config import Contract
 from penguin_model.errors import ProjectError
@@ -120,6 +121,31 @@ def test_parameter_that_the_estimator_rejects_is_one_sentence():
     pipeline = train.build_pipeline("classification", "sklearn.tree.DecisionTreeClassifier", {"max_depth": -1})
     with pytest.raises(ProjectError, match=r"DecisionTreeClassifier cannot be fitted: .*max_depth"):
         train.fit(pipeline, TABLE.drop("label"), TABLE["label"])
+
+
+@pytest.mark.parametrize("rows", [[500, 500], [900, 100], [600, 300, 100], [999, 1]])
+def test_dummy_guesses_the_classes_as_often_as_they_occur(rows):
+    labels = pl.Series("y", [label for label, count in zip("abc", rows, strict=False) for _ in range(count)])
+    guess = DummyClassifier(strategy="stratified", random_state=0).fit(labels, labels).predict(labels)
+    expected = f1_score(labels, guess, average="macro")
+    found = evaluate.judge_dummy("classification", "f1_macro", labels, labels)
+    assert found["dummy.f1_macro"] == pytest.approx(expected, abs=0.03)
+    assert found["dummy.accuracy"] == max(rows) / sum(rows)
+
+
+@pytest.mark.parametrize(
+    ("metric", "dummy", "interval", "sentence"),
+    [
+        ("accuracy", 0.8, (0.7, 0.9), "does not beat"),
+        ("accuracy", 0.75, (0.7, 0.9), "accuracy 0.8 (0.7 to 0.9) may be by chance better than the 0.75"),
+        ("rmse", 0.85, (0.7, 0.9), "may be by chance better"),
+        ("accuracy", 0.6, (0.7, 0.9), None),
+        ("accuracy", 0.75, None, None),
+    ],
+)
+def test_model_that_may_be_no_better_than_the_dummy_is_said(metric, dummy, interval, sentence):
+    found = evaluate.doubt(metric, {metric: 0.8, f"dummy.{metric}": dummy}, interval)
+    assert sentence in found[0] if sentence else found == []
 
 
 def test_perfect_and_useless_classifiers_get_such_scores():

@@ -248,9 +248,21 @@ def _run(name: str, **parameters: Any) -> None:
 
 def main() -> None:
     """Run a verb; an error of the project or the machine is one sentence on stderr and exit code 1."""
+    received: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        """Exit, once: who ends a job signals each of its processes, and uv passes on what it has got."""
+        signal.signal(number, signal.SIG_IGN)
+        received.append(number)
+        sys.exit(128 + number)
+
     # These end a run as Ctrl-C does, so that the processes it started are stopped. `nohup` ignores SIGHUP.
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda received, _: sys.exit(128 + received))
-    with reported():
-        app()
+            signal.signal(number, end)
+    try:
+        with reported():
+            app()
+    finally:
+        if received:  # A library may have made an error of its own of the exit.
+            sys.exit(128 + received[0])

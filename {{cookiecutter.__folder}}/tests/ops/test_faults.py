@@ -94,6 +94,16 @@ def read_database() -> None:
         ("contract.yaml", replace_by_folder, settings.read_contract, "contract.yaml cannot be read .*Is a directory"),
         (".env", write(BINARY), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
         (".env", write(LATIN), settings.read_settings, r"\.env cannot be read as UTF-8 text"),
+        *(
+            (".env", write(text), settings.read_settings, rf"\.env, line {line}: write a setting as NAME=value")
+            for text, line in [
+                (b"\n# port\n\nSERVE_PORT 9000\n", 4),
+                (b"SERVE_PORT=9000\nSERVE_HOST\n", 2),
+                (b"SERVE_PORT: 9000\n", 1),
+                (b"SERVE_API_KEY='a\nSERVE_PORT=9000\n", 1),
+                (b"SERVE_PORT=1\n<<<<<<< HEAD\n", 2),
+            ]
+        ),
         (".env", replace_by_folder, settings.read_settings, r"\.env cannot be read .*Is a directory"),
         (".env", link_to_itself, settings.read_settings, r"\.env cannot be read .*symbolic links"),
         ("dvc.yaml", write(b""), content.training_code, "dvc.yaml is empty"),
@@ -121,6 +131,13 @@ def test_damaged_file_is_one_sentence(project, name, damage, read, message):
     with pytest.raises(ProjectError, match=message) as caught:
         read()
     assert "\n" not in str(caught.value).rstrip()
+
+
+def test_env_file_may_begin_with_a_byte_order_mark(project):
+    text = 'SERVE_PORT=9000\nNOTIFY_ON="drift,\nfailure"  # both\n# SERVE_PORT=1\nexport SHADOW=\n'
+    (project / ".env").write_text(text, "utf-8-sig")
+    found = settings.read_settings()
+    assert (found.serve_port, found.notify_on, found.shadow) == (9000, {"drift", "failure"}, None)
 
 
 def repro() -> None:
@@ -318,10 +335,24 @@ def test_git_says_all_that_it_says(tmp_path):
         git.run_git("rev-parse", "HEAD", cwd=tmp_path, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
+def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number, wrapped):
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(cli, "app", lambda: os.kill(os.getpid(), number))
+    cleaned = []
+
+    def verb():
+        try:
+            os.kill(os.getpid(), number)
+        except SystemExit as error:
+            if wrapped:  # as pydantic makes an error of its own of any other
+                raise ValueError from error
+            raise
+        finally:  # as the processes are stopped that a run has started, when uv passes on the same signal
+            os.kill(os.getpid(), number)
+            cleaned.append(number)
+
+    monkeypatch.setattr(cli, "app", verb)
     try:
         signal.signal(number, signal.SIG_IGN)  # as nohup does
         cli.main()
@@ -329,6 +360,7 @@ def test_signal_ends_a_command_unless_it_was_ignored(monkeypatch, number):
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert ended.value.code == 128 + number
+        assert len(cleaned) == 2
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

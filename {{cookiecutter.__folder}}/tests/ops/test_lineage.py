@@ -209,8 +209,9 @@ def test_what_was_left_out_is_in_the_tags_and_does_not_call_for_a_patch(reposito
     assert Provenance.read({"git.commit": "a1-dirty"}).patched  # a version of before
 
 
-@pytest.mark.parametrize(("recorded", "applied"), [("its own", True), ("", True), ("0" * 64, False)])
-def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tmp_path, monkeypatch, recorded, applied):
+@pytest.mark.parametrize("recorded", ["its own", "", "0" * 64])
+def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tmp_path, monkeypatch, caplog, recorded):
+    applied = recorded != "0" * 64
     (repository / "src/new.py").write_text("# new\n")
     code = git.code()
     (tmp_path / "code.patch").write_bytes(code.patch)
@@ -224,6 +225,7 @@ def test_patch_is_applied_only_if_it_is_the_one_that_was_recorded(repository, tm
             with pytest.raises(ProjectError, match="patch of version 3 cannot be applied: its content is not what"):
                 reproduce._apply_patch(version, recorded, scratch)  # noqa: SLF001
         assert (scratch / "src/new.py").exists() == applied
+    assert ("run unchecked" in caplog.text) is (not recorded)
 
 
 def commit(message: str) -> None:
@@ -333,6 +335,21 @@ def test_untrue_lock_is_told_without_data(file, change, said, locked, monkeypatc
             lock_check.check()
     finally:
         (locked / file).write_text(text)
+
+
+def test_killed_training_leaves_what_git_has(tmp_path):
+    from dvc.repo import Repo
+
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    with Repo.init(tmp_path, no_scm=True) as repo, repo.lock:
+        [stage] = repo.stage.load_all("dvc.yaml", "training")
+        kept = [Path(out.fs_path) for out in stage.outs if not out.use_cache]
+        for file in kept:
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+        stage.remove_outs()  # as before each run
+    assert {file.name for file in kept if file.exists()} == {"metrics.json", "provenance.json"}
 
 
 def test_lock_that_is_not_there_yet_is_no_fault(tmp_path, monkeypatch):

@@ -42,6 +42,21 @@ def test_wrong_contract_is_named(edited):
     assert "`columns.x.nullabel` is not a key here; did you mean `nullable`" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ("(x): {type: string, allowed: a}", "`columns.(x).allowed` is 'a'; input should be a valid list."),
+        ("1: {type: string}", "`columns.1` is 1; input should be a valid string."),
+        ("x: string", "`columns.x` must hold keys with values, as in `key: value`, not 'string'."),
+    ],
+)
+def test_fault_of_a_contract_is_said_once(edited, columns, sentence):
+    (edited / "contract.yaml").write_text(f"columns: {{{columns}}}")
+    with pytest.raises(ProjectError) as error:
+        settings.read_contract()
+    assert str(error.value) == f"contract.yaml: {sentence}"
+
+
 def test_allowed_values_of_another_type_are_named(edited):
     (edited / "contract.yaml").write_text("columns: {x: {type: string, allowed: [1, 2]}}")
     with pytest.raises(
@@ -99,7 +114,7 @@ def test_experiments_in_dvc_copies_share_their_owners_memory(tmp_path, monkeypat
 
 def test_every_key_of_the_example_is_one(edited, monkeypatch):
     (edited / ".env").write_text((PROJECT / ".env.example").read_text().replace("\n#", "\n"))
-    lines = [line for line in (edited / ".env").read_text().splitlines() if "=" in line]
+    lines = [line for line in (edited / ".env").read_text().splitlines() if line.partition("=")[0].isidentifier()]
     (edited / ".env").write_text("\n".join(lines))
     # It refuses an unknown key.
     fields = type(settings.read_settings()).model_fields

@@ -153,14 +153,28 @@ def test_link_that_leaves_the_folder_is_not_followed(files, tmp_path):
         load()
 
 
-def test_files_that_cannot_be_downloaded_have_one_line_with_one_reason(files, monkeypatch):
-    said = "Failures occurred:\n##### File a #####\nno answer\n##### File b #####\nno answer"
+def test_folder_where_mlflow_writes_a_file_of_its_own_is_one_sentence(files):
+    write(CANARY)(files / "registered_model_meta/evil.py")
+    with pytest.raises(ProjectError, match=r"files of version 1 .* cannot be read: .*registered_model_meta"):
+        load()
 
+
+SAID = "Failures occurred:\n##### File a #####\nno answer\n##### File b #####\nno answer"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (mlflow.MlflowException(SAID), "Failures occurred: no answer"),
+        (RecursionError("too deep"), "too deep"),  # a key of a bucket with `..`
+    ],
+)
+def test_files_that_cannot_be_downloaded_have_one_line_with_one_reason(files, monkeypatch, error, reason):
     def fail(*_, **__):
-        raise mlflow.MlflowException(said)
+        raise error
 
     monkeypatch.setattr(packaging, "download_artifacts", fail)
-    with pytest.raises(ProjectError, match=r"cannot be read: Failures occurred: no answer\. Bring them back"):
+    with pytest.raises(ProjectError, match=rf"cannot be read: {reason}\. Bring them back"):
         load()
 
 

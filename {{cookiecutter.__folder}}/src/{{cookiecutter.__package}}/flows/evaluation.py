@@ -43,7 +43,8 @@ def evaluate_model(
     metrics = evaluate.metrics(problem, predictions)
     labels = training_file.scan().select(target).collect()[target]
     metrics |= evaluate.judge_dummy(problem, params.gate.metric, labels, truth)
-    worse = evaluate.worse_than_dummy(params.gate.metric, metrics)
+    spans = intervals(problem, predictions, metrics, seed)
+    doubt = evaluate.doubt(params.gate.metric, metrics, spans.get(params.gate.metric))
     columns = [name for name in predictor.recipe.columns if name != params.split.column]
     leaks = leakage.notes(training_file.scan(), columns, target, problem)
     if params.split.column is None:
@@ -55,8 +56,8 @@ def evaluate_model(
         rows={"training": len(labels), "holdout": holdout.height},
         columns=predictor.recipe.columns,
         metrics=metrics,
-        intervals=intervals(problem, predictions, metrics, seed),
-        notes=[*evaluate.notes(problem, predictions), *([f"{worse}."] if worse else []), *leaks],
+        intervals=spans,
+        notes=[*evaluate.notes(problem, predictions), *doubt, *leaks],
         slices=worst(problem, holdout.drop(target), predictions),
         importance=importance(predictor.pipeline, rows, truth, params),
         candidates=candidates,

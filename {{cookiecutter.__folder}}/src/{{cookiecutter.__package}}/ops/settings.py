@@ -5,12 +5,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from importlib.metadata import metadata
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     AnyHttpUrl,
     BaseModel,
@@ -42,6 +44,9 @@ Secret = Annotated[str | None, Field(repr=False)]
 # A key that prefect.yaml or compose.yaml uses; it is not passed on with the other settings.
 ForDeployment = Annotated[str | None, Field(exclude=True)]
 SecretForDeployment = Annotated[str | None, Field(exclude=True, repr=False)]
+
+# What pydantic adds to the keys of a fault: the kinds of a union, and that the key itself is wrong.
+TAG = re.compile(r"\((list|distribution)\)|list\[(str|int)\]|\[key\]")
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -201,10 +206,15 @@ def _env_file() -> dict[str, str]:
         return {}
     try:
         # Given a path, python-dotenv ignores what is not a file.
-        with file.open(encoding="utf-8") as stream:
-            values = dotenv_values(stream=stream)
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{file} cannot be read as UTF-8 text: {error}.") from None
+    # It also ignores lines that it cannot read.
+    for key, value, (statement, first), wrong in parse_stream(StringIO(text)):
+        if wrong or (key and value is None):
+            line = first + statement.rstrip().count("\n")
+            raise ProjectError(f"{file}, line {line}: write a setting as NAME=value, and a comment after #.")
+    values = dotenv_values(stream=StringIO(text))
     return {name.upper(): value for name, value in values.items() if value}
 
 
@@ -251,14 +261,13 @@ def parse(content: Any, file: str, section: type[Section]) -> Section:
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        raise ProjectError(*explain(error, file, section)) from None
+        raise ProjectError(*dict.fromkeys(explain(error, file, section))) from None
 
 
 def explain(error: ValidationError, file: str, section: type[BaseModel]) -> Iterator[str]:
     """Yield a sentence for each fault that pydantic found in a file."""
     for fault in error.errors():
-        # A part in parentheses is the tag of a union, not a key.
-        location = [str(part) for part in fault["loc"] if not str(part).startswith("(")]
+        location = [str(part) for part in fault["loc"] if not TAG.fullmatch(str(part))]
         key = ".".join(location)
         match fault["type"]:
             case "extra_forbidden":

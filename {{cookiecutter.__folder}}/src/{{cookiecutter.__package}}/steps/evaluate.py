@@ -77,8 +77,8 @@ def _labels(model: BaseEstimator, rows: Any, probabilities: np.ndarray | None) -
 def judge_dummy(problem: Problem, metric: str, known: pl.Series, truth: pl.Series) -> dict[str, float]:
     """Return the metrics, prefixed with `dummy.`, of a model that knows only the target of the training rows.
 
-    It predicts the most frequent class, with the shares of the classes as probabilities; for numbers the mean, or the
-    median if the metric is the mean absolute error.
+    It predicts the most frequent class, with the shares of the classes as probabilities, or guesses by these shares if
+    that has a better F1 score; for numbers the mean, or the median if the metric is the mean absolute error.
     """
     if problem == "classification":
         model = DummyClassifier(strategy="prior")
@@ -86,7 +86,18 @@ def judge_dummy(problem: Problem, metric: str, known: pl.Series, truth: pl.Serie
         model = DummyRegressor(strategy="median" if metric == "mae" else "mean")
     model.fit(np.zeros((len(known), 1)), known.to_numpy())
     predictions = predict(model, pl.DataFrame({"nothing": np.zeros(len(truth))}), truth)
-    return {f"{DUMMY}{name}": value for name, value in metrics(problem, predictions).items()}
+    values = metrics(problem, predictions)
+    if "f1_macro" in values:
+        values["f1_macro"] = max(values["f1_macro"], _guessed_f1(known, truth))
+    return {f"{DUMMY}{name}": value for name, value in values.items()}
+
+
+def _guessed_f1(known: pl.Series, truth: pl.Series) -> float:
+    """Return the F1 score, averaged over classes, to expect of guesses by the shares of the known classes."""
+    shares = [labels.alias("class").value_counts(normalize=True, name="share") for labels in (known, truth)]
+    both = shares[0].join(shares[1], on="class", how="full", coalesce=True).fill_null(0)
+    guessed, true = pl.col("share"), pl.col("share_right")
+    return float(both.select((2 * guessed * true / (guessed + true)).mean()).item())
 
 
 def gain(metric: str, new: float, old: float) -> float:
@@ -102,6 +113,17 @@ def worse_than_dummy(metric: str, scores: Mapping[str, float]) -> str | None:
     if new is None or dummy is None or gain(metric, new, dummy) > 0:
         return None
     return f"{metric} {new:.6g} does not beat the {dummy:.6g} of a dummy model, which ignores every column"
+
+
+def doubt(metric: str, scores: Mapping[str, float], interval: tuple[float, float] | None) -> list[str]:
+    """Return a sentence if a model, with the confidence interval of its score, is not clearly better than the dummy."""
+    if worse := worse_than_dummy(metric, scores):
+        return [f"{worse}."]
+    dummy = scores.get(f"{DUMMY}{metric}")
+    if dummy is None or interval is None or not interval[0] <= dummy <= interval[1]:
+        return []
+    span = f"{metric} {scores[metric]:.4g} ({interval[0]:.4g} to {interval[1]:.4g})"
+    return [f"{span} may be by chance better than the {dummy:.4g} of a dummy model, which ignores every column."]
 
 
 def compared(scores: Mapping[str, float]) -> list[str]:

@@ -242,7 +242,7 @@ def _check_names(names: Iterable[str]) -> None:
             raise ProjectError(f"The table has a column {name!r}, which Polars cannot use as a name: rename it.")
         first, other = alike.setdefault(dialect.look_of(name), (at, name))
         if other != name:
-            both = f"{ascii(other)} and {ascii(name)}, which look alike"
+            both = f"{other!a} and {name!a}, which look alike"
             raise dialect.NotATable(f"columns {first} and {at} are named {both}; give each a name of its own")
 
 

@@ -19,7 +19,7 @@ from .. import sources
 from ..addresses import SECRET, is_address, is_secret, redacted
 from ..files import scratch
 from ..paths import CONTRACT, PARAMS, RAW
-from ..settings import load_yaml, parse, project_root, state_dir
+from ..settings import load_yaml, parse, project_root, read_params, state_dir
 from ..versioning import dvc
 from . import infer, profile, rewriting, spelling
 
@@ -45,6 +45,10 @@ def adopt(request: AdoptRequest) -> list[str]:
     Raises ProjectError, and leaves everything as it was, if no model can be trained on the table.
     """
     root = project_root()
+    # What cannot be rewritten later is said now.
+    read_params()
+    if (root / CONTRACT).is_dir():
+        raise ProjectError(f"{CONTRACT} is a folder, where the contract of the table has to be written: remove it.")
     _check_secret(request.origin)
     with scratch(root / RAW, "adopting") as folder:
         snapshot, source = _take_snapshot(request, folder)

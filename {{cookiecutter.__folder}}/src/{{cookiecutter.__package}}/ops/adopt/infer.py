@@ -68,7 +68,7 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
     for name in (target, *needed):
         if name not in columns:
             alike = [column for column in columns if look_of(column).casefold() == look_of(name).casefold()]
-            hint = f"; did you mean {ascii(alike[0])}?" if alike else f"; it has {quoted(list(columns), SHOWN)}."
+            hint = f"; did you mean {alike[0]!a}?" if alike else f"; it has {quoted(list(columns), SHOWN)}."
             raise ProjectError(f"The table has no column '{name}'{hint}")
     labels = columns[target]
     chosen, why = _problem(labels, problem)

@@ -23,22 +23,23 @@ RUN_ID = "PREFECT__FLOW_RUN_ID"
 
 
 def work(pool: str) -> None:
-    """Run Prefect's worker for a work pool until Ctrl-C or SIGTERM, or until it or the server of `ui` ends."""
+    """Run Prefect's worker for a work pool until Ctrl-C or a signal, or until it or the server of `ui` ends."""
     # A background job of a shell script starts with SIGINT ignored, and Prefect's worker would inherit that.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # In another session, so that Ctrl-C in a terminal reaches only this process, which ends the runs first.
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool]
     worker = subprocess.Popen(command, start_new_session=True)
     try:
-        sys.exit(_wait(worker))
-    except KeyboardInterrupt:
+        code = _wait(worker)
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, and other signals
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         _record(_stop(worker, signal.SIGTERM))
+        return
     except ProjectError:
         # Without a server the worker cannot sign off, and would only log errors.
         _stop(worker, signal.SIGKILL)
         raise
+    sys.exit(code)
 
 
 def _wait(worker: subprocess.Popen[bytes]) -> int:

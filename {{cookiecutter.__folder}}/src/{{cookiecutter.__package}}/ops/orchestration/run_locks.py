@@ -23,14 +23,15 @@ UNREPORTED: State[None] = Completed(message="It finished while the Prefect serve
 def exclusive(flow_run_id: str) -> Iterator[None]:
     """Wait until no other training runs in this folder; hold the locks of this flow run for the block.
 
-    Before that, record how earlier flow runs ended whose processes were killed: their locks are free.
+    Meanwhile, record how earlier flow runs ended whose processes were killed: their locks are free.
     """
     running, processed = read_settings().prefect_home / "running", project_root() / "data/processed"
     for folder in (running, processed):
         folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(running.glob("*.lock")):
-        _mark_crashed(file)
-    with FileLock(running / f"{flow_run_id}.lock"):
+    # First its own lock: if this run is killed from here on, the next one knows.
+    with FileLock(running / f"{flow_run_id}.lock") as own:
+        for file in sorted({*running.glob("*.lock")} - {Path(own.lock_file)}):
+            _mark_crashed(file)
         lock = FileLock(processed / ".lock")
         try:
             acquired = lock.acquire(timeout=0)

@@ -100,7 +100,7 @@ def downloaded(version: Version) -> Iterator[Package]:
         try:
             folder = Path(download_artifacts(version.source, dst_path=scratch))
             next(folder.iterdir())
-        except (MlflowException, FileNotFoundError, StopIteration) as error:
+        except (MlflowException, FileNotFoundError, IsADirectoryError, RecursionError, StopIteration) as error:
             # Where there is nothing, MLflow may download nothing and raise no error.
             # MLflow lists the error of each file below the name of the file.
             lines = [line for line in without_secrets(str(error)).splitlines() if not line.startswith("#####")]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from ...errors import ProjectError
@@ -31,6 +33,7 @@ from .packaging import Package
 from .runs import flatten
 from .store import Version
 
+LOGGER = logging.getLogger(__name__)
 # Variables that would lead the scratch training to the user's own servers, folders or code.
 FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "GIT_", "PROJECT_ROOT", "PYTHONPATH")
 
@@ -104,14 +107,21 @@ def worktree(commit: str, number: int) -> Iterator[Path]:
 
 def _apply_patch(version: Version, digest: str, scratch: Path) -> None:
     """Apply the changes that were not committed, if the patch has the digest; versions of before have none."""
-    try:
-        patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH)
-        if digest not in {"", hashlib.sha256(Path(patch).read_bytes()).hexdigest()}:
-            raise ValueError("its content is not what the version recorded; restore it")  # noqa: TRY301
-        top = run_git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
-        run_git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
-    except (OSError, ProjectError, ValueError) as error:
-        raise ProjectError(f"The patch of version {version.number} cannot be applied: {error}") from None
+    # A copy: others may change the original after it was checked.
+    with TemporaryDirectory() as folder:
+        try:
+            patch = download_artifacts(run_id=version.run_id, artifact_path=PATCH, dst_path=folder)
+            if digest not in {"", hashlib.sha256(Path(patch).read_bytes()).hexdigest()}:
+                raise ValueError("its content is not what the version recorded; restore it")  # noqa: TRY301
+            top = run_git("rev-parse", "--show-toplevel", cwd=scratch).decode().strip()
+            run_git("apply", "--whitespace=nowarn", patch, cwd=Path(top))
+        except (MlflowException, OSError, ProjectError, ValueError) as error:
+            raise ProjectError(f"The patch of version {version.number} cannot be applied: {error}") from None
+    if not digest:
+        LOGGER.warning(
+            "Version %d was registered without the digest of its patch, so the code in it is run unchecked.",
+            version.number,
+        )
 
 
 def _train(number: int, package: str, scratch: Path) -> None:
