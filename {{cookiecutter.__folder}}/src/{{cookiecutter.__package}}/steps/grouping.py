@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,8 @@ from .sentences import few
 OFTEN, REPEATS = 1.1, 50
 # With fewer values it is a category; of the columns that may name entities so many are looked at.
 FEWEST_ENTITIES, CANDIDATES = 5, 8
+# So many columns may tell entities of two names apart.
+TELLING = 50
 # A column belongs to an entity if it agrees in this share of its rows.
 AGREEING = 0.98
 ENTITY = re.compile(
@@ -34,7 +37,7 @@ BIRTH = re.compile(r"birth|born|dob", re.IGNORECASE)
 def notes(rows: pl.LazyFrame, target: str) -> list[str]:
     """Return sentences about the entities and the order of rows that a split at random ignores."""
     labelled = rows.drop_nulls(target)
-    return [*_entities(labelled, target), *_time(labelled, target)]
+    return [*(list(_entities(labelled, target)) or _pairs(labelled, target)), *_time(labelled, target)]
 
 
 def _entities(rows: pl.LazyFrame, target: str) -> Iterator[str]:
@@ -57,6 +60,43 @@ def _entities(rows: pl.LazyFrame, target: str) -> Iterator[str]:
             f"'{name}' repeats (about {round(height / count, 1):g} rows each){determines}, and the split is random: if "
             f"the rows of each belong together, hold out whole groups ({_option('group', name)})."
         )
+
+
+def _pairs(rows: pl.LazyFrame, target: str) -> Iterator[str]:
+    """Yield a sentence for the first two columns of text that name entities together, such as shop and product.
+
+    A column must tell these apart: one that neither of both determines, with values for at least half of them.
+    """
+    schema = rows.collect_schema()
+    texts = [name for name in schema if schema[name] == pl.String and not OTHERS.search(name)]
+    texts = [name for name in texts if name != target and not TIME.fullmatch(name)][:CANDIDATES]
+    columns = list(dict.fromkeys([target, *texts, *schema]))[:TELLING]
+    some = rows.select(columns).head(rows_wanted(rows) if len(texts) > 1 else 0)
+    codes = {column.name: encode(column) for column in some.unique(maintain_order=True).collect(engine="streaming")}
+    codes.pop(target)
+    for name, other in combinations(texts, 2):
+        pair = codes[name] * (codes[other].max() + 1) + codes[other]
+        first = np.unique(pair, return_index=True)[1]
+        if len(first) < FEWEST_ENTITIES or not OFTEN <= len(pair) / len(first) <= REPEATS:
+            continue
+        rest = {column: values for column, values in codes.items() if 2 * len(np.unique(values[first])) >= len(first)}
+        telling = _belonging(pair, rest)
+        for own in (codes[name], codes[other]):
+            telling -= _belonging(own, {column: rest[column] for column in telling})
+        if telling:
+            groups = _option("group", max(name, other, key=lambda column: codes[column].max()))
+            yield (
+                f"'{name}' and '{other}' together repeat and determine {quoted(sorted(telling), 5)}, and the split is "
+                f"random: if the rows of each pair belong together, hold out whole groups of one ({groups})."
+            )
+            return
+
+
+def _belonging(own: np.ndarray, codes: Mapping[str, np.ndarray]) -> set[str]:
+    """Return the columns that hardly vary within the entities."""
+    _, first, number = np.unique(own, return_index=True, return_inverse=True)
+    determined, aliases = _determined(codes, first, first[number], binned=True)
+    return {*determined, *aliases}
 
 
 def _candidates(rows: pl.LazyFrame, target: str, height: int) -> list[tuple[bool, int, str]]:

@@ -1,7 +1,7 @@
 """Find columns that give the target away: a code of it, its logarithm, the number that its classes were cut from.
 
-Nothing is fitted. Chance is ruled out as in minimum description length: with the column, the target must be shorter by
-CHANCE nats, after those that describe the finding.
+Nothing is fitted but a sum. Chance is ruled out as in minimum description length: with the column, the target must be
+shorter by CHANCE nats, after those that describe the finding.
 """
 
 import re
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from ..config import Problem
+from .sentences import few
 
 # How many rows and values are looked at.
 ROWS, VALUES = 20_000, 2_000_000
@@ -22,6 +23,8 @@ ERRORS, VARIANCE = 0.005, 0.001
 FEWEST, CATEGORIES = 20, 50
 # The correlation of the steps of two numbers of which one is a function of the other.
 ALIKE = 0.9
+# Of a sum: the most columns, the share of the variance that rounding leaves, and the least weight of a part.
+ADDENDS, ROUNDING, ADDS = 100, 1e-6, 1e-3
 TIME = re.compile(r"(.*[\W_])?(year|jahr|month|week|day|date|datum|hour|time|datetime|timestamp|epoch)", re.IGNORECASE)
 
 
@@ -38,13 +41,36 @@ def giveaways(rows: pl.LazyFrame, columns: Sequence[str], target: str, problem: 
     times = [name for name, dtype in rows.collect_schema().items() if name != target and _is_time(name, dtype)]
     sample = _sample(rows.select(*dict.fromkeys([*columns, target, *times])).drop_nulls(target))
     order = None if problem == "classification" else _followed(sample, target, times)
-    findings = {}
+    findings: dict[str, str] = {}
     for name, how in _determining(sample.select(*columns, target), target, problem):
         findings[name] = f"'{name}' alone determines '{target}' ({how})"
         if order and not _moves_alike(sample.select(name, target).drop_nulls()):
             claim = f"'{name}' follows {order}, as '{target}' does, and may determine '{target}' only for that reason"
             findings[name] = f"{claim} ({how})"
+    if problem == "regression" and not findings and (parts := _parts(sample.select(*columns, target))):
+        shown = few([f"'{name}'" for name in parts], 5)
+        findings[parts[0]] = f"{shown} together determine '{target}' (by a sum)"
     return findings
+
+
+@np.errstate(all="ignore")
+def _parts(sample: pl.DataFrame) -> list[str]:
+    """Return the numbers of which the target, the last column, is a weighted sum."""
+    *names, target = sample.columns
+    parts = [name for name in names if sample.schema[name].is_numeric()][:ADDENDS]
+    for _ in ("all", "those that count"):
+        values = sample.select(*parts, target).drop_nulls().cast(pl.Float64).to_numpy()
+        # With hardly more rows than columns, chance explains a sum.
+        if len(parts) < 2 or len(values) < 2 * len(parts) + FEWEST:  # noqa: PLR2004 - of a sum
+            return []
+        values = (values - values.mean(axis=0)) / values.std(axis=0)
+        if not np.isfinite(values).all():
+            return []
+        weights, *_ = np.linalg.lstsq(values[:, :-1], values[:, -1])
+        if np.square(values[:, :-1] @ weights - values[:, -1]).mean() > ROUNDING:
+            return []
+        parts = [name for name, weight in zip(parts, weights, strict=True) if abs(weight) > ADDS]
+    return parts
 
 
 def _determining(sample: pl.DataFrame, target: str, problem: Problem) -> Iterator[tuple[str, str]]:
@@ -63,8 +89,20 @@ def _determining(sample: pl.DataFrame, target: str, problem: Problem) -> Iterato
         # Many numbers grow with time.
         ordered = dtype.is_numeric() or dtype.is_temporal()
         ordered &= problem == "classification" or not _is_time(name, dtype)
-        if how := determines(values, seen, evidence, ordered=ordered):
+        how = determines(values, seen, evidence, ordered=ordered)
+        if not how and problem == "classification" and dtype == pl.String and labels.max() < CATEGORIES:
+            how = _names(sample[name], sample[target])
+        if how:
             yield name, f"{how}, where it is present" if missing.any() else how
+
+
+def _names(texts: pl.Series, labels: pl.Series) -> str | None:
+    """Tell whether the first label that is a word of a text is that of its row, in most texts."""
+    words = [pl.escape_regex(word.lower()) for word in labels.cast(pl.String).unique()]
+    found = texts.str.to_lowercase().str.extract(rf"\b({'|'.join(words)})\b")
+    values, seen = encode(found.drop_nulls()), encode(labels.filter(found.is_not_null()))
+    often = 2 * len(values) >= len(labels)
+    return "it names it" if often and _determines_class(values, seen, len(values)) == "one-to-one" else None
 
 
 def _determines_class(values: np.ndarray, labels: np.ndarray, evidence: int, *, ordered: bool = False) -> str | None:
