@@ -312,7 +312,9 @@ def test_what_cannot_be_is_one_sentence_and_nothing_changes(content, target, sen
     assert files(project) == before
 
 
-@pytest.mark.parametrize(("damaged", "sentence"), [("contract", "contract.yaml is a folder"), ("params", "not valid YAML")])
+@pytest.mark.parametrize(
+    ("damaged", "sentence"), [("contract", "contract.yaml is a folder"), ("params", "not valid YAML")]
+)
 def test_nothing_changes_if_a_file_cannot_be_written(damaged, sentence, project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
     (project / f"{damaged}.yaml").unlink()

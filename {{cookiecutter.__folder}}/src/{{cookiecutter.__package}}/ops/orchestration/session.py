@@ -86,7 +86,7 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
 
 
 def use_server(*, cloud: bool = False) -> None:
-    """Point Prefect to the server of .env or of `ui`; raise ProjectError if there is none. A `cloud` is only in .env."""
+    """Point Prefect to the server of .env or of `ui`; raise ProjectError if none. A `cloud` is only in .env."""
     configure()
     if not os.environ.get("PREFECT_API_URL"):
         found = prefect_server.announced(read_settings().prefect_home)
