@@ -1,6 +1,7 @@
 """The report of the project's own model, and what it finds: important columns and the worst slices."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from penguin_model.report import importance as module
 from penguin_model.report import slices
 from penguin_model.report.importance import importance
 from penguin_model.report.page import number
+from penguin_model.steps import train
 from penguin_model.steps.evaluate import Predictions
 
 REGRESSION = Params.model_validate(
@@ -52,6 +54,22 @@ def test_the_column_that_decides_is_the_important_one():
     assert signal.mean > 5
     assert abs(noise.mean) < 1
     assert found == importance(model, rows, truth, REGRESSION)
+
+
+@pytest.mark.parametrize("estimator", ["ensemble.HistGradientBoostingRegressor", "linear_model.Ridge"])
+def test_columns_are_shuffled_after_skrub_as_before_it(estimator, monkeypatch):
+    random = np.random.default_rng(0)
+    numbers, kinds = random.normal(size=300), random.choice(["a", "b", "c"], 300)
+    rows = pl.DataFrame({"number": numbers, "kind": kinds, "nothing": [None] * 300})
+    truth = pl.Series("y", 5 * numbers + 9 * (kinds == "b"))
+    pipeline = train.fit(train.build_pipeline("regression", f"sklearn.{estimator}", {}), rows, truth)
+    whole = importance(SimpleNamespace(predict=pipeline.predict), rows, truth, REGRESSION).columns
+    transform, calls = pipeline[0].transform, []
+    monkeypatch.setattr(pipeline[0], "transform", lambda rows: calls.append(rows.height) or transform(rows))
+    found = importance(pipeline, rows, truth, REGRESSION).columns
+    assert found == [(name, pytest.approx(mean), pytest.approx(std)) for name, mean, std in whole]
+    assert [name for name, *_ in found] == ["number", "kind", "nothing"]
+    assert calls == [300]
 
 
 @pytest.mark.parametrize("width", [61, 100, 777])

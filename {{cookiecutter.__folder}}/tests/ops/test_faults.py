@@ -105,6 +105,7 @@ def read_database() -> None:
                 (b"SERVE_PORT=1\n<<<<<<< HEAD\n", 2),
             ]
         ),
+        (".env", write(b"SERVICE_URL=localhost:1\n"), settings.read_settings, "`SERVICE_URL` is not a URL; write"),
         (".env", replace_by_folder, settings.read_settings, r"\.env cannot be read .*Is a directory"),
         (".env", link_to_itself, settings.read_settings, r"\.env cannot be read .*symbolic links"),
         ("dvc.yaml", write(b""), content.training_code, "dvc.yaml is empty"),

@@ -37,6 +37,15 @@ def test_error_is_one_sentence(tmp_path, monkeypatch):
         cli.main()
 
 
+@pytest.mark.parametrize(("kind", "needed"), [("process", "`make ui`"), ("prefect:managed", "needs Prefect Cloud")])
+def test_deploy_without_a_server_says_what_it_needs(kind, needed, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [PACKAGE, "deploy", "--type", kind])
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with pytest.raises(SystemExit, match=needed):
+        cli.main()
+
+
 def test_setup_says_what_will_fail_in_this_folder(tmp_path, monkeypatch):
     assert not list(dvc.warnings())
     folder = tmp_path / "Größe"

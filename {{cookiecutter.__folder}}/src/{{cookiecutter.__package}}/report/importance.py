@@ -7,13 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from skrub import TableVectorizer
 
 from ..config import Params
 from ..steps import evaluate
 
 SHUFFLES, MAX_ROWS, MIN_ROWS, ROWS_AT_ONCE = 5, 1000, 100, 100_000
 # The work is bounded: one row costs a cell per column and, as many models have trees per class, so many per class.
-MAX_CELLS, CELLS_AT_ONCE, CELLS_PER_CLASS = 600_000_000, 20_000_000, 20
+# What is predicted at once stays small enough for its memory to be used again.
+MAX_CELLS, CELLS_AT_ONCE, CELLS_PER_CLASS = 600_000_000, 3_000_000, 20
 # How many columns are shuffled one by one where all would be too many.
 CHOSEN = 30
 
@@ -98,6 +101,13 @@ def _measure(  # noqa: PLR0913, PLR0917 - what it closes over
 ) -> Measure | None:
     """Return the function that measures groups of columns; None if the metric is undefined."""
     problem, metric = params.data.problem, params.gate.metric
+    parts = {name: [name] for name in rows.columns}
+    # skrub makes its columns of each column by itself: it is enough to do that once, and to shuffle what it made.
+    if isinstance(model, Pipeline) and isinstance(model[0], TableVectorizer):
+        rows, made = model[0].transform(rows), model[0].input_to_outputs_
+        kept = set(rows.columns)  # a column that skrub drops is still listed
+        parts = {name: [part for part in made[name] if part in kept] for name in parts}
+        model = model[1:] if len(model) > 2 else model[1]  # noqa: PLR2004 - an empty pipeline transforms nothing
     base = evaluate.metric_or_none(problem, metric, evaluate.predict(model, rows, truth))
     if base is None:
         return None
@@ -108,7 +118,10 @@ def _measure(  # noqa: PLR0913, PLR0917 - what it closes over
         shuffled = [(group, order) for group in groups for order in orders[:shuffles]]
         for begin in range(0, len(shuffled), size):
             batch = shuffled[begin : begin + size]
-            copies = pl.concat(rows.with_columns(pl.col(group).gather(order)) for group, order in batch)
+            copies = pl.concat(
+                rows.with_columns(pl.col([part for name in group for part in parts[name]]).gather(order))
+                for group, order in batch
+            )
             predictions = evaluate.predict(model, copies, pl.concat([truth] * len(batch)))
             for number in range(len(batch)):
                 part = predictions.take(slice(number * rows.height, (number + 1) * rows.height))
