@@ -285,6 +285,7 @@ def test_adopting_again_changes_nothing(project, tmp_path):
     [
         (b"a,b\n1,x\n2,y\n", "c", r"The table has no column 'c'; it has 'a', 'b'\."),
         (b"a,B\n1,x\n2,y\n", "b", r"The table has no column 'b'; did you mean 'B'\?"),
+        (b"a,price\n1,x\n2,y\n", "pirce", r"The table has no column 'pirce'; did you mean 'price'\?"),
         ("a,u\u0308\n1,x\n2,y\n".encode(), "ü", r"The table has no column 'ü'; did you mean 'u\\u0308'\?"),
         (b"a,b\n1,x\n2,x\n", "b", r"'b' has only one value"),
         (b"a,b\n1,x\n2,\n", "b", r"'b' has a value in 1 of 2 rows"),
