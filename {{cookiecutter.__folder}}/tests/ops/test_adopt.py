@@ -285,6 +285,7 @@ def test_adopting_again_changes_nothing(project, tmp_path):
     [
         (b"a,b\n1,x\n2,y\n", "c", r"The table has no column 'c'; it has 'a', 'b'\."),
         (b"a,B\n1,x\n2,y\n", "b", r"The table has no column 'b'; did you mean 'B'\?"),
+        (b"a,price\n1,x\n2,y\n", "pirce", r"The table has no column 'pirce'; did you mean 'price'\?"),
         ("a,u\u0308\n1,x\n2,y\n".encode(), "ü", r"The table has no column 'ü'; did you mean 'u\\u0308'\?"),
         (b"a,b\n1,x\n2,x\n", "b", r"'b' has only one value"),
         (b"a,b\n1,x\n2,\n", "b", r"'b' has a value in 1 of 2 rows"),
@@ -311,7 +312,9 @@ def test_what_cannot_be_is_one_sentence_and_nothing_changes(content, target, sen
     assert files(project) == before
 
 
-@pytest.mark.parametrize(("damaged", "sentence"), [("contract", "contract.yaml is a folder"), ("params", "not valid YAML")])
+@pytest.mark.parametrize(
+    ("damaged", "sentence"), [("contract", "contract.yaml is a folder"), ("params", "not valid YAML")]
+)
 def test_nothing_changes_if_a_file_cannot_be_written(damaged, sentence, project, tmp_path):
     ODD.write_csv(tmp_path / "t.csv")
     (project / f"{damaged}.yaml").unlink()

@@ -300,7 +300,11 @@ def test_template_that_is_ahead_is_found(project, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("script", "found"),
-    [("cat audit.json", "BAD-1"), ("echo 'error: no network' >&2", None), ("exec sleep 60", None)],
+    [
+        ('[ "$2" = --ignore-until-fixed=CVE-2025-69872 ] && cat audit.json', "BAD-1"),
+        ("echo 'error: no network' >&2", None),
+        ("exec sleep 60", None),
+    ],
 )
 def test_vulnerabilities_are_asked_with_a_time_limit(script, found, project, monkeypatch):
     dependency = {"name": "numpy", "version": network.version("numpy")}

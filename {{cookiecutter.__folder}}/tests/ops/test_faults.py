@@ -20,10 +20,11 @@ from mlflow.exceptions import MlflowException
 from penguin_model import cli
 from penguin_model.errors import ProjectError
 from penguin_model.ops import faults, settings
+from penguin_model.ops.doctor import local
 from penguin_model.ops.orchestration import policies, prefect_server
 from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import connection, database, registry
-from penguin_model.ops.versioning import content, dvc, git
+from penguin_model.ops.versioning import content, dvc, git, lock_check
 from penguin_model.steps.ingest import readable
 
 BINARY = bytes(range(256))
@@ -104,6 +105,7 @@ def read_database() -> None:
                 (b"SERVE_PORT=1\n<<<<<<< HEAD\n", 2),
             ]
         ),
+        (".env", write(b"SERVICE_URL=localhost:1\n"), settings.read_settings, "`SERVICE_URL` is not a URL; write"),
         (".env", replace_by_folder, settings.read_settings, r"\.env cannot be read .*Is a directory"),
         (".env", link_to_itself, settings.read_settings, r"\.env cannot be read .*symbolic links"),
         ("dvc.yaml", write(b""), content.training_code, "dvc.yaml is empty"),
@@ -147,6 +149,26 @@ def repro() -> None:
 
 
 PIPELINE = (PROJECT / "dvc.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("lock", "message"),
+    [
+        (b"", "dvc.lock is empty; `git checkout dvc.lock` restores it"),
+        (b"stages: [\n", "dvc.lock, line 2: not valid YAML"),
+        (b"- a\n", "dvc.lock is not as DVC wrote it; `git checkout dvc.lock`"),
+        (b"schema: '2.0'\nstages: 1\n", "dvc.lock is not as DVC wrote it"),
+        (CONFLICT, "dvc.lock, line 3: a conflict of git's merge is not resolved"),
+    ],
+)
+def test_damaged_lock_is_named_with_its_remedy(project, lock, message):
+    (project / "dvc.yaml").write_text(PIPELINE)
+    (project / "dvc.lock").write_bytes(lock)
+    for read in (repro, lock_check.check):
+        with pytest.raises(ProjectError, match=message):
+            read()
+    [finding] = local.lock()
+    assert finding.remedy == "git checkout dvc.lock"
 
 
 def without(text: str) -> str:

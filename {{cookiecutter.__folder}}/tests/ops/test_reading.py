@@ -108,6 +108,7 @@ GOOD = b"a,b,c\n1,2,x\n3,4,y\n"
         *((GOOD.decode().encode(code), "not text in UTF-8") for code in ("utf-16-le", "utf-16-be", "utf-32")),
         (GOOD + "5,6,Köln\n".encode("cp1252"), "line 4 holds text that is not UTF-8; .*'5,6,Köln'"),
         (GOOD + b"5,\x00,z\n", "line 4 holds a NUL byte"),
+        (b"\x7fELF\xd0\x00", "line 1 holds a NUL byte, so it is not text"),
         (GOOD + b"5,6\n", "line 4 has 2 instead of 3 values"),
         (GOOD + b"5,6,7,8\n", "line 4 has 4 instead of 3 values"),
         (GOOD + b"# note\n", "line 4 has 1 instead of 3 values"),

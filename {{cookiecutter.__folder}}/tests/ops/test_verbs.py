@@ -11,7 +11,7 @@ import pytest
 from penguin_model import cli
 from penguin_model.ops.orchestration import ui
 from penguin_model.ops.settings import PACKAGE, project_root, read_params
-from penguin_model.ops.versioning import dvc
+from penguin_model.ops.versioning import dvc, template
 
 
 def test_taken_port_is_reported_and_another_is_used(capsys):
@@ -35,6 +35,25 @@ def test_error_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("PROJECT_ROOT", str(tmp_path))
     with pytest.raises(SystemExit, match=r"params\.yaml is missing in"):
         cli.main()
+
+
+@pytest.mark.parametrize(("kind", "needed"), [("process", "`make ui`"), ("prefect:managed", "needs Prefect Cloud")])
+def test_deploy_without_a_server_says_what_it_needs(kind, needed, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [PACKAGE, "deploy", "--type", kind])
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with pytest.raises(SystemExit, match=needed):
+        cli.main()
+
+
+def test_update_shows_entries_of_the_changelog_whole(tmp_path):
+    old = "# Log\n\n## Next\n\n- One\n  line.\n- Two\n  lines\n  here.\n\n1. Same.\n"
+    new = old.replace("lines", "rows").replace("## Next\n", "## Next\n\n- New.\n\n## v1\n")
+    for name, text in {"old": old, "new": new}.items():
+        (tmp_path / name).write_text(text)
+    command = ["git", "diff", "--no-index", "--unified=10000", "old", "new"]
+    diff = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
+    assert list(template.changed_entries(diff)) == ["- New.", "## v1", "- Two", "  rows", "  here."]
 
 
 def test_setup_says_what_will_fail_in_this_folder(tmp_path, monkeypatch):

@@ -277,6 +277,8 @@ def explain(error: ValidationError, file: str, section: type[BaseModel]) -> Iter
             case "model_type" | "dict_type":
                 where = f"`{key}`" if key else "the file"
                 yield f"{file}: {where} must hold keys with values, as in `key: value`, not {fault['input']!r}."
+            case "url_parsing" | "url_scheme":
+                yield f"{file}: `{key}` is not a URL; write it as https://host/path."
             case "value_error" if isinstance(fault["input"], dict):
                 yield f"{file}: {fault['ctx']['error']}."
             case _:

@@ -264,12 +264,13 @@ def _check_names(heading: Row, below: Sequence[Row]) -> None:
 
 def _check_bytes(data: bytes, eol: bytes, line: int) -> None:
     """Raise NotATable, with the line, if data that starts in `line` is not text in UTF-8."""
-    place, what = data.find(b"\0"), "a NUL byte, so it is no text"
+    place, what = data.find(b"\0"), "a NUL byte, so it is not text"
     try:
         if not data.isascii():
             data.decode()
     except UnicodeDecodeError as error:
-        place, what = error.start, "text that is not UTF-8; save the file as UTF-8"
+        if place < 0:
+            place, what = error.start, "text that is not UTF-8; save the file as UTF-8"
     if place >= 0:
         shown = data[data.rfind(eol, 0, place) + 1 :].partition(eol)[0]
         raise NotATable(f"line {line + data.count(eol, 0, place)} holds {what}: {_shown(shown)}")

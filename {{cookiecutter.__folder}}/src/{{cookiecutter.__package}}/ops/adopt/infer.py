@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import polars as pl
@@ -68,6 +69,7 @@ def decide(profiles: Sequence[Profile], target: str, problem: Problem | None, ne
     for name in (target, *needed):
         if name not in columns:
             alike = [column for column in columns if look_of(column).casefold() == look_of(name).casefold()]
+            alike = alike or get_close_matches(name, columns, 1, 0.8)
             hint = f"; did you mean {alike[0]!a}?" if alike else f"; it has {quoted(list(columns), SHOWN)}."
             raise ProjectError(f"The table has no column '{name}'{hint}")
     labels = columns[target]

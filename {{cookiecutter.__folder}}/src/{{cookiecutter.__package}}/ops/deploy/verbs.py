@@ -21,7 +21,7 @@ def deploy(
     """Check prefect.yaml, create the work pool, register the flows, and show the next runs."""
     from ..orchestration import session
 
-    session.use_server()
+    session.use_server(cloud=kind.endswith(":managed"))
     from . import register
 
     for sentence in register.deploy(kind, job, prune=prune):

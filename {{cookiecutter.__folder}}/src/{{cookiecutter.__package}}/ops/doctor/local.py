@@ -16,6 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ...errors import ProjectError
+from ..paths import LOCK
 from ..settings import project_root, read_contract, read_params, read_settings, state_dir
 from ..versioning import dvc, lock_check
 from .findings import EDIT, RUN, SETUP, Finding, NotCheckedError
@@ -109,9 +110,12 @@ def lock() -> Iterator[Finding]:
     try:
         differences = lock_check.differences()
     except ProjectError as error:
-        if "Unable to acquire lock" not in str(error):
+        if "Unable to acquire lock" in str(error):
+            raise NotCheckedError("another DVC command is running") from None
+        if not str(error).startswith(str(LOCK)):
             raise
-        raise NotCheckedError("another DVC command is running") from None
+        yield Finding(str(error), f"git checkout {LOCK}")
+        return
     if differences:
         yield Finding("dvc.lock is not up to date: " + "; ".join(differences) + ".", "make train")
 

@@ -85,12 +85,14 @@ def api() -> Iterator[Callable[[], AbstractContextManager[None]]]:
         yield lambda: _session(url, process)
 
 
-def use_server() -> None:
-    """Point Prefect to the server of .env or of `ui`; raise ProjectError if there is none."""
+def use_server(*, cloud: bool = False) -> None:
+    """Point Prefect to the server of .env or of `ui`; raise ProjectError if none. A `cloud` is only in .env."""
     configure()
     if not os.environ.get("PREFECT_API_URL"):
         found = prefect_server.announced(read_settings().prefect_home)
         if not found:
+            if cloud:
+                raise ProjectError("This needs Prefect Cloud: set PREFECT_API_URL and PREFECT_API_KEY in .env.")
             raise ProjectError("No Prefect server is running: run `make ui`, or set PREFECT_API_URL in .env.")
         _point_to(*found)
     wait_for(os.environ["PREFECT_API_URL"])

@@ -17,7 +17,7 @@ from ...errors import ProjectError
 from ..addresses import redacted, without_secrets
 from ..faults import check_space
 from ..paths import LOCK
-from ..settings import project_root, read_params, state_dir
+from ..settings import load_yaml, project_root, read_params, state_dir
 from .content import md5, training_code
 
 # Logs a traceback for each failure before it raises the error, which DVC reports in a line.
@@ -64,7 +64,7 @@ def repository(*, wait: bool = False, scm: bool = True) -> Iterator[Any]:
 def command_line(arguments: list[str]) -> int:
     """Run a DVC command; return its exit code.
 
-    Raises ProjectError if it may train, and dvc.yaml has lost what it needs for that.
+    Raises ProjectError if it may train, and dvc.yaml has lost what it needs for that or dvc.lock is damaged.
     """
     from dvc.cli import main  # noqa: PLC0415
     from dvc.exceptions import DvcException  # noqa: PLC0415
@@ -73,11 +73,21 @@ def command_line(arguments: list[str]) -> int:
     logging.getLogger(GOOGLE).setLevel(logging.CRITICAL)
     if {"repro", "run"} & set(arguments):
         training_code()
+        check_lock()
     try:
         return int(main(arguments))
     except DvcException as error:
         # Of its configuration: DVC reads that again to know whether it may send statistics.
         raise ProjectError(f"DVC: {without_secrets(str(error))}; see .dvc/config and .dvc/config.local.") from None
+
+
+def check_lock() -> None:
+    """Raise ProjectError if dvc.lock is damaged: DVC names no remedy."""
+    if not (project_root() / LOCK).exists():
+        return
+    content = load_yaml(LOCK)
+    if not (isinstance(content, dict) and isinstance(content.get("stages", {}), dict)) or "schema" not in content:
+        raise ProjectError(f"{LOCK} is not as DVC wrote it; `git checkout {LOCK}` restores it.")
 
 
 def _prepare() -> None:

@@ -32,6 +32,7 @@ def differences() -> list[str]:
     """Return in sentences what differs from dvc.lock; nothing if it does not exist yet."""
     if not (project_root() / LOCK).exists():
         return []
+    dvc.check_lock()
     with dvc.repository() as repo:
         # DVC has the last word.
         return list(dict.fromkeys(_differences(repo))) or [

@@ -129,19 +129,27 @@ def update(to: str | None, answers: Mapping[str, str]) -> Iterator[str]:
             yield f"The project is up to date with its template: {will}."
             return
         base, target = _commits(template, record, (old, new), answers)
-        notes = template.git("diff", "--unified=0", old, new, "--", "CHANGELOG.md")
+        notes = template.git("diff", "--unified=10000", old, new, "--", "CHANGELOG.md")
     changed = _names("diff", "--name-only", base, target, "--", ".", f":!{RECORD}")
     if changed and (untracked := _names("ls-files", "--others", "--", *(f":(literal){name}" for name in changed))):
         raise ProjectError(f"git does not know {', '.join(untracked)}, which the merge changes: commit or move them.")
     with_answers = "".join(f", {name}={answer}" for name, answer in sorted(answers.items()))
     yield f"From {was} to {will}{with_answers}: {len(changed)} files of the template have changed."
     yield from (f"  {name}" for name in changed)
-    if added := re.findall(r"^\+(?!\+\+)(.*\S.*)", notes, re.MULTILINE):
-        yield from ("Its changelog says:", *(f"  {line}" for line in added))
+    if entries := list(changed_entries(notes)):
+        yield from ("Its changelog says:", *(f"  {line}" for line in entries))
     if conflicts := _merge(before, base, target, f"Update the template from {was} to {will}{with_answers}"):
         yield f"Resolve the conflicts in {', '.join(conflicts)}; then `git add` these files, and `git commit`."
     yield f"To undo the update: git reset --hard {before[:12]}"
     yield "Next: make setup, make check, make test, make train; then commit what the training has written."
+
+
+def changed_entries(diff: str) -> Iterator[str]:
+    """Yield the lines of each heading and entry of a changelog that is new or has changed, of a diff with all lines."""
+    newer = "".join(f"{line}\n" for line in diff.splitlines() if line[:1] in {" ", "+"} and line[:3] != "+++")
+    for entry in re.split(r"^(?=.(?:[-#]|\d+\.|$))", newer, flags=re.MULTILINE):
+        if re.search(r"^\+", entry, re.MULTILINE):
+            yield from (line[1:] for line in entry.splitlines() if line[1:].strip())
 
 
 class Distance(NamedTuple):
