@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -224,6 +225,7 @@ def test_stage_that_lost_what_it_lists_is_not_up_to_date(project, read, pipeline
     (project / "dvc.yaml").write_text(pipeline)
     with pytest.raises(ProjectError, match=message):
         read()
+    assert re.search(message, next(local.files()).problem)
 
 
 @pytest.mark.parametrize("read", [registry.champion, database.migrate, connection.connect])

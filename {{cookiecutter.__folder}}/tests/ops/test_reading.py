@@ -245,6 +245,22 @@ def test_large_row_group_is_read_in_batches_as_it_would_be_at_once(tmp_path, mon
     assert "PYTHON SCAN" not in ingest.read_table(tmp_path / "t.parquet").explain()
 
 
+@pytest.mark.parametrize(("folders", "batches"), [(("b", "a-1", "a"), True), (("year=2024", "year=2025"), False)])
+def test_large_row_groups_of_a_folder_are_read_in_batches_as_they_would_be_at_once(
+    folders, batches, tmp_path, monkeypatch
+):
+    for number, folder in enumerate(folders):
+        (tmp_path / "t" / folder).mkdir(parents=True)
+        pl.DataFrame({"a": range(20), "b": [folder] * 20}).write_parquet(tmp_path / f"t/{folder}/{number}.PARQUET")
+    at_once = pl.scan_parquet(tmp_path / "t").collect()
+    monkeypatch.setattr(ingest, "LARGE", 0)
+    monkeypatch.setattr(ingest, "BATCH", 8)
+    # What the names of the folders add, only Polars reads.
+    assert ("PYTHON SCAN" in ingest.scan_parquet(tmp_path / "t").explain()) is batches
+    sources.take(str(tmp_path / "t"), None, tmp_path / "t.parquet")
+    assert_frame_equal(pl.read_parquet(tmp_path / "t.parquet"), at_once)
+
+
 def test_damage_in_a_large_row_group_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(ingest, "LARGE", 0)
     pl.DataFrame({"a": range(5000)}).write_parquet(tmp_path / "t.parquet")
@@ -254,6 +270,9 @@ def test_damage_in_a_large_row_group_is_one_sentence(tmp_path, monkeypatch):
     for use in (pl.LazyFrame.collect, lambda rows: rows.sink_parquet(tmp_path / "u.parquet", engine="streaming")):
         with pytest.raises(ProjectError, match=r"^Cannot read 'mine' as a table: .*damaged"), ingest.readable("mine"):
             ingest.read(tmp_path / "t.parquet", [], {}, use)
+    (tmp_path / "u.parquet").unlink(missing_ok=True)
+    with pytest.raises(ProjectError, match=r"^Cannot read '.*' as a table: the Parquet file is damaged"):
+        sources.take(str(tmp_path), None, tmp_path / "copy")
 
 
 def test_folder_of_text_is_refused(tmp_path):

@@ -14,6 +14,8 @@ import polars as pl
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import ProjectError
+from ..steps import ingest
+from ..steps.dialect import NotATable
 from ..steps.ingest import ARROW, JSON, PARQUET, TEXT, readable
 from . import queries
 from .addresses import CLEAR, SECRET, check_stored, is_address, malformed, redacted, scheme_of, without_secrets
@@ -148,8 +150,10 @@ def _stream(origin: str, target: Path) -> None:
                 raise ProjectError(f"The folder '{origin}' holds {found[0]}; adopt that file, or a folder of Parquet.")
             if Path(origin).is_dir() and not any(name.lower().endswith(PARQUET) for name in files):
                 raise ProjectError(f"The folder '{origin}' holds no {PARQUET[0]} file.")
-            pl.scan_parquet(origin, storage_options=options).sink_parquet(target)
-    except pl.exceptions.PolarsError as error:
+            local = options is None
+            rows = ingest.scan_parquet(Path(origin)) if local else pl.scan_parquet(origin, storage_options=options)
+            rows.sink_parquet(target)
+    except (pl.exceptions.PolarsError, NotATable) as error:
         if options is not None and re.match("parquet: File out of|out-of-spec|ipc file|invalid utf8", str(error)):
             raise ProjectError(
                 f"'{redacted(origin)}' is damaged, not in UTF-8, or not what its name says; in a cloud's storage, only "

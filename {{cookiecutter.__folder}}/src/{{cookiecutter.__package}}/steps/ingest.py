@@ -123,8 +123,7 @@ def _checked(source: Path, *_: int) -> dialect.Dialect:
 def _typed_rows(source: Path) -> pl.LazyFrame:
     ending = form(source)
     if ending == ".parquet":
-        rows = pl.scan_parquet(source, glob=False)
-        return _in_batches(source, rows) if _has_large_groups(source) else rows
+        return scan_parquet(source)
     try:
         if ending not in {".arrow", ".arrows"}:
             return _records(source.read_bytes().removeprefix(codecs.BOM_UTF8), ending)
@@ -137,6 +136,13 @@ def _typed_rows(source: Path) -> pl.LazyFrame:
     return rows
 
 
+def scan_parquet(source: Path) -> pl.LazyFrame:
+    """Scan a Parquet file, or all files of a folder; row groups that take much memory are read in batches."""
+    rows = pl.scan_parquet(source, glob=False)
+    files = [source] if source.is_file() else sorted(filter(Path.is_file, source.rglob("*")), key=str)
+    return _in_batches(files, rows) if any(map(_has_large_groups, files)) else rows
+
+
 def _has_large_groups(source: Path) -> bool:
     """Tell whether a Parquet file has a row group that takes much memory, of which Polars reads all columns at once."""
     try:
@@ -147,26 +153,27 @@ def _has_large_groups(source: Path) -> bool:
     return any(max(group.total_byte_size, 8 * group.num_rows * group.num_columns) > LARGE for group in groups)
 
 
-def _in_batches(source: Path, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Read a Parquet file by pyarrow, which needs not hold a row group; as Polars, if its types would be others."""
+def _in_batches(files: Sequence[Path], rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Read Parquet files by pyarrow, which needs not hold a row group; as Polars, if the columns would be others."""
 
     def batches(
         columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _: int | None
     ) -> Iterator[pl.DataFrame]:
         # Without `pre_buffer`, which would read all of a row group.
         try:
-            with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
-                for batch in file.iter_batches(BATCH, columns=columns):
-                    table = pl.DataFrame(batch).slice(0, most)
-                    yield table if predicate is None else table.filter(predicate)
-                    most = None if most is None else most - len(table)
-                    if most == 0:
-                        return
+            for source in files:
+                with parquet.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False) as file:
+                    for batch in file.iter_batches(BATCH, columns=columns):
+                        table = pl.DataFrame(batch).slice(0, most)
+                        yield table if predicate is None else table.filter(predicate)
+                        most = None if most is None else most - len(table)
+                        if most == 0:
+                            return
         except (pa.ArrowException, OSError):
             raise dialect.NotATable(DAMAGED) from None
 
     schema = rows.collect_schema()
-    if pl.DataFrame(parquet.read_schema(source).empty_table()).schema != schema:
+    if any(pl.DataFrame(parquet.read_schema(source).empty_table()).schema != schema for source in files):
         return rows
     return register_io_source(batches, schema=schema)
 
