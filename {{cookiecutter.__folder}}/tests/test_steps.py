@@ -137,8 +137,8 @@ def test_dummy_guesses_the_classes_as_often_as_they_occur(rows):
     ("metric", "dummy", "interval", "sentence"),
     [
         ("accuracy", 0.8, (0.7, 0.9), "does not beat"),
-        ("accuracy", 0.75, (0.7, 0.9), "accuracy 0.8 (0.7 to 0.9) may be by chance better than the 0.75"),
-        ("rmse", 0.85, (0.7, 0.9), "may be by chance better"),
+        ("accuracy", 0.75, (0.7, 0.9), "accuracy 0.8 (0.7 to 0.9) may beat the 0.75"),
+        ("rmse", 0.85, (0.7, 0.9), "only by chance"),
         ("accuracy", 0.6, (0.7, 0.9), None),
         ("accuracy", 0.75, None, None),
     ],

@@ -53,6 +53,14 @@ def test_own_plan_is_valid(plan):
     assert sorted(map(deployments.full_name, read())) == [f"{flow}/{SLUG}" for flow in FLOWS]
 
 
+def test_database_file_is_not_for_runs_elsewhere(plan, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    text, variable = plan.read_text(encoding="utf-8"), "$MLFLOW_TRACKING_URI".join(("{" * 2, "}" * 2))
+    plan.write_text(re.sub("description: Predict.*", f'description: "{variable}"', text), encoding="utf-8")
+    with pytest.raises(ProjectError, match="cannot use MLflow's database file; set MLFLOW_TRACKING_URI to a server"):
+        read()
+
+
 def test_two_deployments_of_one_name_are_refused(plan):
     text = plan.read_text(encoding="utf-8")
     plan.write_text(text + text[text.rindex("\n  - name:") :], encoding="utf-8")

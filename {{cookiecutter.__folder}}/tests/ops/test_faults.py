@@ -3,11 +3,13 @@
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +26,13 @@ from penguin_model.ops.doctor import local
 from penguin_model.ops.orchestration import policies, prefect_server
 from penguin_model.ops.settings import PACKAGE
 from penguin_model.ops.tracking import connection, database, registry
-from penguin_model.ops.versioning import content, dvc, git, lock_check
+from penguin_model.ops.versioning import (
+    content,
+    dvc,
+    git,
+    lock_check,
+    template,
+)
 from penguin_model.steps.ingest import readable
 
 BINARY = bytes(range(256))
@@ -65,6 +73,10 @@ def replace_by_folder(file: Path) -> None:
 def link_to_itself(file: Path) -> None:
     """Make a link that leads nowhere."""
     file.symlink_to(file.name)
+
+
+def update() -> None:
+    list(template.update(None, {}))
 
 
 def dvc_status() -> None:
@@ -125,6 +137,18 @@ def read_database() -> None:
         (".git/index", write(BINARY), git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
         (".git/index", write(b""), git.code, r"git .* failed: .*index.*delete .git/index, and run `git reset`"),
         (".git/index", Path.unlink, git.code, "git's index .* is missing; `git reset` writes it again"),
+        (
+            ".git/index.lock",
+            Path.touch,
+            partial(git.run_git, "add", "."),
+            r"git add failed: .*index\.lock.*manually .*\.$",
+        ),
+        (
+            ".git/index.lock",
+            Path.touch,
+            update,
+            r"index\.lock exists: another git command is running, or one was killed",
+        ),
         ("mlflow.db", write(BINARY * 8), read_database, r"MLflow's database .*mlflow.db is damaged .*: bring a backup"),
     ],
 )
@@ -201,6 +225,7 @@ def test_stage_that_lost_what_it_lists_is_not_up_to_date(project, read, pipeline
     (project / "dvc.yaml").write_text(pipeline)
     with pytest.raises(ProjectError, match=message):
         read()
+    assert re.search(message, next(local.files()).problem)
 
 
 @pytest.mark.parametrize("read", [registry.champion, database.migrate, connection.connect])
@@ -350,6 +375,14 @@ def test_full_disk_of_dvcs_cache_is_seen_before_a_training(project, monkeypatch)
     monkeypatch.setattr(shutil, "disk_usage", full)
     with pytest.raises(ProjectError, match=rf"The disk of {project}/.dvc/cache/files/md5 is full"):
         dvc.check_writable()
+
+
+def test_looking_at_the_project_takes_no_lock_of_git(project):
+    index = project / ".git/index"
+    before = index.read_bytes()
+    os.utime(project / ".dvc/config", (0, 0))  # which git would note in its index
+    git.run_git("status")
+    assert index.read_bytes() == before
 
 
 def test_git_says_all_that_it_says(tmp_path):

@@ -51,7 +51,7 @@ def test_wrong_contract_is_named(edited):
     ],
 )
 def test_fault_of_a_contract_is_said_once(edited, columns, sentence):
-    (edited / "contract.yaml").write_text(f"columns: {{{columns}}}")
+    (edited / "contract.yaml").write_text("columns: {" + columns + "}")
     with pytest.raises(ProjectError) as error:
         settings.read_contract()
     assert str(error.value) == f"contract.yaml: {sentence}"

@@ -457,6 +457,8 @@ def test_values_that_differ_only_in_case_or_blanks_are_named():
     assert r"'Yes' and 'yes ' and '\ufeffyes'" in sentence
     assert "caf" in sentence
     assert "'y'" in sentence
+    [sentence] = spelling.lookalikes(table.rename({"z": "Y"}), [])
+    assert "Columns differ only in case, blanks or the like, and are kept: 'y' and 'Y'." in sentence
 
 
 @pytest.fixture

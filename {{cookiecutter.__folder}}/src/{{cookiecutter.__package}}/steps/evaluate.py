@@ -123,7 +123,7 @@ def doubt(metric: str, scores: Mapping[str, float], interval: tuple[float, float
     if dummy is None or interval is None or not interval[0] <= dummy <= interval[1]:
         return []
     span = f"{metric} {scores[metric]:.4g} ({interval[0]:.4g} to {interval[1]:.4g})"
-    return [f"{span} may be by chance better than the {dummy:.4g} of a dummy model, which ignores every column."]
+    return [f"{span} may beat the {dummy:.4g} of a dummy model, which ignores every column, only by chance."]
 
 
 def compared(scores: Mapping[str, float]) -> list[str]:

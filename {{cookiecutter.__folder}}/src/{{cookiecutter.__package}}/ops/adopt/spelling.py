@@ -4,7 +4,7 @@ import re
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -147,18 +147,27 @@ def find(file: Path, table: pl.LazyFrame, types: Mapping[str, Type | None], targ
 
 
 def lookalikes(table: pl.LazyFrame, names: Sequence[str]) -> list[str]:
-    """Return a sentence per column of text with values that differ only in case, blanks or invisible characters."""
-    sentences = []
+    """Return a sentence per column of text with values that differ only in case, blanks or invisible characters.
+
+    One more is about the names of columns that differ so.
+    """
+    pairs = _alike(table.collect_schema())
+    sentences = [f"Columns differ only in case, blanks or the like, and are kept: {', '.join(pairs)}."] if pairs else []
     levels = {name: pl.col(name).cast(pl.String).drop_nulls().unique().sort().implode() for name in names}
     for name, values in compute(table, levels).items():
-        same: dict[str, list[str]] = {}
-        for value in values:
-            same.setdefault(unicodedata.normalize("NFKC", dialect.look_of(value)).casefold(), []).append(value)
-        if pairs := [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]:
+        if pairs := _alike(values):
             shown = ", ".join(pairs[:EXAMPLES])
             what = "case, blanks or invisible characters"
             sentences.append(f"Values of '{name}' differ only in {what}, and count as different: {shown}.")
     return sentences
+
+
+def _alike(values: Iterable[str]) -> list[str]:
+    """Return the values that differ only in case, blanks or invisible characters, those that are alike in one text."""
+    same: dict[str, list[str]] = {}
+    for value in values:
+        same.setdefault(unicodedata.normalize("NFKC", dialect.look_of(value)).casefold(), []).append(value)
+    return [" and ".join(map(repr, group)) for group in same.values() if len(group) > 1]
 
 
 def readings(

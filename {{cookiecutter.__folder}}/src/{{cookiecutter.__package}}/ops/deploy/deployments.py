@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ...errors import ProjectError
 from ..addresses import is_secret
-from ..settings import PACKAGE, image, load_yaml, parse, unknown_key, variables
+from ..settings import PACKAGE, image, load_yaml, parse, read_settings, unknown_key, variables
 
 NAME = "prefect.yaml"
 
@@ -131,10 +131,12 @@ def is_own(entrypoint: str | None) -> bool:
 
 
 def _unset_variables(content: Any) -> Iterator[str]:
-    """Name the variables that would silently become empty text."""
+    """Name the variables that would silently become empty text, or a file that only this machine has."""
     used = {found.name for found in find_placeholders(content) if found.type is PlaceholderType.ENV_VAR}
     for name in sorted(name.removeprefix("$") for name in used):
-        if not os.environ.get(name):
+        if name == "MLFLOW_TRACKING_URI" and read_settings().mlflow_file:
+            yield f"{NAME}: flow runs elsewhere cannot use MLflow's database file; set {name} to a server's address."
+        elif not os.environ.get(name):
             yield f"{NAME}: the variable `{name}` is not set; set it in .env or in the environment."
 
 

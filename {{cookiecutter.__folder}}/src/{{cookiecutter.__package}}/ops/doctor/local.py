@@ -19,6 +19,7 @@ from ...errors import ProjectError
 from ..paths import LOCK
 from ..settings import project_root, read_contract, read_params, read_settings, state_dir
 from ..versioning import dvc, lock_check
+from ..versioning.content import training_code
 from .findings import EDIT, RUN, SETUP, Finding, NotCheckedError
 
 OLD = timedelta(days=365)
@@ -32,8 +33,8 @@ REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=(.*)", re.MULTILINE)
 
 
 def files() -> Iterator[Finding]:
-    """Check params.yaml and contract.yaml, and what DVC needs of the folder."""
-    for name, read in (("params.yaml", read_params), ("contract.yaml", read_contract)):
+    """Check dvc.yaml, params.yaml and contract.yaml, and what DVC needs of the folder."""
+    for name, read in (("dvc.yaml", training_code), ("params.yaml", read_params), ("contract.yaml", read_contract)):
         try:
             read()
         except ProjectError as error:

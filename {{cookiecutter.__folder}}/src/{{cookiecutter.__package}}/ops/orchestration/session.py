@@ -114,8 +114,9 @@ def wait_for(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
         faults.check_space()
         log = read_settings().prefect_home / "server.log"
         raise ProjectError(f"Prefect's server did not start; see {log}, or run `make setup`.")
+    path = "" if "/api" in url else ", whose path should be /api"
     raise ProjectError(
-        f"No Prefect API answers at {url}: start it, or remove PREFECT_API_URL from .env to run without a server."
+        f"No Prefect API answers at {url}{path}: start it, or remove PREFECT_API_URL from .env to run without a server."
     )
 
 

@@ -135,7 +135,9 @@ def run_git(
     After so many seconds, raise TimeoutExpired.
     """
     # In a git hook, variables name the user's repository; and no hook of the user's may run here.
-    env = {name: value for name, value in os.environ.items() if not REPOSITORY.match(name)} | environment
+    own = {name: value for name, value in os.environ.items() if not REPOSITORY.match(name)}
+    # To look at the project takes no lock, which a kill would leave behind.
+    env = {**own, "GIT_OPTIONAL_LOCKS": "0", **environment}
     command = ["git", "-c", f"core.hooksPath={os.devnull}", *arguments]
     try:
         done = subprocess.run(
@@ -145,6 +147,7 @@ def run_git(
         raise ProjectError("git is not installed, or not on the PATH.") from None
     except subprocess.CalledProcessError as error:
         message = " ".join(without_secrets(error.stderr.decode(errors="replace")).rpartition("fatal: ")[2].split())
-        remedy = "; delete .git/index, and run `git reset`" if "index" in message else ""
+        damaged = "index" in message and "index.lock" not in message
+        remedy = "; delete .git/index, and run `git reset`" if damaged else ""
         raise ProjectError(f"git {arguments[0]} failed: {message}{remedy}") from None
     return done.stdout

@@ -185,6 +185,10 @@ def _check(answers: Mapping[str, str]) -> None:
             "a repository of its own."
         )
     _check_commit()
+    # With it, git can neither merge nor undo what was begun.
+    lock = project_root() / run_git("rev-parse", "--git-path", "index.lock").decode().strip()
+    if lock.exists():
+        raise ProjectError(f"{lock} exists: another git command is running, or one was killed; then delete this file.")
     if run_git("status", "--porcelain", "--untracked-files=no"):
         raise ProjectError("There are uncommitted changes; commit or stash them first.")
     try:
