@@ -1,5 +1,6 @@
-"""Columns and classes against CPU seconds, by step of the training flow: a part of `make bench`."""
+"""Columns and classes against CPU seconds and memory, of adopt and training's steps: for `make bench`."""
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -20,15 +21,16 @@ pl.DataFrame(numbers | kinds | labels).write_parquet(sys.argv[4])
 """
 # Trees for all classes: those of a model with a tree per class would take longer than everything else.
 STEPS = """
-import sys, time
+import resource, sys, time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import polars as pl
 from prefect.logging import disable_run_logger
 from penguin_model.config import Model
 from penguin_model.flows import training
-from penguin_model.model.predictor import Recipe
+from penguin_model.model.predictor import Predictor, Recipe
 from penguin_model.ops.files import File
+from penguin_model.ops.paths import MODELS
 from penguin_model.ops.settings import read_contract, read_params
 from penguin_model.report import curves, plots
 from penguin_model.report.importance import importance
@@ -53,7 +55,8 @@ with disable_run_logger():
         training.validate_table.fn(table, contract)
         return training.build_features.fn(table, recipe, params.split)
     learned, kept = timed(prepare)
-    predictor = timed(lambda: training.train_model.fn(learned, recipe, model, params.split.seed))
+    timed(lambda: training.train_model.fn(learned, recipe, model, params.split.seed))
+    predictor = timed(lambda: Predictor.load(MODELS))
     rows, truth = pl.read_parquet(kept.full, columns=recipe.columns), pl.read_parquet(kept.full)[target]
     def judge():
         predictions = evaluate.predict(predictor.pipeline, rows, truth)
@@ -68,9 +71,10 @@ with disable_run_logger():
             plots.draw(problem, predictions, drawn, folder)
             curves.write(problem, predictions, folder)
         timed(draw)
-print(" ".join(f"{seconds:.2f}" for seconds in taken))
+taken.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2)
+print(" ".join(f"{figure:.2f}" for figure in taken))
 """
-NAMES = ("to features", "fit, save", "metrics", "intervals", "importance", "plots")
+NAMES = ("adopt", "to features", "fit, save", "load", "metrics", "intervals", "importance", "plots", "GiB")
 
 
 def main(project: Path) -> None:
@@ -78,7 +82,7 @@ def main(project: Path) -> None:
     python = str(project / ".venv/bin/python")
     print(
         f"\n{'CPU seconds':<12}{'columns':>8}{'classes':>8}",
-        *(f"{name:>12}" for name in NAMES),
+        *(f"{name:>14}" for name in NAMES),
         sep="",
         flush=True,
     )
@@ -87,14 +91,17 @@ def main(project: Path) -> None:
         sizes = [str(number) for number in (columns, classes, ROWS)]
         subprocess.run([python, "-c", MAKE, *sizes, str(table)], check=True)
         adopt = [str(project / ".venv/bin/penguin-model"), "adopt", str(table), "--target", "y"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(adopt, cwd=project, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        adopting = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         run = subprocess.run([python, "-c", STEPS], cwd=project, capture_output=True, text=True, check=False)
         if run.returncode:
             sys.exit(run.stderr)
-        taken = run.stdout.splitlines()[-1].split()
+        taken = [f"{adopting:.2f}", *run.stdout.splitlines()[-1].split()]
         print(
             f"{'':<12}{columns:>8,}{classes:>8,}",
-            *(f"{seconds:>12}" for seconds in taken),
+            *(f"{figure:>14}" for figure in taken),
             sep="",
             flush=True,
         )

@@ -71,7 +71,8 @@ def missing_words(table: pl.LazyFrame) -> list[str]:
     likely = {
         name: pl.col(name).filter(pl.col(name).str.strip_chars().is_in(MISSING | PERHAPS | {""})) for name in names
     }
-    words_of = compute(table, {name: words.unique().implode() for name, words in likely.items()})
+    # These words are few, but each query would parse all of a CSV.
+    words_of = compute(table, {name: words.unique().implode() for name, words in likely.items()}, len(names) or 1)
     certain = {word for words in words_of.values() for word in words if word.strip() in MISSING | {""}}
     for name in names:
         if doubtful := set(words_of[name]) - certain:

@@ -20,6 +20,8 @@ from .shapes import CURRENCY, EXAMPLES, Shape, examples, shape_of
 
 # Ways to read a column are chosen by so many rows and different values, and then checked against all.
 GUESSED, VALUES = 10_000, 1000
+# So many columns are counted at once: Polars keeps all different values of each.
+AT_ONCE = 250
 # A way that reads a smaller share of the values is not considered.
 MOST = 0.5
 # Text is nearly a number or a date if at most so many rows are not, or at least so many of its different values are:
@@ -404,8 +406,10 @@ def _place(file: Path, table: pl.LazyFrame, name: str, value: str) -> str:
     return f"{value!r} (line {line})" if line else repr(value)
 
 
-def compute(table: pl.LazyFrame, expressions: Mapping[Key, pl.Expr]) -> dict[Key, Any]:
-    """Compute a value per expression, all in one streaming query."""
+def compute(table: pl.LazyFrame, expressions: Mapping[Key, pl.Expr], at_once: int = AT_ONCE) -> dict[Key, Any]:
+    """Compute a value per expression, many of them in one streaming query."""
     named = [expression.alias(str(index)) for index, expression in enumerate(expressions.values())]
-    values = table.select(named).collect(engine="streaming").row(0) if named else ()
+    values: list[Any] = []
+    for start in range(0, len(named), at_once):
+        values += table.select(named[start : start + at_once]).collect(engine="streaming").row(0)
     return dict(zip(expressions, values, strict=True))
