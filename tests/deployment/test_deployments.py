@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -194,7 +193,7 @@ class TestProcessDeployments:
             held = deployed.run_deployment("waiting/waiting")
             deployed.wait_for_run(held, "RUNNING")
         finally:
-            worker.send_signal(signal.SIGHUP)  # as a terminal that is closed
+            worker.terminate()
             worker.communicate(timeout=60)
         assert worker.returncode == 0
         # Sooner than the server would mark a run whose heartbeats have stopped.

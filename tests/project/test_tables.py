@@ -65,7 +65,7 @@ print("[]")
 SOURCE = "data/raw/-a [b]* ${data.target} #50%? (1).parquet"
 NAMES = [
     *("a share (%)", "a/b", "..", "/", "CON", "yes", "null", "1", "{x}", "# y", "?", "-rf", "new\nline"),
-    *("tab\t", "\u05e9\u202e", "e\u0301", "\u00e9", "x" * 250, "z" * 1000, "_1", "  ", "prediction", "row"),
+    *("tab\t", "\u05e9\u202e", "z\u0301", "\u00e9", "x" * 250, "z" * 1000, "_1", " b", "prediction", "row"),
     *("count", "literal", "__index_level_0__", "model_version", "params", "A", "a", "=cmd", "$x$", "<b>"),
     *("a,b", 'a"b', "a\\b", "~", "&a"),
 ]

@@ -141,7 +141,9 @@ def create_base(root: Path, python: str) -> None:
     for name in DISABLED:
         (root / "bin" / name).symlink_to("/bin/true")
     (root / "mlartifacts").mkdir()
-    subprocess.run([python, "-m", "venv", str(root / "usr/local")], check=True)
+    subprocess.run(
+        ["uv", "venv", "--quiet", "--seed", "--python", python, str(root / "usr/local")], check=True
+    )
 
 
 def copy(image: Image, value: str, context: Path, folder: Path) -> None:
