@@ -263,6 +263,8 @@ def main() -> None:
     try:
         with reported():
             app()
-    finally:
-        if received:  # A library may have made an error of its own of the exit.
+    except BaseException as error:
+        # A library may have made an error of its own of the exit. A verb that ends well, as a worker does, has no code.
+        if received and getattr(error, "code", True):
             sys.exit(128 + received[0])
+        raise
