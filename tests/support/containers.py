@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
-from running import uv_cache
+from running import FIND_PYTHON, uv_cache
 
 # Folders that belong to a container; the rest (/bin, /usr/bin) is this machine's.
 OWN = re.compile(r"(?<![\w./-])/(?:app|mlartifacts|opt/venv|etc/mlflow-auth\.ini|tmp)(?![\w-])")
@@ -83,8 +83,9 @@ def build(context: Path, folder: Path, version: str, **args: str) -> Image:
     The current stage is in `root`, and moves to a folder of its name when the next one begins: the paths that
     it has written are still right when the next stage copies them.
     """
-    found = ["uv", "python", "find", "--no-project", version]
-    python = subprocess.run(found, capture_output=True, text=True, check=True).stdout.strip()
+    python = subprocess.run(
+        [*FIND_PYTHON, version], capture_output=True, text=True, check=True
+    ).stdout.strip()
     root, name, stages, variables = folder / "root", "", {}, dict(args)
     image = Image(root, python)
     parser = DockerfileParser(str(context / "Dockerfile"))

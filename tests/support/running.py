@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 import pytest
 from template import CHOICES, ROOT, Bake, Project
 
-# The supported versions of Python that this machine has.
-FIND = ("uv", "python", "find", "--no-project")
+# Asked of uv, as a name on the PATH may lead nowhere.
+FIND_PYTHON = ("uv", "python", "find", "--no-project", "--no-python-downloads")
+# The supported versions that are on this machine.
 PYTHONS = [
     version
     for version in CHOICES["python_version"]
-    if not subprocess.run([*FIND, version], capture_output=True, check=False).returncode
+    if not subprocess.run([*FIND_PYTHON, version], capture_output=True, check=False).returncode
 ]
 
 # Environments outlive a run of the tests: to install a project again is then a matter of seconds. A worker
@@ -327,9 +328,6 @@ class Running(NamedTuple):
 
 def set_up(bake: Bake, folder: Path, python: str, problem: str) -> Running:
     """Generate a project for a Python that is here, and prepare it."""
-    # Asked of uv, as a name on the PATH may lead nowhere.
-    if subprocess.run(
-        ["uv", "python", "find", "--no-project", "--no-python-downloads", python], check=False
-    ).returncode:
+    if python not in PYTHONS:
         pytest.skip(f"Python {python} is not installed here")
     return Running.copy_of(bake(python_version=python, problem=problem), folder, python).prepare()

@@ -205,11 +205,10 @@ def _env_file() -> dict[str, str]:
     if not os.path.lexists(file):
         return {}
     try:
-        # Given a path, python-dotenv ignores what is not a file.
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{file} cannot be read as UTF-8 text: {error}.") from None
-    # It also ignores lines that it cannot read.
+    # python-dotenv ignores lines that it cannot read and, given a path, what is not a file.
     for key, value, (statement, first), wrong in parse_stream(StringIO(text)):
         if wrong or (key and value is None):
             line = first + statement.rstrip().count("\n")

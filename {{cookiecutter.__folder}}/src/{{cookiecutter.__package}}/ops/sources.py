@@ -14,9 +14,8 @@ import polars as pl
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import ProjectError
-from ..steps import ingest
 from ..steps.dialect import NotATable
-from ..steps.ingest import ARROW, JSON, PARQUET, TEXT, readable
+from ..steps.ingest import ARROW, JSON, PARQUET, TEXT, readable, scan_parquet
 from . import queries
 from .addresses import CLEAR, SECRET, check_stored, is_address, malformed, redacted, scheme_of, without_secrets
 from .settings import cloud_options, project_root, read_settings
@@ -150,8 +149,8 @@ def _stream(origin: str, target: Path) -> None:
                 raise ProjectError(f"The folder '{origin}' holds {found[0]}; adopt that file, or a folder of Parquet.")
             if Path(origin).is_dir() and not any(name.lower().endswith(PARQUET) for name in files):
                 raise ProjectError(f"The folder '{origin}' holds no {PARQUET[0]} file.")
-            local = options is None
-            rows = ingest.scan_parquet(Path(origin)) if local else pl.scan_parquet(origin, storage_options=options)
+            cloud = options is not None
+            rows = pl.scan_parquet(origin, storage_options=options) if cloud else scan_parquet(Path(origin))
             rows.sink_parquet(target)
     except (pl.exceptions.PolarsError, NotATable) as error:
         if options is not None and re.match("parquet: File out of|out-of-spec|ipc file|invalid utf8", str(error)):

@@ -109,14 +109,16 @@ def databases() -> Iterator[Finding]:
 def lock() -> Iterator[Finding]:
     """Compare dvc.lock with the files, the .dvc files and the record of the last training."""
     try:
-        differences = lock_check.differences()
+        dvc.check_lock()
     except ProjectError as error:
-        if "Unable to acquire lock" in str(error):
-            raise NotCheckedError("another DVC command is running") from None
-        if not str(error).startswith(str(LOCK)):
-            raise
         yield Finding(str(error), f"git checkout {LOCK}")
         return
+    try:
+        differences = lock_check.differences()
+    except ProjectError as error:
+        if "Unable to acquire lock" not in str(error):
+            raise
+        raise NotCheckedError("another DVC command is running") from None
     if differences:
         yield Finding("dvc.lock is not up to date: " + "; ".join(differences) + ".", "make train")
 
